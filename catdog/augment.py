@@ -1,0 +1,93 @@
+"""Random changes to a whole batch of photos at once, on the device where the pixels are.
+
+The random numbers are drawn on the CPU from a generator that depends on (seed, epoch, step) alone, so a resumed
+run, or one spread over several processes, changes each photo in the same way. There are a few numbers for each
+photo: what is done to its geometry is one 2 x 3 matrix, what is done to its colour, with the normalisation
+folded in, one 3 x 3 matrix and an offset.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from catdog.config import Augment
+
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601: how bright red, green and blue appear
+
+
+@dataclass
+class Draw:
+    """The random numbers of one batch of B photos: float32 tensors; each is what its field of `Augment` bounds."""
+
+    geometry: Tensor  # B x 2 x 3: from places in the new picture to places in the old one, both in [-1, 1]
+    brightness: Tensor  # B: factors around 1
+    contrast: Tensor  # B
+    saturation: Tensor  # B
+    partner: Tensor  # B, int64: the photo that each is blended with
+    share: float  # of the photo itself in that blend
+
+
+def draw(config: Augment, count: int, rng: np.random.Generator) -> Draw:
+    """The random numbers for `count` photos."""
+    area = rng.uniform(config.crop_area, 1, count)
+    stretch = np.exp(rng.uniform(-1, 1, count) * np.log(config.crop_ratio))
+    width = np.minimum(np.sqrt(area * stretch), 1)
+    height = np.minimum(np.sqrt(area / stretch), 1)
+    mirrored = np.where(rng.random(count) < 0.5, -1, 1) if config.flip else 1
+    geometry = np.zeros((count, 2, 3))
+    geometry[:, 0, 0] = width * mirrored
+    geometry[:, 1, 1] = height
+    geometry[:, 0, 2] = rng.uniform(-1, 1, count) * (1 - width)
+    geometry[:, 1, 2] = rng.uniform(-1, 1, count) * (1 - height)
+
+    def factors(most: float) -> Tensor:
+        return torch.from_numpy(rng.uniform(1 - most, 1 + most, count).astype(np.float32))
+
+    brightness, contrast, saturation = factors(config.brightness), factors(config.contrast), factors(config.saturation)
+    share = float(rng.beta(config.mixup, config.mixup)) if config.mixup else 1.0
+    partner = torch.from_numpy(rng.permutation(count))
+    return Draw(torch.from_numpy(geometry.astype(np.float32)), brightness, contrast, saturation, partner, share)
+
+
+def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """uint8 B x 3 x H x W -> float32, each channel less its mean and over its deviation (both in levels, 0 to 255)."""
+    return (images.to(torch.float32) - mean.view(1, 3, 1, 1)) / std.view(1, 3, 1, 1)
+
+
+def apply(images: Tensor, drawn: Draw, mean: Tensor, std: Tensor) -> Tensor:
+    """uint8 B x 3 x H x W -> float32 B x 3 x H x W: cropped, mirrored, recoloured, normalised, blended.
+
+    mean, std: float32, 3, in levels (0 to 255). Colours are not clipped to 255: the network takes any number.
+    """
+    device = images.device
+    pixels = images.to(torch.float32)
+    grid = F.affine_grid(drawn.geometry.to(device, non_blocking=True), list(images.shape), align_corners=False)
+    pixels = F.grid_sample(pixels, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    pixels = _recolour(pixels, drawn, mean, std)
+    if drawn.share < 1:
+        pixels = torch.lerp(pixels[drawn.partner.to(device, non_blocking=True)], pixels, drawn.share)
+    return pixels
+
+
+def _recolour(pixels: Tensor, drawn: Draw, mean: Tensor, std: Tensor) -> Tensor:
+    """Brightness, then contrast around the photo's mean luma, then saturation around each pixel's luma, then normalise.
+
+    All four are linear in the colour, so they are one matrix a photo:
+    A = brightness * contrast * (saturation * I + (1 - saturation) * [1 1 1]' luma), and an offset.
+    """
+    count, _, height, width = pixels.shape
+    device = pixels.device
+    luma = torch.tensor(LUMA, device=device)
+    brightness, contrast, saturation = (
+        f.to(device, non_blocking=True).view(count, 1, 1) for f in (drawn.brightness, drawn.contrast, drawn.saturation)
+    )
+    to_grey = luma.expand(3, 3)
+    matrix = brightness * contrast * (saturation * torch.eye(3, device=device) + (1 - saturation) * to_grey)
+    mean_luma = pixels.mean(dim=(2, 3)) @ luma
+    offset = (1 - contrast) * brightness * mean_luma.view(count, 1, 1)
+    matrix = matrix / std.view(1, 3, 1)
+    offset = (offset - mean.view(1, 3, 1)) / std.view(1, 3, 1)
+    return torch.baddbmm(offset, matrix, pixels.view(count, 3, height * width)).view(count, 3, height, width)

@@ -1,0 +1,56 @@
+"""All pixels of a folder of photos as one tensor, each photo decoded once: what training reads."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from catdog import cache
+from catdog.errors import CatdogError
+from catdog.files import Listing
+
+
+@dataclass
+class PhotoSet:
+    """The readable photos of a folder: `pixels` uint8 N x 3 x H x W, `labels` int64 N, class names in order."""
+
+    pixels: Tensor
+    labels: Tensor
+    classes: tuple[str, ...]
+    skipped: list[cache.Skipped]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def load_photos(
+    listing: Listing,
+    size: tuple[int, int],
+    *,
+    cache_folder: str = "auto",
+    threads: int = 1,
+    strict: bool = False,
+    max_skipped: float = 1.0,
+    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
+) -> PhotoSet:
+    """Decode all photos of `listing` to `size`, or take them from the cache.
+
+    Raises CatdogError if more than the share `max_skipped` of the photos cannot be read, or a class has none left.
+    """
+    decoded = cache.decode_all(
+        listing, size, cache=cache_folder, threads=threads, strict=strict, progress=progress
+    )
+    skipped = [cache.Skipped(listing.path(index), reason) for index, reason in decoded.skipped.items()]
+    if len(skipped) > max_skipped * len(listing):
+        raise CatdogError(
+            f"{len(skipped)} of the {len(listing)} photos in {listing.root} cannot be read, more than --max-skipped "
+            f"{max_skipped:g} allows; the first: {skipped[0].reason}"
+        )
+    pixels = torch.from_numpy(decoded.pixels)
+    labels = torch.tensor(listing.labels, dtype=torch.int64)
+    if skipped:
+        keep = torch.ones(len(listing), dtype=torch.bool)
+        keep[list(decoded.skipped)] = False
+        pixels, labels = pixels[keep], labels[keep]
+    return PhotoSet(pixels, labels, listing.classes, skipped)

@@ -1,0 +1,216 @@
+"""Which photo files there are, of which class, and in which split: names only, nothing is opened.
+
+A folder of photos is an ImageFolder, `DIR/<class>/*`, or one ImageFolder a split, `DIR/train/<class>/*` and
+`DIR/val/<class>/*` (also `valid`, `validation`) and `DIR/test/<class>/*`.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from catdog.errors import CatdogError
+
+# By name alone; what a file holds is found out when it is decoded.
+EXTENSIONS = frozenset(
+    ".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .gif .bmp .dib .tif .tiff .ppm .pgm .pbm .pnm .tga .pcx .ico "
+    ".jp2 .j2k .jpx .heic .heif .avif".split()
+)
+SPLITS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
+_NOT_PHOTOS = frozenset({"__MACOSX", "@eaDir"})  # what archivers and file servers leave behind
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The photos of one ImageFolder: `root`, class names in order, and for each photo its path below `root` and class.
+
+    `paths` are sorted by class, then by name; `labels[i]` is the index into `classes` of `paths[i]`.
+    """
+
+    root: Path
+    classes: tuple[str, ...]
+    paths: Sequence[str]
+    labels: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def path(self, index: int) -> str:
+        """The path to open for photo `index`."""
+        return os.path.join(self.root, self.paths[index])
+
+    def counts(self) -> list[int]:
+        """Photos of each class."""
+        found = [0] * len(self.classes)
+        for label in self.labels:
+            found[label] += 1
+        return found
+
+    def select(self, keep: Sequence[bool]) -> "Listing":
+        """The photos for which `keep` is true."""
+        return Listing(
+            self.root,
+            self.classes,
+            [path for path, kept in zip(self.paths, keep, strict=True) if kept],
+            [label for label, kept in zip(self.labels, keep, strict=True) if kept],
+        )
+
+    def with_classes(self, classes: Sequence[str], whose: str) -> "Listing":
+        """The same photos, their labels counted by another order of classes, which `whose` (a phrase) set.
+
+        `classes` may hold more classes than there are here; CatdogError names one that it lacks.
+        """
+        for name in self.classes:
+            if name not in classes:
+                raise CatdogError(
+                    f"{self.root} holds the class {name!r}, which {whose} does not know (it knows "
+                    f"{', '.join(classes)}); rename or remove that folder."
+                )
+        position = [list(classes).index(name) for name in self.classes]
+        return Listing(self.root, tuple(classes), self.paths, [position[label] for label in self.labels])
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is one that people do not see or mean: .DS_Store, ._photo.jpg, __MACOSX."""
+    return name.startswith(".") or name in _NOT_PHOTOS
+
+
+def photos_below(folder: str | Path) -> Iterator[str]:
+    """Paths below `folder` (relative to it) of all files named like photos, sorted; hidden ones are left out.
+
+    Links to folders are followed; one that leads back to a folder it lies in is not. A dangling link named like a
+    photo is listed, so that decoding can say what is wrong with it.
+    """
+
+    def walk(relative: str, above: frozenset[tuple[int, int]]) -> Iterator[str]:
+        here = os.path.join(folder, relative)
+        try:
+            status = os.stat(here)
+            if (status.st_dev, status.st_ino) in above:
+                return
+            with os.scandir(here) as entries:
+                found = sorted((e for e in entries if not is_hidden(e.name)), key=lambda e: e.name)
+        except OSError as error:
+            raise CatdogError(f"cannot list the folder {here}: {error.strerror}; check it and its permissions.") from None
+        inside = above | {(status.st_dev, status.st_ino)}
+        for entry in found:
+            path = os.path.join(relative, entry.name)
+            if entry.is_dir():
+                yield from walk(path, inside)
+            elif os.path.splitext(entry.name)[1].lower() in EXTENSIONS:
+                yield path
+
+    return walk("", frozenset())
+
+
+def _subfolders(folder: Path) -> list[str]:
+    with os.scandir(folder) as entries:
+        return sorted(e.name for e in entries if e.is_dir() and not is_hidden(e.name))
+
+
+def list_photos(root: str | Path) -> Listing:
+    """The ImageFolder at `root`: every folder directly below it is a class, every photo at any depth below that is of it."""
+    root = Path(root)
+    _require_folder(root)
+    classes = tuple(_subfolders(root))
+    paths: list[str] = []
+    labels: list[int] = []
+    for label, name in enumerate(classes):
+        before = len(paths)
+        paths.extend(os.path.join(name, path) for path in photos_below(root / name))
+        labels.extend([label] * (len(paths) - before))
+    return Listing(root, classes, paths, labels)
+
+
+def _require_folder(root: Path) -> None:
+    if not root.exists():
+        raise CatdogError(f"there is no folder {root}; check the path, or make it with a folder of photos for each class.")
+    if not root.is_dir():
+        raise CatdogError(f"{root} is a file, not a folder; give the folder that holds a folder of photos for each class.")
+
+
+def find_splits(root: str | Path) -> dict[str, Path]:
+    """The split folders of `root`, by "train", "val" and "test"; empty where `root` is a single ImageFolder."""
+    root = Path(root)
+    _require_folder(root)
+    found = {}
+    for split, names in SPLITS.items():
+        for name in names:
+            # A class may be called "test": a split is a folder of class folders.
+            if (root / name).is_dir() and _subfolders(root / name):
+                if split in found:
+                    raise CatdogError(f"{root} holds both {found[split].name}/ and {name}/; keep one of them.")
+                found[split] = root / name
+    return found
+
+
+def has_photos(root: str | Path) -> bool:
+    """Whether any photo lies in a class folder, or a split's class folder, below `root`."""
+    root = Path(root)
+    return root.is_dir() and any(True for name in _subfolders(root) for _ in photos_below(root / name))
+
+
+def train_and_val(root: str | Path, val_share: float, seed: int) -> tuple[Listing, Listing]:
+    """The photos to train on and to validate on, both with the classes of the first.
+
+    Where there is no val/ folder, a share of the training photos is set aside, in each class alike.
+    Raises CatdogError for fewer than two classes, an empty class, or nothing to validate on.
+    """
+    root = Path(root)
+    splits = find_splits(root)
+    if splits and "train" not in splits:
+        raise CatdogError(f"{root} has {'/, '.join(splits)}/ but no train/; put the photos to train on in {root}/train/<class>/.")
+    listing = list_photos(splits.get("train", root))
+    _require_classes(listing)
+    if "val" not in splits:
+        return split(listing, val_share, seed)
+    val = list_photos(splits["val"])
+    if not len(val):
+        raise CatdogError(f"{val.root} holds no photos to validate on; add some, or remove it to set some of train/ aside.")
+    return listing, val.with_classes(listing.classes, whose=str(listing.root))
+
+
+def _require_classes(listing: Listing) -> None:
+    counts = dict(zip(listing.classes, listing.counts(), strict=True))
+    for name, count in counts.items():
+        if count == 0:
+            raise CatdogError(f"the class folder {listing.root / name} holds no photos; add some, or remove the folder.")
+    if len(counts) == 0:
+        raise CatdogError(
+            f"{listing.root} holds no class folders; make one folder of photos for each class, such as "
+            f"{listing.root / 'cat'} and {listing.root / 'dog'}."
+        )
+    if len(counts) == 1:
+        raise CatdogError(
+            f"{listing.root} holds one class only, {listing.classes[0]!r}; a classifier needs at least two class folders."
+        )
+
+
+def split(listing: Listing, val_share: float, seed: int) -> tuple[Listing, Listing]:
+    """Set `val_share` of each class aside, by a hash of the seed and each photo's own path within its class.
+
+    Each photo's place depends on nothing else, so adding or removing photos moves no other; the one exception is a
+    class so small that none of its photos would be set aside, or all: then the nearest one is, or is not.
+    """
+    positions = [_position(path, seed) for path in listing.paths]
+    in_val = [position < val_share for position in positions]
+    members: list[list[int]] = [[] for _ in listing.classes]
+    for i, label in enumerate(listing.labels):
+        members[label].append(i)
+    for name, mine in zip(listing.classes, members, strict=True):
+        if len(mine) < 2:
+            raise CatdogError(
+                f"the class folder {listing.root / name} holds a single photo; "
+                "it takes at least two, one to train on and one to validate on."
+            )
+        in_val[min(mine, key=positions.__getitem__)] = True
+        in_val[max(mine, key=positions.__getitem__)] = False
+    return listing.select([not chosen for chosen in in_val]), listing.select(in_val)
+
+
+def _position(path: str, seed: int) -> float:
+    """A number in [0, 1) that looks random, from the seed and the path below the class folder."""
+    name = path.split(os.sep, 1)[1].replace(os.sep, "/")
+    digest = hashlib.blake2b(f"{seed}/{name}".encode("utf-8", "surrogateescape"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64

@@ -1,0 +1,52 @@
+"""What the network is scored by: softmax cross-entropy, or the hinge loss of a support vector machine.
+
+Both take logits (float, B x C) and labels (int64, B), return the mean over the batch, and know class weights.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class SoftmaxLoss(nn.Module):
+    """-log of the probability that softmax gives the true class (cross-entropy), in nats.
+
+    With `label_smoothing` s the target is 1 - s + s/C for the true class and s/C for the others (Szegedy 2016, section 7).
+    """
+
+    def __init__(self, label_smoothing: float = 0.0, class_weights: Tensor | None = None) -> None:
+        super().__init__()
+        self.label_smoothing = label_smoothing
+        self.register_buffer("class_weights", class_weights, persistent=False)
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(logits, labels, weight=self.class_weights, label_smoothing=self.label_smoothing)
+
+
+class SVMLoss(nn.Module):
+    """Multi-class hinge: the sum over the other classes j of max(0, margin + s_j - s_y), or of its square.
+
+    Weston and Watkins 1999; the form taught in Stanford's CS231n, "Multiclass Support Vector Machine loss".
+    """
+
+    def __init__(self, squared: bool = False, margin: float = 1.0, class_weights: Tensor | None = None) -> None:
+        super().__init__()
+        self.squared = squared
+        self.margin = margin
+        self.register_buffer("class_weights", class_weights, persistent=False)
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        true_score = logits.gather(1, labels[:, None])
+        hinges = (self.margin + logits - true_score).clamp(min=0)
+        hinges = hinges.scatter(1, labels[:, None], 0.0)  # the true class is not compared with itself
+        losses = (hinges.square() if self.squared else hinges).sum(dim=1)
+        if self.class_weights is None:
+            return losses.mean()
+        weights = self.class_weights[labels]
+        return (losses * weights).sum() / weights.sum()
+
+
+def balanced_weights(counts: list[int]) -> Tensor:
+    """A weight a class, inversely proportional to its number of photos; 1 for each where they are equal."""
+    counted = torch.tensor(counts, dtype=torch.float32)
+    return counted.sum() / (len(counts) * counted)

@@ -1,0 +1,170 @@
+"""A trained network, run on photographs: the forward pass in NumPy, so that an answer needs no torch.
+
+`Classifier` reads a run's `model.safetensors` and nothing else. Evaluation uses it too, so both give the same numbers.
+"""
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catdog.checkpoint import MODEL_FILE, ModelCard, load_model
+from catdog.errors import CatdogError, ImageError
+from catdog.files import photos_below
+from catdog.images import decode
+
+Floats = NDArray[np.float32]
+_BATCH = 64  # photos decoded and classified together
+
+
+def relu(x: Floats) -> Floats:
+    return np.maximum(x, 0)
+
+
+def gelu(x: Floats) -> Floats:
+    """Hendrycks and Gimpel 2016, section 2, the tanh formula."""
+    return 0.5 * x * (1 + np.tanh(np.float32(np.sqrt(2 / np.pi)) * (x + np.float32(0.044715) * x**3)))
+
+
+def sigmoid(x: Floats) -> Floats:
+    return 0.5 * (1 + np.tanh(0.5 * x))  # 1 / (1 + exp(-x)) without overflow
+
+
+ACTIVATIONS = {"relu": relu, "gelu": gelu, "tanh": np.tanh, "sigmoid": sigmoid}
+
+
+def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
+    """B x C -> B x C in float64: each row positive, with sum 1."""
+    shifted = np.asarray(logits, np.float64)
+    shifted = np.exp(shifted - shifted.max(axis=1, keepdims=True))
+    return shifted / shifted.sum(axis=1, keepdims=True)
+
+
+class Classifier:
+    """The network of a run. `card` says what it is; `classes` are its class names in order."""
+
+    def __init__(self, tensors: dict[str, np.ndarray], card: ModelCard) -> None:
+        self.tensors = tensors
+        self.card = card
+        self.classes = card.classes
+
+    @classmethod
+    def load(cls, run: str | Path | None = None) -> "Classifier":
+        """From a run folder or a model file; None takes the newest run. Raises CatdogError if there is none."""
+        return cls(*load_model(find_model(run)))
+
+    def in_words(self) -> str:
+        """One line: what the network is, how often it is right, and what its probabilities are."""
+        card, v = self.card, self.card.validation
+        right = f"{v['accuracy']:.1%} of {v['photos']:,.0f} validation photos right; " if v else ""
+        scores = "SVM scores" if card.loss == "svm" else "logits"
+        return f"{right}probability = softmax({scores} / {card.temperature:.3g}), fitted on the validation photos"
+
+    def forward(self, x: Floats) -> Floats:
+        """x: float32, B x inputs, normalised -> logits, B x classes. The whole of an MLP."""
+        t = self.tensors
+        for i in range(len(self.card.architecture.hidden)):
+            x = x @ t[f"hidden.{i}.linear.weight"].T + t[f"hidden.{i}.linear.bias"]
+            if self.card.architecture.batch_norm:
+                scale = t[f"hidden.{i}.norm.weight"] / np.sqrt(t[f"hidden.{i}.norm.running_var"] + np.float32(1e-5))
+                x = (x - t[f"hidden.{i}.norm.running_mean"]) * scale + t[f"hidden.{i}.norm.bias"]
+            x = ACTIVATIONS[self.card.architecture.activation](x)
+        return x @ t["classifier.weight"].T + t["classifier.bias"]
+
+    def logits(self, pixels: NDArray[np.uint8]) -> Floats:
+        """pixels: uint8, B x 3 x H x W of the model's size -> logits, averaged over the mirror image if the card says so."""
+        mean, std = (np.array(values, np.float32).reshape(1, 3, 1, 1) for values in (self.card.mean, self.card.std))
+        images = (pixels.astype(np.float32) - mean) / std
+        logits = self.forward(images.reshape(len(images), -1))
+        if self.card.average_mirrored:
+            logits = (logits + self.forward(images[..., ::-1].reshape(len(images), -1))) / 2
+        return logits
+
+    def probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """pixels: uint8, B x 3 x H x W -> B x classes, calibrated: softmax(logits / temperature)."""
+        return softmax(self.logits(pixels) / self.card.temperature)
+
+    def decode(self, source: str | os.PathLike[str] | bytes | BinaryIO) -> NDArray[np.uint8]:
+        """One photo as the network sees it: uint8, 3 x H x W. Raises ImageError."""
+        return decode(source, self.card.architecture.image_size).transpose(2, 0, 1)
+
+    def predict(self, source: str | os.PathLike[str] | bytes | BinaryIO) -> "Prediction":
+        """The answer for one photo: a path, the bytes of a file, or a file object. Raises ImageError."""
+        return self._answer(self.probabilities(self.decode(source)[None])[0])
+
+    def _answer(self, probabilities: NDArray[np.float64]) -> "Prediction":
+        best = int(probabilities.argmax())
+        return Prediction(self.classes[best], float(probabilities[best]), dict(zip(self.classes, map(float, probabilities), strict=True)))
+
+    def predict_all(
+        self, sources: Iterator[tuple[str, str | bytes | ImageError]], threads: int = 0
+    ) -> Iterator[tuple[str, "Prediction | ImageError"]]:
+        """(name, path or bytes) of any number of photos -> (name, answer or error), in the same order, a batch at a time.
+
+        An ImageError in place of a path is handed through.
+        """
+
+        def pixels_or_error(source: str | bytes | ImageError) -> NDArray[np.uint8] | ImageError:
+            if isinstance(source, ImageError):
+                return source
+            try:
+                return self.decode(source)
+            except ImageError as error:
+                return error
+
+        with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+            while batch := list(islice(sources, _BATCH)):
+                decoded = list(pool.map(pixels_or_error, (source for _, source in batch)))
+                readable = [picture for picture in decoded if not isinstance(picture, ImageError)]
+                answers = iter(self.probabilities(np.stack(readable)) if readable else ())
+                for (name, _), picture in zip(batch, decoded, strict=True):
+                    yield name, picture if isinstance(picture, ImageError) else self._answer(next(answers))
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The likeliest class, its probability, and the probability of each class."""
+
+    label: str
+    probability: float
+    probabilities: dict[str, float]
+
+
+def find_model(run: str | Path | None) -> Path:
+    """The model file of `run`: a run folder, the name of one in runs/, or a model file; None: of the newest run."""
+    if run is None:
+        found = sorted(Path("runs").glob(f"*/{MODEL_FILE}"), key=lambda path: path.stat().st_mtime_ns)
+        if not found:
+            raise CatdogError("there is no trained model in runs/; train one with `catdog train`, or name it with --run.")
+        return found[-1]
+    for path in (Path(run), Path("runs") / run):
+        if path.is_file():
+            return path
+        if (path / MODEL_FILE).is_file():
+            return path / MODEL_FILE
+    if Path(run).is_dir():
+        raise CatdogError(f"{run} holds no {MODEL_FILE}; give the folder of a run that finished an epoch.")
+    raise CatdogError(f"there is no run {run}; give the folder of a run, such as runs/NAME.")
+
+
+def photos_of(inputs: Sequence[str]) -> Iterator[tuple[str, str | bytes | ImageError]]:
+    """What the command line names, photo by photo: files as they are, folders walked, "-" read from standard input."""
+    for name in inputs:
+        if name == "-":
+            yield name, sys.stdin.buffer.read()
+        elif os.path.isdir(name):
+            empty = True
+            for below in photos_below(name):
+                empty = False
+                yield os.path.join(name, below), os.path.join(name, below)
+            if empty:
+                yield name, ImageError(f"{name}: the folder holds no photos.")
+        else:
+            yield name, name

@@ -1,0 +1,34 @@
+"""Which folder of photos a configuration means, and which of its photos were kept from training."""
+
+from pathlib import Path
+
+from catdog import cache, sample
+from catdog.config import Config, Photos
+from catdog.files import Listing, find_splits, list_photos, train_and_val
+
+SAMPLE = "sample"  # as the folder of photos: the drawn set
+
+
+def photo_folder(photos: Photos) -> Path:
+    """The folder that `photos.data` names; the drawn set is drawn, into the cache folder, if it is not there yet."""
+    if photos.data != SAMPLE:
+        return Path(photos.data)
+    base = cache.default_folder() if photos.cache in ("auto", "none") else Path(photos.cache)
+    height, width = sample.DEFAULT_SIZE
+    folder = base / f"sample-{sample.VERSION}-{sample.DEFAULT_COUNT}-{height}x{width}"
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        sample.write_sample(folder, sample.DEFAULT_COUNT, sample.DEFAULT_SIZE)
+    return folder
+
+
+def held_out_photos(folder: Path, config: Config | None) -> Listing:
+    """The photos in `folder` to evaluate on: val/, else test/; of the folder that `config` trained on, the share that
+    was set aside; of any other folder, all."""
+    splits = find_splits(folder)
+    for split in ("val", "test"):
+        if split in splits:
+            return list_photos(splits[split])
+    if config is not None and photo_folder(config.photos).resolve() == folder.resolve():
+        return train_and_val(folder, config.photos.val_share, config.run.seed)[1]
+    return list_photos(splits.get("train", folder))

@@ -1,0 +1,217 @@
+"""From a configuration to a run folder: the photos, the plan, the training, the summary."""
+
+import os
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from catdog.checkpoint import MODEL_FILE, STATE_FILE, Architecture, ModelCard, load_state, write_text
+from catdog.config import Config, parse_config, to_toml
+from catdog.dataset import PhotoSet, load_photos
+from catdog.device import choose_device
+from catdog.errors import CatdogError
+from catdog.files import Listing, has_photos, train_and_val
+from catdog.images import RESIZE_FILTER
+from catdog.model import MLP, count_weights
+from catdog.report import draw_curves
+from catdog.runs import RunFolder
+from catdog.source import SAMPLE, photo_folder
+from catdog.trainer import Interrupted, Trainer
+
+
+def train(config: Config, state: dict[str, Any] | None = None, log: Callable[[str], None] = print) -> Path:
+    """Train as `config` says and return the run folder; from a checkpoint's `state` go on where it was.
+
+    Raises CatdogError for what the user can mend, before anything is written, and Interrupted at a signal, after a save.
+    """
+    config = _settle(config, log)
+    run = Path(config.run.out)
+    if state is None and run.exists() and (not run.is_dir() or any(run.iterdir())):
+        raise CatdogError(f"the run folder {run} exists; give another --out, or go on with it by --resume {run}.")
+    device, device_in_words = choose_device(config.run.device)
+    threads = config.run.threads or os.cpu_count() or 1
+    torch.set_num_threads(threads)
+    train_listing, val_listing = train_and_val(photo_folder(config.photos), config.photos.val_share, config.run.seed)
+    torch.manual_seed(config.run.seed)
+    model = build_model(config, len(train_listing.classes))
+    log(plan(config, model, train_listing, val_listing, device_in_words))
+
+    train_photos = _load(train_listing, config, threads, "training")
+    val_photos = _load(val_listing, config, threads, "validation")
+    _require_readable(train_photos, val_photos)
+    card = describe(config, train_photos)
+    with RunFolder(run) as folder:
+        if state is None:
+            write_text(run / "config.toml", to_toml(config))
+        folder.write_skipped([*train_photos.skipped, *val_photos.skipped])
+        log_both = folder.logger(log)
+        if train_photos.skipped or val_photos.skipped:
+            count = len(train_photos.skipped) + len(val_photos.skipped)
+            log_both(f"skipped {count} photos that cannot be read; {run / 'skipped.csv'} says why.")
+        trainer = Trainer(config, model, train_photos, val_photos, card, run, device, log_both)
+        if state is not None:
+            trainer.restore(state)
+            log_both(f"going on with {run} after epoch {trainer.progress.epoch}, step {trainer.progress.step}")
+        started = time.perf_counter()
+        try:
+            trainer.fit()
+        except Interrupted:
+            log_both(f"stopped and saved; go on with: catdog train --resume {run}")
+            raise
+        draw_curves(trainer.progress.history, run / "curves.png")
+        best = trainer.progress.best
+        log_both(
+            f"trained in {time.perf_counter() - started:.0f} s; best after epoch {best['epoch']}: "
+            f"{best['val_accuracy']:.2%} of {len(val_photos):,} validation photos right\n"
+            f"the network is {run / MODEL_FILE}; try: catdog predict PHOTO --run {run}"
+        )
+    return run
+
+
+def resume(run: Path, log: Callable[[str], None] = print) -> Path:
+    """Go on with the training in the run folder `run` from its last checkpoint."""
+    if not run.is_dir():
+        raise CatdogError(f"there is no run folder {run} to resume; give one that `catdog train` made.")
+    state = load_state(run / STATE_FILE)
+    config = parse_config(state["config"], f"the configuration in {run / STATE_FILE}")
+    return train(replace(config, run=replace(config.run, out=str(run))), state, log)
+
+
+def _settle(config: Config, log: Callable[[str], None]) -> Config:
+    """The configuration with every default that depends on the moment filled in, so that it can be repeated."""
+    photos, run = config.photos, config.run
+    if photos.data == "data" and not has_photos("data"):
+        log(
+            "data/ holds no photos, so this trains on a set of drawn cats and dogs. "
+            "For your own, put photos in data/cat/ and data/dog/, or give --data DIR."
+        )
+        photos = replace(photos, data=SAMPLE)
+    elif photos.data != SAMPLE:
+        photos = replace(photos, data=os.path.abspath(photos.data))
+    if not run.out:
+        run = replace(run, out=str(_unused(Path("runs") / time.strftime("%Y-%m-%d-%H%M%S"))))
+    return replace(config, photos=photos, run=run)
+
+
+def _unused(path: Path) -> Path:
+    count, candidate = 1, path
+    while candidate.exists():
+        count += 1
+        candidate = path.with_name(f"{path.name}-{count}")
+    return candidate
+
+
+def build_model(config: Config, classes: int) -> MLP:
+    m = config.model
+    return MLP(config.photos.image_size, classes, m.hidden, m.activation, m.batch_norm, m.dropout)
+
+
+def plan(config: Config, model: MLP, train: Listing, val: Listing, device: str) -> str:
+    """What is about to happen: data, network, number of weights, device, memory."""
+    height, width = config.photos.image_size
+    inputs = 3 * height * width
+
+    def in_words(listing: Listing) -> str:
+        each = ", ".join(f"{count:,} {name}" for name, count in zip(listing.classes, listing.counts(), strict=True))
+        return f"{len(listing):,} ({each})"
+
+    t = config.training
+    rate = f"{t.optimizer}, learning rate {t.learning_rate:g} ({t.schedule})"
+    return "\n".join(
+        [
+            f"photos     {'drawn cats and dogs' if config.photos.data == SAMPLE else config.photos.data}",
+            f"           train {in_words(train)}",
+            f"           val   {in_words(val)}",
+            f"input      {width} x {height} RGB = {inputs:,} numbers a photo, "
+            f"so each neuron of the first layer has {inputs:,} weights and a bias",
+            *(f"{'network' if i == 0 else '':<11}{line}" for i, line in enumerate(model.describe().splitlines())),
+            f"training   {t.epochs} epochs in batches of {t.batch_size}, {t.loss} loss, {rate}",
+            f"device     {device}",
+            f"memory     about {_memory(config, model, len(train) + len(val)) / 2**20:,.0f} MiB",
+            f"run        {config.run.out}",
+        ]
+    )
+
+
+def _memory(config: Config, model: MLP, photos: int) -> int:
+    """Bytes that training will take at most, roughly."""
+    t = config.training
+    copies = 2 + (2 if t.optimizer == "adamw" else 1 if t.momentum else 0) + (1 if t.ema else 0)
+    inputs = 3 * config.photos.image_size[0] * config.photos.image_size[1]
+    activations = t.batch_size // t.accumulate * 3 * sum(config.model.hidden) * 4
+    batch = t.batch_size * inputs * 4 * 3
+    return 700 * 2**20 + copies * 4 * count_weights(model) + photos * inputs + batch + activations
+
+
+def _load(listing: Listing, config: Config, threads: int, what: str) -> PhotoSet:
+    photos = config.photos
+    bar = tqdm(total=len(listing), desc=f"decoding {what} photos", unit=" photos", disable=None, leave=False)
+
+    def progress(done: Iterable[int]) -> Iterable[int]:
+        for count in done:
+            bar.update(count)
+            yield count
+
+    with bar:
+        return load_photos(
+            listing,
+            photos.image_size,
+            cache_folder=photos.cache,
+            threads=threads,
+            strict=photos.strict,
+            max_skipped=photos.max_skipped,
+            progress=progress,
+        )
+
+
+def _require_readable(train: PhotoSet, val: PhotoSet) -> None:
+    counts = torch.bincount(train.labels, minlength=len(train.classes)).tolist()
+    for name, count in zip(train.classes, counts, strict=True):
+        if count == 0:
+            raise CatdogError(f"no photo of the class {name!r} can be read; the first: {train.skipped[0].reason}")
+    if not len(val):
+        raise CatdogError(f"none of the photos to validate on can be read; the first: {val.skipped[0].reason}")
+
+
+def describe(config: Config, train: PhotoSet) -> ModelCard:
+    """The card of the network that `config` makes of the photos `train`."""
+    mean, std, mean_colours = colour_statistics(train)
+    m = config.model
+    return ModelCard(
+        architecture=Architecture(config.photos.image_size, m.hidden, m.activation, m.batch_norm, m.dropout),
+        classes=train.classes,
+        mean=mean,
+        std=std,
+        resize_filter=RESIZE_FILTER,
+        average_mirrored=config.augment.flip,
+        loss=config.training.loss,
+        temperature=1.0,
+        mean_colours=mean_colours,
+        train_counts=tuple(torch.bincount(train.labels, minlength=len(train.classes)).tolist()),
+    )
+
+
+def colour_statistics(photos: PhotoSet) -> tuple[Any, Any, Any]:
+    """(mean, standard deviation of each channel over all pixels, mean colour of each class), in levels.
+
+    Summed in whole numbers, so that the result does not depend on the order.
+    """
+    pixels = photos.pixels[0].numel() // 3
+    sums = torch.zeros(len(photos), 3, dtype=torch.int64)
+    squares = torch.zeros(3, dtype=torch.int64)
+    for start in range(0, len(photos), 256):
+        some = photos.pixels[start : start + 256].to(torch.int32)
+        sums[start : start + 256] = some.sum(dim=(2, 3))
+        squares += some.square().sum(dim=(0, 2, 3))
+    mean = sums.sum(0).double() / (len(photos) * pixels)
+    std = (squares.double() / (len(photos) * pixels) - mean.square()).clamp(min=0).sqrt()
+    std = torch.where(std < 1, torch.ones_like(std), std)  # photos all of one colour
+    by_class = torch.zeros(len(photos.classes), 3, dtype=torch.int64).index_add_(0, photos.labels, sums)
+    counts = torch.bincount(photos.labels, minlength=len(photos.classes)).clamp(min=1)
+    colours = by_class.double() / (counts[:, None] * pixels)
+    return tuple(mean.tolist()), tuple(std.tolist()), tuple(tuple(colour) for colour in colours.tolist())
