@@ -5,6 +5,7 @@ the decoder). It is written under a temporary name and renamed, so it is there w
 may be deleted at any time.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -36,9 +37,9 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Decoded:
-    """`pixels`: uint8, N x 3 x H x W, a row for each photo of the listing; rows of skipped photos mean nothing.
+    """`pixels`: uint8, N x 3 x H x W, a row for each photo of the listing that could be read, in order.
 
-    `skipped`: index in the listing -> why it could not be read.
+    `skipped`: index in the listing -> why it could not be.
     """
 
     pixels: np.ndarray
@@ -73,6 +74,7 @@ def decode_all(
             if strict and found.skipped:
                 raise ImageError(next(iter(found.skipped.values())))
             return found
+        shutil.rmtree(entry, ignore_errors=True)  # it may be there, but damaged
         try:
             folder.mkdir(parents=True, exist_ok=True)
             temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
@@ -81,21 +83,18 @@ def decode_all(
                 raise CatdogError(f"cannot write the cache {folder}: {error.strerror}; give another --cache.") from None
             folder = None
     if folder is None:
-        pixels = np.empty(shape, np.uint8)
-        return Decoded(pixels, _decode_into(pixels, listing, size, threads, strict, progress))
+        return _decode_into(np.empty(shape, np.uint8), listing, size, threads, strict, progress)
     try:
         stored = np.lib.format.open_memmap(temporary / "pixels.npy", mode="w+", dtype=np.uint8, shape=shape)
-        skipped = _decode_into(stored, listing, size, threads, strict, progress)
+        decoded = _decode_into(stored, listing, size, threads, strict, progress)
         stored.flush()
-        entry_json = {"format": FORMAT, "root": str(listing.root), "skipped": skipped}
+        entry_json = {"format": FORMAT, "root": str(listing.root), "skipped": decoded.skipped}
         (temporary / "entry.json").write_text(json.dumps(entry_json), encoding="utf-8")
-        try:
+        with contextlib.suppress(OSError):  # another run has just written the same entry
             temporary.rename(entry)
-        except OSError:  # another run has just written the same entry
-            pass
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return Decoded(stored, skipped)
+    return decoded
 
 
 def _key(listing: Listing, size: tuple[int, int]) -> str:
@@ -119,7 +118,8 @@ def _read(entry: Path, shape: tuple[int, ...]) -> Decoded | None:
         pixels = np.load(entry / "pixels.npy", mmap_mode="c")
         if about["format"] != FORMAT or pixels.shape != shape or pixels.dtype != np.uint8:
             return None
-        return Decoded(pixels, {int(index): str(reason) for index, reason in about["skipped"].items()})
+        skipped = {int(index): str(reason) for index, reason in about["skipped"].items()}
+        return Decoded(pixels[: len(pixels) - len(skipped)], skipped)
     except (OSError, ValueError, KeyError, AttributeError, EOFError):
         return None
 
@@ -131,8 +131,8 @@ def _decode_into(
     threads: int,
     strict: bool,
     progress: Callable[[Iterable[int]], Iterable[int]],
-) -> dict[int, str]:
-    """Decode every photo into its row of `pixels`; return why for each that could not be."""
+) -> Decoded:
+    """Decode every photo into its row of `pixels`; then close the gaps that unreadable ones have left."""
     skipped: dict[int, str] = {}
 
     def decode_some(start: int) -> int:
@@ -152,4 +152,9 @@ def _decode_into(
             pass
     finally:
         pool.shutdown(cancel_futures=True)
-    return dict(sorted(skipped.items()))
+    filled = 0
+    for index in range(len(listing)) if skipped else ():
+        if index not in skipped:
+            pixels[filled] = pixels[index]
+            filled += 1
+    return Decoded(pixels[: len(listing) - len(skipped)], dict(sorted(skipped.items())))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from catdog.errors import CatdogError
 
@@ -41,7 +42,8 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
         _sync_folder(path.parent)
     except OSError as error:
         raise CatdogError(
-            f"cannot write {path}: {error.strerror or error}; what was saved before is whole. Make room, or give another --out."
+            f"cannot write {path}: {error.strerror or error}; what was saved before is whole. "
+            "Make room, or give another --out."
         ) from None
 
 
@@ -102,7 +104,7 @@ def save_model(path: Path, tensors: Mapping[str, np.ndarray], card: ModelCard) -
     write_atomic(path, lambda file: file.write(data))
 
 
-def load_model(path: Path) -> tuple[dict[str, np.ndarray], ModelCard]:
+def load_model(path: Path) -> tuple[dict[str, NDArray[np.float32]], ModelCard]:
     """The weights (float32 arrays by name) and the card of a `model.safetensors`; needs no torch.
 
     Raises CatdogError, in bounded time and memory, for a file that is not one of ours or not whole.
@@ -121,7 +123,7 @@ def load_model(path: Path) -> tuple[dict[str, np.ndarray], ModelCard]:
             card = _card_from_json(path, metadata["catdog"])
             # Told apart before any weight is read: names, shapes and types are those of the architecture.
             expected = expected_shapes(card)
-            found = {name: stored.get_slice(name) for name in stored.keys()}
+            found = {name: stored.get_slice(name) for name in stored.keys()}  # noqa: SIM118 (not a dict)
             shapes = {name: (tuple(part.get_shape()), part.get_dtype()) for name, part in found.items()}
             if shapes != {name: (shape, "F32") for name, shape in expected.items()}:
                 raise _bad_model(path, "its weights do not fit the architecture in its header")
@@ -250,6 +252,14 @@ def load_state(path: Path) -> dict[str, Any]:
         return state
     except OSError as error:
         raise CatdogError(f"cannot read the checkpoint {path}: {error.strerror or error}; check the path.") from None
-    except (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, ValueError, KeyError, TypeError, EOFError) as error:
+    except (
+        zipfile.BadZipFile,
+        pickle.UnpicklingError,
+        RuntimeError,
+        ValueError,
+        KeyError,
+        TypeError,
+        EOFError,
+    ) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CatdogError(f"{path} is not a whole checkpoint ({reason}); train again, or resume another run.") from None

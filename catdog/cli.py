@@ -27,7 +27,8 @@ class _Parser(argparse.ArgumentParser):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("formatter_class", _HelpFormatter)
-        super().__init__(*args, allow_abbrev=False, **kwargs)
+        kwargs["allow_abbrev"] = False
+        super().__init__(*args, **kwargs)
 
     def error(self, message: str) -> NoReturn:
         raise CatdogError(f"{message}; see {self.prog} --help.")
@@ -63,8 +64,12 @@ def _verb(verbs: Any, name: str, handler: Callable[[argparse.Namespace], int], a
 def _add_train(verbs: Any) -> None:
     parser = _verb(verbs, "train", _train, "train a network on a folder of photos", _TRAIN_EXAMPLES)
     parser.add_argument("--config", metavar="FILE.toml", help="read the configuration from a file; flags go over it")
-    parser.add_argument("--resume", metavar="RUN", nargs="?", const="", help="go on with a stopped run (default: the newest)")
-    groups = {section: parser.add_argument_group(section, cls.__doc__) for section, cls in configuration.SECTIONS.items()}
+    parser.add_argument(
+        "--resume", metavar="RUN", nargs="?", const="", help="go on with a stopped run (default: the newest)"
+    )
+    groups = {
+        section: parser.add_argument_group(section, cls.__doc__) for section, cls in configuration.SECTIONS.items()
+    }
     for field in configuration.fields().values():
         _add_field(groups[field.section], field)
 
@@ -72,7 +77,10 @@ def _add_train(verbs: Any) -> None:
 def _add_field(group: Any, field: configuration.Field) -> None:
     """A flag for a field of the configuration; absent from the result where it was not given."""
     default = " ".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
-    options: dict[str, Any] = {"default": argparse.SUPPRESS, "help": f"{field.doc} (default: {default})".replace("%", "%%")}
+    options: dict[str, Any] = {
+        "default": argparse.SUPPRESS,
+        "help": f"{field.doc} (default: {default})".replace("%", "%%"),
+    }
     if field.type is bool:
         options["action"] = argparse.BooleanOptionalAction
     elif typing.get_origin(field.type) is tuple:
@@ -91,17 +99,20 @@ def _train(arguments: argparse.Namespace) -> int:
     if arguments.resume is not None:
         if given or arguments.config:
             other = next(iter(given), "config").replace("_", "-")
-            raise CatdogError(f"--resume goes on with the run's own configuration; leave --{other} out, or start a new run.")
-        from catdog.train import Interrupted, resume
-
-        work: Callable[[], Path] = lambda: resume(_run_to_resume(arguments.resume))  # noqa: E731
+            raise CatdogError(
+                f"--resume goes on with the run's own configuration; leave --{other} out, or start a new run."
+            )
+        to_resume, settled = _run_to_resume(arguments.resume), None
     else:
-        settled = configuration.load_config(arguments.config, given)
-        from catdog.train import Interrupted, train
+        to_resume, settled = None, configuration.load_config(arguments.config, given)
 
-        work = lambda: train(settled)  # noqa: E731
+    from catdog.train import Interrupted, resume, train  # after all that can be said without torch, which takes seconds
+
     try:
-        work()
+        if settled is not None:
+            train(settled)
+        elif to_resume is not None:
+            resume(to_resume)
     except Interrupted as stop:
         return 128 + stop.signal
     return 0
@@ -127,8 +138,12 @@ def _add_predict(verbs: Any) -> None:
         "examples:\n  catdog predict photo.jpg\n  catdog predict folder --csv > answers.csv\n"
         "  catdog predict - < photo.jpg\n  catdog predict --run runs/mine --json *.jpg",
     )
-    parser.add_argument("inputs", metavar="IMAGE|DIR|-", nargs="+", help="a photo, a folder of photos, or - for standard input")
-    parser.add_argument("--run", metavar="RUN", help="folder of the run, or its model file (default: the newest in runs/)")
+    parser.add_argument(
+        "inputs", metavar="IMAGE|DIR|-", nargs="+", help="a photo, a folder of photos, or - for standard input"
+    )
+    parser.add_argument(
+        "--run", metavar="RUN", help="folder of the run, or its model file (default: the newest in runs/)"
+    )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON object a line")
     form.add_argument("--csv", action="store_true", help="a table with a header")
@@ -175,9 +190,13 @@ def _add_evaluate(verbs: Any) -> None:
         "measure how often a network is right",
         "examples:\n  catdog evaluate\n  catdog evaluate --run runs/mine --data other-photos --json",
     )
-    parser.add_argument("--run", metavar="RUN", help="folder of the run, or its model file (default: the newest in runs/)")
+    parser.add_argument(
+        "--run", metavar="RUN", help="folder of the run, or its model file (default: the newest in runs/)"
+    )
     parser.add_argument("--data", metavar="DIR", help="folder of photos (default: what the run was validated on)")
-    parser.add_argument("--out", metavar="FILE.png", help="where the picture goes (default: evaluation.png in the run's folder)")
+    parser.add_argument(
+        "--out", metavar="FILE.png", help="where the picture goes (default: evaluation.png in the run's folder)"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 

@@ -50,7 +50,8 @@ class Model:
     hidden: tuple[int, ...] = (1024, 1024, 1024)
     """Width of each hidden layer; an empty list leaves the linear classifier alone."""
     activation: Literal["relu", "gelu", "tanh", "sigmoid"] = "gelu"
-    """The non-linearity after each hidden Wx + b. relu is the simplest; gelu is its smooth kin and does a little better."""
+    """The non-linearity after each hidden Wx + b. relu is the simplest; gelu is its smooth
+    kin and does a little better."""
     batch_norm: bool = False
     """Normalise each unit over the batch before its activation: tolerates higher learning rates."""
     dropout: float = 0.0
@@ -112,7 +113,8 @@ class Training:
     step_factor: float = 0.1
     """For the step schedule: what the rate is multiplied by at each cut."""
     ema: float = 0.99
-    """Decay of the running average of the weights that is evaluated and saved (0 is off): steadier than the last step."""
+    """Decay of the running average of the weights that is evaluated and saved (0 is off): steadier than the
+    last step."""
     clip_norm: float = 1.0
     """Largest norm of the gradient over all weights; a longer one is shortened to it (0 is off)."""
     early_stopping: int = 0
@@ -310,7 +312,10 @@ _RANGES: dict[str, tuple[float, float]] = {
 
 
 def check(config: Config) -> Config:
-    """`config` itself if every value is in its range and the fields fit each other; else CatdogError naming the field."""
+    """`config` itself if every value is in its range and the fields fit each other.
+
+    Raises CatdogError naming the field otherwise.
+    """
     for f in fields().values():
         value = getattr(getattr(config, f.section), f.name)
         for number in value if isinstance(value, tuple) else (value,):

@@ -38,19 +38,12 @@ def load_photos(
 
     Raises CatdogError if more than the share `max_skipped` of the photos cannot be read, or a class has none left.
     """
-    decoded = cache.decode_all(
-        listing, size, cache=cache_folder, threads=threads, strict=strict, progress=progress
-    )
+    decoded = cache.decode_all(listing, size, cache=cache_folder, threads=threads, strict=strict, progress=progress)
     skipped = [cache.Skipped(listing.path(index), reason) for index, reason in decoded.skipped.items()]
     if len(skipped) > max_skipped * len(listing):
         raise CatdogError(
             f"{len(skipped)} of the {len(listing)} photos in {listing.root} cannot be read, more than --max-skipped "
             f"{max_skipped:g} allows; the first: {skipped[0].reason}"
         )
-    pixels = torch.from_numpy(decoded.pixels)
-    labels = torch.tensor(listing.labels, dtype=torch.int64)
-    if skipped:
-        keep = torch.ones(len(listing), dtype=torch.bool)
-        keep[list(decoded.skipped)] = False
-        pixels, labels = pixels[keep], labels[keep]
-    return PhotoSet(pixels, labels, listing.classes, skipped)
+    labels = [label for index, label in enumerate(listing.labels) if index not in decoded.skipped]
+    return PhotoSet(torch.from_numpy(decoded.pixels), torch.tensor(labels), listing.classes, skipped)

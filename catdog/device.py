@@ -16,8 +16,10 @@ def choose_device(name: str) -> tuple[torch.device, str]:
         why = "there is no GPU that torch can use" if chosen == "cpu" else "the first GPU that torch can use"
     else:
         chosen, why = name, "as asked"
-        if name not in available and name != "cuda" or name == "cuda" and "cuda:0" not in available:
-            raise CatdogError(f"there is no device {name} (--device); those that are there: {', '.join(reversed(available))}.")
+        if (name not in available and name != "cuda") or (name == "cuda" and "cuda:0" not in available):
+            raise CatdogError(
+                f"there is no device {name} (--device); those that are there: {', '.join(reversed(available))}."
+            )
     device = torch.device(chosen)
     if device.type == "cuda":
         return device, f"{chosen}, {torch.cuda.get_device_name(device)} ({why})"

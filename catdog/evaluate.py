@@ -7,7 +7,6 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-
 import numpy as np
 
 from catdog import cache, metrics
@@ -42,27 +41,34 @@ class Evaluation:
     skipped: int
 
 
-def evaluate(classifier: Classifier, photos: Listing, cache_folder: str = "auto") -> tuple[Evaluation, np.ndarray, np.ndarray]:
-    """Evaluate on `photos`, whose classes the model must know; return the figures, labels (N) and probabilities (N x C)."""
+def evaluate(
+    classifier: Classifier, photos: Listing, cache_folder: str = "auto"
+) -> tuple[Evaluation, np.ndarray, np.ndarray]:
+    """Evaluate on `photos`, whose classes the model must know.
+
+    Returns the figures, the labels (N) and the probabilities (N x C) of the photos that could be read.
+    """
     card = classifier.card
     photos = photos.with_classes(classifier.classes, whose="the model")
     decoded = cache.decode_all(photos, card.architecture.image_size, cache=cache_folder, threads=os.cpu_count() or 1)
-    rows = np.array([i for i in range(len(photos)) if i not in decoded.skipped], dtype=np.int64)
-    if not len(rows):
-        raise CatdogError(f"{photos.root} holds no photos that can be read; give a folder of class folders with --data.")
-    labels = np.array(photos.labels, dtype=np.int64)[rows]
-    batches = [rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH)]
-    scaled = np.concatenate([classifier.logits(decoded.pixels[batch]) for batch in batches]) / card.temperature
-    colours = np.concatenate([decoded.pixels[batch].mean(axis=(2, 3)) for batch in batches])
+    pixels = decoded.pixels
+    if not len(pixels):
+        raise CatdogError(
+            f"{photos.root} holds no photos that can be read; give a folder of class folders with --data."
+        )
+    labels = np.array([label for i, label in enumerate(photos.labels) if i not in decoded.skipped])
+    batches = [pixels[start : start + _BATCH] for start in range(0, len(pixels), _BATCH)]
+    scaled = np.concatenate([classifier.logits(batch) for batch in batches]) / card.temperature
+    colours = np.concatenate([batch.mean(axis=(2, 3)) for batch in batches])
     probabilities = softmax(scaled)
     predicted = probabilities.argmax(axis=1)
     correct = int((predicted == labels).sum())
     area = metrics.auc(labels, probabilities)
     return (
         Evaluation(
-            n=len(rows),
-            accuracy=correct / len(rows),
-            accuracy_interval=metrics.accuracy_interval(correct, len(rows)),
+            n=len(labels),
+            accuracy=correct / len(labels),
+            accuracy_interval=metrics.accuracy_interval(correct, len(labels)),
             loss=metrics.log_loss(labels, scaled),
             auc=None if math.isnan(area) else area,
             ece=metrics.expected_calibration_error(labels, probabilities),
@@ -91,7 +97,9 @@ def main(run: str | None, data: str | None, as_json: bool, out: str | None) -> i
     config_file = model.parent / "config.toml"
     config = load_config(config_file) if config_file.is_file() else None
     if data is None and config is None:
-        raise CatdogError(f"{model.parent} has no config.toml that says what it was trained on; name a folder with --data.")
+        raise CatdogError(
+            f"{model.parent} has no config.toml that says what it was trained on; name a folder with --data."
+        )
     folder = Path(data) if data is not None else photo_folder(config.photos)  # type: ignore[union-attr]
     photos = held_out_photos(folder, config)
     figures, labels, probabilities = evaluate(classifier, photos, config.photos.cache if config else "auto")
@@ -119,10 +127,9 @@ def in_words(figures: Evaluation, model: Path, photos: Listing) -> str:
         f"loss       {figures.loss:.4f}  (never leaving {math.log(len(figures.classes)):.4f} would be guessing)",
         f"ROC AUC    {'-' if figures.auc is None else format(figures.auc, '.4f')}",
         f"ECE        {figures.ece:.2%}  (mean gap between how sure it is and how often it is right)",
-        f"confusion  {'true class':<{width}}  called " + " ".join(f"{name:>{max(width, 6)}}" for name in figures.classes),
+        f"confusion  {'true class':<{width}}  called "
+        + " ".join(f"{name:>{max(width, 6)}}" for name in figures.classes),
     ]
     for name, row in zip(figures.classes, figures.confusion, strict=True):
         lines.append(f"           {name:<{max(width, 10)}}         " + " ".join(f"{c:>{max(width, 6)},}" for c in row))
     return "\n".join(lines)
-
-

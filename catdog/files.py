@@ -14,8 +14,34 @@ from catdog.errors import CatdogError
 
 # By name alone; what a file holds is found out when it is decoded.
 EXTENSIONS = frozenset(
-    ".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .gif .bmp .dib .tif .tiff .ppm .pgm .pbm .pnm .tga .pcx .ico "
-    ".jp2 .j2k .jpx .heic .heif .avif".split()
+    [
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".mpo",
+        ".png",
+        ".apng",
+        ".webp",
+        ".gif",
+        ".bmp",
+        ".dib",
+        ".tif",
+        ".tiff",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+        ".pnm",
+        ".tga",
+        ".pcx",
+        ".ico",
+        ".jp2",
+        ".j2k",
+        ".jpx",
+        ".heic",
+        ".heif",
+        ".avif",
+    ]
 )
 SPLITS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 _NOT_PHOTOS = frozenset({"__MACOSX", "@eaDir"})  # what archivers and file servers leave behind
@@ -92,7 +118,9 @@ def photos_below(folder: str | Path) -> Iterator[str]:
             with os.scandir(here) as entries:
                 found = sorted((e for e in entries if not is_hidden(e.name)), key=lambda e: e.name)
         except OSError as error:
-            raise CatdogError(f"cannot list the folder {here}: {error.strerror}; check it and its permissions.") from None
+            raise CatdogError(
+                f"cannot list the folder {here}: {error.strerror}; check it and its permissions."
+            ) from None
         inside = above | {(status.st_dev, status.st_ino)}
         for entry in found:
             path = os.path.join(relative, entry.name)
@@ -110,7 +138,7 @@ def _subfolders(folder: Path) -> list[str]:
 
 
 def list_photos(root: str | Path) -> Listing:
-    """The ImageFolder at `root`: every folder directly below it is a class, every photo at any depth below that is of it."""
+    """The ImageFolder at `root`: each folder directly below it is a class of all photos at any depth below that."""
     root = Path(root)
     _require_folder(root)
     classes = tuple(_subfolders(root))
@@ -125,16 +153,20 @@ def list_photos(root: str | Path) -> Listing:
 
 def _require_folder(root: Path) -> None:
     if not root.exists():
-        raise CatdogError(f"there is no folder {root}; check the path, or make it with a folder of photos for each class.")
+        raise CatdogError(
+            f"there is no folder {root}; check the path, or make it with a folder of photos for each class."
+        )
     if not root.is_dir():
-        raise CatdogError(f"{root} is a file, not a folder; give the folder that holds a folder of photos for each class.")
+        raise CatdogError(
+            f"{root} is a file, not a folder; give the folder that holds a folder of photos for each class."
+        )
 
 
 def find_splits(root: str | Path) -> dict[str, Path]:
     """The split folders of `root`, by "train", "val" and "test"; empty where `root` is a single ImageFolder."""
     root = Path(root)
     _require_folder(root)
-    found = {}
+    found: dict[str, Path] = {}
     for split, names in SPLITS.items():
         for name in names:
             # A class may be called "test": a split is a folder of class folders.
@@ -160,14 +192,18 @@ def train_and_val(root: str | Path, val_share: float, seed: int) -> tuple[Listin
     root = Path(root)
     splits = find_splits(root)
     if splits and "train" not in splits:
-        raise CatdogError(f"{root} has {'/, '.join(splits)}/ but no train/; put the photos to train on in {root}/train/<class>/.")
+        raise CatdogError(
+            f"{root} has {'/, '.join(splits)}/ but no train/; put the photos to train on in {root}/train/<class>/."
+        )
     listing = list_photos(splits.get("train", root))
     _require_classes(listing)
     if "val" not in splits:
         return split(listing, val_share, seed)
     val = list_photos(splits["val"])
     if not len(val):
-        raise CatdogError(f"{val.root} holds no photos to validate on; add some, or remove it to set some of train/ aside.")
+        raise CatdogError(
+            f"{val.root} holds no photos to validate on; add some, or remove it to set some of train/ aside."
+        )
     return listing, val.with_classes(listing.classes, whose=str(listing.root))
 
 
@@ -175,7 +211,9 @@ def _require_classes(listing: Listing) -> None:
     counts = dict(zip(listing.classes, listing.counts(), strict=True))
     for name, count in counts.items():
         if count == 0:
-            raise CatdogError(f"the class folder {listing.root / name} holds no photos; add some, or remove the folder.")
+            raise CatdogError(
+                f"the class folder {listing.root / name} holds no photos; add some, or remove the folder."
+            )
     if len(counts) == 0:
         raise CatdogError(
             f"{listing.root} holds no class folders; make one folder of photos for each class, such as "
@@ -183,7 +221,8 @@ def _require_classes(listing: Listing) -> None:
         )
     if len(counts) == 1:
         raise CatdogError(
-            f"{listing.root} holds one class only, {listing.classes[0]!r}; a classifier needs at least two class folders."
+            f"{listing.root} holds one class only, {listing.classes[0]!r}; "
+            "a classifier needs at least two class folders."
         )
 
 

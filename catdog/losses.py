@@ -11,12 +11,14 @@ from torch.nn import functional as F
 class SoftmaxLoss(nn.Module):
     """-log of the probability that softmax gives the true class (cross-entropy), in nats.
 
-    With `label_smoothing` s the target is 1 - s + s/C for the true class and s/C for the others (Szegedy 2016, section 7).
+    With `label_smoothing` s the target is 1 - s + s/C for the true class and s/C for the others (Szegedy 2016,
+    section 7).
     """
 
     def __init__(self, label_smoothing: float = 0.0, class_weights: Tensor | None = None) -> None:
         super().__init__()
         self.label_smoothing = label_smoothing
+        self.class_weights: Tensor | None
         self.register_buffer("class_weights", class_weights, persistent=False)
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -33,6 +35,7 @@ class SVMLoss(nn.Module):
         super().__init__()
         self.squared = squared
         self.margin = margin
+        self.class_weights: Tensor | None
         self.register_buffer("class_weights", class_weights, persistent=False)
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:

@@ -27,7 +27,10 @@ def confusion_matrix(labels: Labels, predicted: Labels, classes: int) -> NDArray
 
 
 def roc_curve(positive: NDArray[np.bool_], score: Array) -> tuple[Array, Array]:
-    """(false positive rate, true positive rate) at every threshold, from (0, 0) to (1, 1); equal scores fall together."""
+    """(false positive rate, true positive rate) at every threshold, from (0, 0) to (1, 1).
+
+    Equal scores fall together.
+    """
     order = np.argsort(-score, kind="stable")
     last_of_equals = np.append(np.diff(score[order]) != 0, True)
     true = np.cumsum(positive[order])[last_of_equals]
@@ -46,7 +49,7 @@ def auc(labels: Labels, probabilities: Array) -> float:
         positive = labels == c
         if positive.any() and not positive.all():
             false, true = roc_curve(positive, probabilities[:, c])
-            areas.append(float(np.trapezoid(true, false) if hasattr(np, "trapezoid") else np.trapz(true, false)))
+            areas.append(float((np.diff(false) * (true[1:] + true[:-1]) / 2).sum()))
     return float(np.mean(areas)) if areas else math.nan
 
 
@@ -67,7 +70,9 @@ def calibration_bins(labels: Labels, probabilities: Array, bins: int = 15) -> li
     for b in range(bins):
         inside = which == b
         if inside.any():
-            found.append(CalibrationBin(int(inside.sum()), float(confidence[inside].mean()), float(right[inside].mean())))
+            found.append(
+                CalibrationBin(int(inside.sum()), float(confidence[inside].mean()), float(right[inside].mean()))
+            )
     return found
 
 

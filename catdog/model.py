@@ -4,13 +4,13 @@ Each hidden layer computes f(x, W) = Wx + b and an activation; the last layer, t
 one score (logit) a class. `catdog.predict` states the same computation in NumPy.
 """
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 
-import torch
 from torch import Tensor, nn
 
 # GELU by its tanh formula (Hendrycks and Gimpel 2016, section 2), which needs no error function to be stated in NumPy.
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
     "gelu": lambda: nn.GELU(approximate="tanh"),
     "tanh": nn.Tanh,
@@ -32,7 +32,8 @@ class HiddenLayer(nn.Module):
             nn.init.kaiming_normal_(self.linear.weight, nonlinearity="relu")
         else:
             # Glorot and Bengio 2010, equation 16, for activations that are odd around their middle.
-            nn.init.xavier_uniform_(self.linear.weight, gain=nn.init.calculate_gain(activation))
+            gain = 5 / 3 if activation == "tanh" else 1.0  # torch.nn.init.calculate_gain
+            nn.init.xavier_uniform_(self.linear.weight, gain)
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -58,8 +59,7 @@ class MLP(nn.Module):
         self.image_size = image_size
         widths = [3 * image_size[0] * image_size[1], *hidden]
         self.hidden = nn.ModuleList(
-            HiddenLayer(inputs, width, activation, batch_norm, dropout)
-            for inputs, width in zip(widths, widths[1:], strict=False)
+            HiddenLayer(inputs, width, activation, batch_norm, dropout) for inputs, width in itertools.pairwise(widths)
         )
         self.classifier = nn.Linear(widths[-1], classes)
         nn.init.xavier_uniform_(self.classifier.weight)
@@ -85,14 +85,17 @@ class MLP(nn.Module):
             steps.append(type(layer.activation).__name__.lower())
             if layer.dropout.p:
                 steps.append(f"dropout {layer.dropout.p:g}")
-            rows.append((f"hidden {i}", ", ".join(steps), f"{layer.linear.out_features:,}", f"{count_weights(layer):,}"))
+            rows.append(
+                (f"hidden {i}", ", ".join(steps), f"{layer.linear.out_features:,}", f"{count_weights(layer):,}")
+            )
         last = self.classifier
         rows.append(("classifier", _wx_b(last), f"{last.out_features:,}", f"{count_weights(last):,}"))
         rows.append(("", "", "", f"{count_weights(self):,}"))
         rows.insert(0, ("layer", "computes", "outputs", "weights"))
         columns = [max(len(row[i]) for row in rows) for i in range(4)]
         return "\n".join(
-            f"{a:<{columns[0]}}  {b:<{columns[1]}}  {c:>{columns[2]}}  {d:>{columns[3]}}".rstrip() for a, b, c, d in rows
+            f"{a:<{columns[0]}}  {b:<{columns[1]}}  {c:>{columns[2]}}  {d:>{columns[3]}}".rstrip()
+            for a, b, c, d in rows
         )
 
 

@@ -5,7 +5,7 @@
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -37,7 +37,7 @@ def sigmoid(x: Floats) -> Floats:
     return 0.5 * (1 + np.tanh(0.5 * x))  # 1 / (1 + exp(-x)) without overflow
 
 
-ACTIVATIONS = {"relu": relu, "gelu": gelu, "tanh": np.tanh, "sigmoid": sigmoid}
+ACTIVATIONS: dict[str, Callable[[Floats], Floats]] = {"relu": relu, "gelu": gelu, "tanh": np.tanh, "sigmoid": sigmoid}
 
 
 def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -50,7 +50,7 @@ def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
 class Classifier:
     """The network of a run. `card` says what it is; `classes` are its class names in order."""
 
-    def __init__(self, tensors: dict[str, np.ndarray], card: ModelCard) -> None:
+    def __init__(self, tensors: dict[str, Floats], card: ModelCard) -> None:
         self.tensors = tensors
         self.card = card
         self.classes = card.classes
@@ -73,18 +73,23 @@ class Classifier:
         for i in range(len(self.card.architecture.hidden)):
             x = x @ t[f"hidden.{i}.linear.weight"].T + t[f"hidden.{i}.linear.bias"]
             if self.card.architecture.batch_norm:
-                scale = t[f"hidden.{i}.norm.weight"] / np.sqrt(t[f"hidden.{i}.norm.running_var"] + np.float32(1e-5))
+                scale: Floats = t[f"hidden.{i}.norm.weight"] / np.sqrt(
+                    t[f"hidden.{i}.norm.running_var"] + np.float32(1e-5)
+                )
                 x = (x - t[f"hidden.{i}.norm.running_mean"]) * scale + t[f"hidden.{i}.norm.bias"]
             x = ACTIVATIONS[self.card.architecture.activation](x)
         return x @ t["classifier.weight"].T + t["classifier.bias"]
 
     def logits(self, pixels: NDArray[np.uint8]) -> Floats:
-        """pixels: uint8, B x 3 x H x W of the model's size -> logits, averaged over the mirror image if the card says so."""
+        """pixels: uint8, B x 3 x H x W of the model's size -> logits, B x classes.
+
+        The mean over the photo and its mirror image, if the card says so.
+        """
         mean, std = (np.array(values, np.float32).reshape(1, 3, 1, 1) for values in (self.card.mean, self.card.std))
         images = (pixels.astype(np.float32) - mean) / std
-        logits = self.forward(images.reshape(len(images), -1))
+        logits: Floats = self.forward(images.reshape(len(images), -1))
         if self.card.average_mirrored:
-            logits = (logits + self.forward(images[..., ::-1].reshape(len(images), -1))) / 2
+            logits = (logits + self.forward(images[..., ::-1].reshape(len(images), -1))) / np.float32(2)
         return logits
 
     def probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -101,14 +106,18 @@ class Classifier:
 
     def _answer(self, probabilities: NDArray[np.float64]) -> "Prediction":
         best = int(probabilities.argmax())
-        return Prediction(self.classes[best], float(probabilities[best]), dict(zip(self.classes, map(float, probabilities), strict=True)))
+        return Prediction(
+            self.classes[best],
+            float(probabilities[best]),
+            dict(zip(self.classes, map(float, probabilities), strict=True)),
+        )
 
     def predict_all(
         self, sources: Iterator[tuple[str, str | bytes | ImageError]], threads: int = 0
     ) -> Iterator[tuple[str, "Prediction | ImageError"]]:
-        """(name, path or bytes) of any number of photos -> (name, answer or error), in the same order, a batch at a time.
+        """(name, path or bytes) of any number of photos -> (name, answer or error), in the same order.
 
-        An ImageError in place of a path is handed through.
+        They are read a batch at a time. An ImageError in place of a path is handed through.
         """
 
         def pixels_or_error(source: str | bytes | ImageError) -> NDArray[np.uint8] | ImageError:
@@ -142,7 +151,9 @@ def find_model(run: str | Path | None) -> Path:
     if run is None:
         found = sorted(Path("runs").glob(f"*/{MODEL_FILE}"), key=lambda path: path.stat().st_mtime_ns)
         if not found:
-            raise CatdogError("there is no trained model in runs/; train one with `catdog train`, or name it with --run.")
+            raise CatdogError(
+                "there is no trained model in runs/; train one with `catdog train`, or name it with --run."
+            )
         return found[-1]
     for path in (Path(run), Path("runs") / run):
         if path.is_file():

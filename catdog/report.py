@@ -49,7 +49,9 @@ def draw_evaluation(
         false, true = metrics.roc_curve(labels == label, probabilities[:, label])
         middle.plot(false, true, label=classes[label])
     middle.plot([0, 1], [0, 1], color="grey", linestyle=":", label="guessing")
-    middle.set(title="ROC", xlabel="share of the others called so", ylabel="share of the class called so", aspect="equal")
+    middle.set(
+        title="ROC", xlabel="share of the others called so", ylabel="share of the class called so", aspect="equal"
+    )
     middle.legend(loc="lower right")
     bins = metrics.calibration_bins(labels, probabilities)
     right.plot([b.confidence for b in bins], [b.accuracy for b in bins], marker="o")

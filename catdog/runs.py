@@ -26,7 +26,9 @@ class RunFolder:
             for left_over in self.path.glob(".*.tmp"):
                 left_over.unlink()
         except OSError as error:
-            raise CatdogError(f"cannot write to the run folder {self.path}: {error.strerror}; give another --out.") from None
+            raise CatdogError(
+                f"cannot write to the run folder {self.path}: {error.strerror}; give another --out."
+            ) from None
         return self
 
     def _take_lock(self) -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from catdog import cache, sample
+from catdog import cache
 from catdog.config import Config, Photos
 from catdog.files import Listing, find_splits, list_photos, train_and_val
 
@@ -13,6 +13,8 @@ def photo_folder(photos: Photos) -> Path:
     """The folder that `photos.data` names; the drawn set is drawn, into the cache folder, if it is not there yet."""
     if photos.data != SAMPLE:
         return Path(photos.data)
+    from catdog import sample
+
     base = cache.default_folder() if photos.cache in ("auto", "none") else Path(photos.cache)
     height, width = sample.DEFAULT_SIZE
     folder = base / f"sample-{sample.VERSION}-{sample.DEFAULT_COUNT}-{height}x{width}"

@@ -27,7 +27,8 @@ from catdog.trainer import Interrupted, Trainer
 def train(config: Config, state: dict[str, Any] | None = None, log: Callable[[str], None] = print) -> Path:
     """Train as `config` says and return the run folder; from a checkpoint's `state` go on where it was.
 
-    Raises CatdogError for what the user can mend, before anything is written, and Interrupted at a signal, after a save.
+    Raises CatdogError for what the user can mend, before anything is written, and
+    Interrupted at a signal, after a save.
     """
     config = _settle(config, log)
     run = Path(config.run.out)

@@ -89,9 +89,12 @@ class Trainer:
     def fit(self) -> None:
         """Train until the last epoch, or until early stopping; raises Interrupted at SIGINT or SIGTERM."""
         photos = len(self.train_labels)
-        with _Signals(self._on_signal), tqdm(
-            total=photos * self.config.training.epochs, unit=" photos", unit_scale=True, disable=None, leave=False
-        ) as bar:
+        with (
+            _Signals(self._on_signal),
+            tqdm(
+                total=photos * self.config.training.epochs, unit=" photos", unit_scale=True, disable=None, leave=False
+            ) as bar,
+        ):
             bar.update(photos * self.progress.epoch)
             while self.progress.epoch < self.config.training.epochs and not self._has_stalled():
                 started = time.perf_counter()
@@ -133,7 +136,7 @@ class Trainer:
                 raise Interrupted(self._signal)
 
     def _batches(self, epoch: int) -> list[Tensor]:
-        """Rows of each batch of an epoch: all photos once, in an order of (seed, epoch) alone, in batches of equal size."""
+        """Rows of each batch of an epoch: all photos once, in an order of (seed, epoch) alone, in equal batches."""
         order = np.random.default_rng([self.config.run.seed, epoch]).permutation(len(self.train_labels))
         return [torch.from_numpy(rows) for rows in np.array_split(order, self.steps_per_epoch)]
 
@@ -279,7 +282,12 @@ class Targets:
 def _parts(images: Tensor, targets: Targets, parts: int) -> list[tuple[Tensor, Targets]]:
     if parts == 1:
         return [(images, targets)]
-    pieces = zip(images.tensor_split(parts), targets.labels.tensor_split(parts), targets.partners.tensor_split(parts), strict=True)
+    pieces = zip(
+        images.tensor_split(parts),
+        targets.labels.tensor_split(parts),
+        targets.partners.tensor_split(parts),
+        strict=True,
+    )
     return [(image, Targets(labels, partners, targets.share)) for image, labels, partners in pieces if len(image)]
 
 

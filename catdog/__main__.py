@@ -1,0 +1,5 @@
+"""`python -m catdog` is `catdog`."""
+
+from catdog.cli import entry
+
+entry()

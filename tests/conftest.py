@@ -1,0 +1,71 @@
+"""What several tests need: small folders of photos made on the spot, and a small training on them."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+os.environ.setdefault("MPLCONFIGDIR", "/tmp")
+
+from catdog.config import Config, load_config
+
+
+@pytest.fixture(autouse=True)
+def _own_cache_and_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees the user's cache or writes into the folder that the tests were started from."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.chdir(tmp_path_factory.mktemp("here"))
+
+
+def save_photo(path: Path, seed: int, hue: int = 0, size: tuple[int, int] = (20, 24)) -> None:
+    """A picture of noise around a colour that `hue` (a class) sets: easy to learn, different for every seed."""
+    rng = np.random.default_rng([seed, hue])
+    colour = np.roll([150, 100, 60], hue) + rng.integers(-25, 25, 3)
+    pixels = np.clip(colour + rng.normal(0, 30, (*size, 3)), 0, 255).astype(np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.fixture
+def make_photos(tmp_path: Path) -> Callable[..., Path]:
+    """make_photos({"cat": 12, "dog": 12}, name="photos", first=0) -> a folder of class folders of such pictures."""
+
+    def make(counts: dict[str, int], name: str = "photos", first: int = 0) -> Path:
+        root = tmp_path / name
+        root.mkdir(parents=True, exist_ok=True)
+        for hue, (label, count) in enumerate(sorted(counts.items())):
+            (root / label).mkdir(exist_ok=True)
+            for i in range(first, first + count):
+                save_photo(root / label / f"{label}-{i:03}.png", seed=i, hue=hue)
+        return root
+
+    return make
+
+
+@pytest.fixture
+def small_config(tmp_path: Path) -> Callable[..., Config]:
+    """small_config(photos, epochs=3, ...) -> a configuration that trains in a moment, with fields changed by name."""
+
+    def make(data: Path, **changes: Any) -> Config:
+        fields = {
+            "data": str(data),
+            "out": str(tmp_path / "run"),
+            "image_size": (6, 8),
+            "hidden": (16, 12),
+            "epochs": 3,
+            "batch_size": 8,
+            "learning_rate": 3e-3,
+            "device": "cpu",
+            "threads": 1,
+        }
+        return load_config(None, {**fields, **changes})
+
+    return make
+
+
+def quiet(line: str) -> None:
+    """A log that keeps nothing."""

@@ -1,0 +1,90 @@
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+import torch
+from torchvision.transforms.v2 import functional as tv
+
+from catdog import augment
+from catdog.config import Augment, load_config
+
+NONE = Augment(flip=False, crop_area=1, crop_ratio=1, brightness=0, contrast=0, saturation=0, mixup=0)
+MEAN, STD = torch.tensor([120.0, 110.0, 100.0]), torch.tensor([60.0, 61.0, 62.0])
+IMAGES = torch.randint(0, 256, (6, 3, 8, 10), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def drawn(config: Augment, seed: int = 0) -> augment.Draw:
+    return augment.draw(config, len(IMAGES), np.random.default_rng(seed))
+
+
+def test_with_everything_off_only_the_normalisation_is_left() -> None:
+    expected = (IMAGES.numpy().astype(np.float64) - MEAN.numpy()[:, None, None]) / STD.numpy()[:, None, None]
+    found = augment.apply(IMAGES, drawn(NONE), MEAN, STD)
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-4)
+    np.testing.assert_allclose(augment.normalise(IMAGES, MEAN, STD).numpy(), expected, atol=1e-5)
+
+
+def test_flip_mirrors_left_and_right_half_of_the_time() -> None:
+    plain = augment.normalise(IMAGES, MEAN, STD)
+    found = augment.apply(IMAGES, drawn(replace(NONE, flip=True), seed=1), MEAN, STD)
+    same = [torch.allclose(a, b, atol=1e-4) for a, b in zip(found, plain, strict=True)]
+    mirrored = [torch.allclose(a, b.flip(2), atol=1e-4) for a, b in zip(found, plain, strict=True)]
+    assert all(s != m for s, m in zip(same, mirrored, strict=True))
+    assert any(same)
+    assert any(mirrored)
+
+
+def test_a_crop_is_torchvisions_resized_crop() -> None:
+    """A crop of 4 x 5 of 8 x 10 pixels, made twice as large: bilinear, without antialiasing, as it is enlarged."""
+    draw = drawn(NONE)
+    top, left = 2, 3
+    draw.geometry = torch.tensor([[0.5, 0, (left + 2.5 - 5) / 5], [0, 0.5, (top + 2 - 4) / 4]]).repeat(
+        len(IMAGES), 1, 1
+    )
+    found = augment.apply(IMAGES, draw, torch.zeros(3), torch.ones(3))
+    wide = torch.nn.functional.interpolate(IMAGES.float(), scale_factor=2, mode="bilinear", align_corners=False)
+    # Pixels whose neighbours lie outside the crop see them, where a crop made first would repeat its edge.
+    expected = wide[:, :, 2 * top : 2 * top + 8, 2 * left : 2 * left + 10]
+    torch.testing.assert_close(found, expected, atol=1e-3, rtol=0)
+
+
+def test_crops_stay_inside_the_photo_and_keep_the_asked_share() -> None:
+    draw = augment.draw(Augment(crop_area=0.3, crop_ratio=2.0), 10_000, np.random.default_rng(0))
+    width, height = draw.geometry[:, 0, 0].abs(), draw.geometry[:, 1, 1]
+    assert (draw.geometry[:, 0, 2].abs() + width <= 1 + 1e-6).all()
+    assert (draw.geometry[:, 1, 2].abs() + height <= 1 + 1e-6).all()
+    assert 0.2 < (width * height).min() < 0.32
+    assert (width / height).max() <= 2 + 1e-5
+    assert (width / height).min() >= 0.5 - 1e-5
+
+
+@pytest.mark.parametrize("what", ["brightness", "contrast", "saturation"])
+def test_colour_changes_are_torchvisions(what: str) -> None:
+    pixels = IMAGES.float() / 255 * 0.5 + 0.2  # far enough from the ends that torchvision clips nothing
+    as_levels = pixels * 255
+    draw = drawn(load_config(None, {**asdict(NONE), what: 0.3}).augment, seed=5)
+    adjust = {
+        "brightness": tv.adjust_brightness,
+        "contrast": tv.adjust_contrast,
+        "saturation": tv.adjust_saturation,
+    }[what]
+    factors = getattr(draw, what).tolist()
+    assert len(set(factors)) == len(factors)
+    expected = torch.stack([adjust(p, f) for p, f in zip(pixels, factors, strict=True)]) * 255
+    found = augment.apply(as_levels, draw, torch.zeros(3), torch.ones(3))
+    # torchvision's grey has weights rounded to four figures, ours to three.
+    torch.testing.assert_close(found, expected, atol=0.1, rtol=0)
+
+
+def test_mixup_blends_each_photo_with_its_partner() -> None:
+    draw = drawn(replace(NONE, mixup=1.0), seed=2)
+    plain = augment.normalise(IMAGES, MEAN, STD)
+    expected = draw.share * plain + (1 - draw.share) * plain[draw.partner]
+    assert 0 < draw.share < 1
+    torch.testing.assert_close(augment.apply(IMAGES, draw, MEAN, STD), expected, atol=1e-4, rtol=0)
+
+
+def test_the_same_generator_draws_the_same() -> None:
+    first, again, other = (augment.apply(IMAGES, drawn(Augment(mixup=0.4), seed), MEAN, STD) for seed in (3, 3, 4))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)

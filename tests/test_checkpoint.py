@@ -1,0 +1,195 @@
+import json
+import struct
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import save
+
+from catdog.checkpoint import (
+    Architecture,
+    ModelCard,
+    expected_shapes,
+    load_model,
+    load_state,
+    save_model,
+    save_state,
+    write_atomic,
+)
+from catdog.errors import CatdogError
+from catdog.model import MLP
+
+CARD = ModelCard(
+    architecture=Architecture((4, 6), (5, 3), "relu", batch_norm=True, dropout=0.1),
+    classes=("cat", "Hündin"),
+    mean=(120.0, 110.0, 100.0),
+    std=(60.0, 61.0, 62.0),
+    resize_filter="bilinear",
+    average_mirrored=True,
+    loss="softmax",
+    temperature=1.5,
+    mean_colours=((1.0, 2.0, 3.0), (4.0, 5.0, 6.0)),
+    train_counts=(10, 12),
+    validation={"accuracy": 0.75, "loss": 0.5, "photos": 8, "epoch": 3},
+)
+
+
+def tensors(card: ModelCard = CARD) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return {name: rng.normal(size=shape).astype(np.float32) for name, shape in expected_shapes(card).items()}
+
+
+def header(**changes: Any) -> dict[str, str]:
+    from dataclasses import asdict
+
+    return {"catdog": json.dumps({"format_version": 1, **asdict(CARD), **changes})}
+
+
+def test_a_model_reads_back_as_it_was_saved(tmp_path: Path) -> None:
+    save_model(tmp_path / "m", tensors(), CARD)
+    found, card = load_model(tmp_path / "m")
+    assert card == CARD
+    assert found.keys() == tensors().keys()
+    assert all(np.array_equal(found[name], array) for name, array in tensors().items())
+
+
+def test_expected_shapes_are_those_of_the_network() -> None:
+    for batch_norm in (False, True):
+        card = replace(CARD, architecture=replace(CARD.architecture, batch_norm=batch_norm))
+        state = MLP((4, 6), 2, (5, 3), "relu", batch_norm).state_dict()
+        shapes = {name: tuple(t.shape) for name, t in state.items() if not name.endswith("num_batches_tracked")}
+        assert expected_shapes(card) == shapes
+
+
+def whole_file(metadata: dict[str, str] | None, arrays: dict[str, np.ndarray] | None = None) -> bytes:
+    return save(arrays if arrays is not None else tensors(), metadata=metadata)
+
+
+def deep_json() -> str:
+    return "[" * 100_000
+
+
+HOSTILE = {
+    "empty": lambda: b"",
+    "text": lambda: b"this is not a model at all, it is a text",
+    "pickle": lambda: b"\x80\x04\x95\x10\x00\x00\x00\x00\x00\x00\x00\x8c\x05posix\x94.",
+    "header length of 2^60": lambda: struct.pack("<Q", 2**60) + b"{}",
+    "header length of 2^64 - 1": lambda: b"\xff" * 8 + b"{}",
+    "cut short": lambda: whole_file(header())[:-10],
+    "longer than it says": lambda: whole_file(header()) + b"more",
+    "no metadata": lambda: whole_file(None),
+    "another program's": lambda: whole_file({"format": "pt"}),
+    "metadata is not JSON": lambda: whole_file({"catdog": "{"}),
+    "metadata is deep": lambda: whole_file({"catdog": deep_json()}),
+    "metadata is a list": lambda: whole_file({"catdog": "[]"}),
+    "metadata is enormous": lambda: whole_file({**header(), "x": "y" * 5_000_000}),
+    "unknown version": lambda: whole_file(header(format_version=99)),
+    "a path as a class": lambda: whole_file(header(classes=["cat", "../../etc"])),
+    "a class twice": lambda: whole_file(header(classes=["cat", "cat"])),
+    "one class": lambda: whole_file(header(classes=["cat"])),
+    "a class that is a number": lambda: whole_file(header(classes=["cat", 3])),
+    "no deviation": lambda: whole_file(header(std=[0, 1, 1])),
+    "temperature is not a number": lambda: whole_file(header(temperature=float("nan"))),
+    "an unknown activation": lambda: whole_file(header(architecture={**vars(CARD.architecture), "activation": "os"})),
+    "a huge picture": lambda: whole_file(
+        header(architecture={**vars(CARD.architecture), "image_size": [2**30, 2**30]})
+    ),
+    "a negative width": lambda: whole_file(header(architecture={**vars(CARD.architecture), "hidden": [-5, 3]})),
+    "an array is missing": lambda: whole_file(header(), {k: v for k, v in tensors().items() if k != "classifier.bias"}),
+    "an array too many": lambda: whole_file(header(), {**tensors(), "more": np.zeros(3, np.float32)}),
+    "a shape that does not fit": lambda: whole_file(
+        header(), {**tensors(), "classifier.bias": np.zeros(3, np.float32)}
+    ),
+    "another type": lambda: whole_file(header(), {**tensors(), "classifier.bias": np.zeros(2, np.float64)}),
+    "weights that are not numbers": lambda: whole_file(
+        header(), {**tensors(), "classifier.bias": np.array([1, np.nan], np.float32)}
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_hostile_model_is_one_sentence(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(HOSTILE[kind]())
+    with pytest.raises(CatdogError) as refused:
+        load_model(path)
+    assert str(path) in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 600
+
+
+def test_a_hostile_model_that_is_whole_otherwise_would_load(tmp_path: Path) -> None:
+    """The cases above are refused for what is wrong with each, not for how they are made."""
+    (tmp_path / "m").write_bytes(whole_file(header()))
+    assert load_model(tmp_path / "m")[1] == CARD
+
+
+def test_a_missing_model_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(CatdogError, match="cannot read the model"):
+        load_model(tmp_path / "none")
+    with pytest.raises(CatdogError, match="cannot read the model"):
+        load_model(tmp_path)
+
+
+STATE = {"format_version": 1, "model": {"w": torch.arange(5000.0)}, "progress": {"history": [{"a": 1.5}]}}
+
+
+def test_a_state_reads_back_as_it_was_saved(tmp_path: Path) -> None:
+    save_state(tmp_path / "last.pt", STATE)
+    found = load_state(tmp_path / "last.pt")
+    assert torch.equal(found["model"]["w"], STATE["model"]["w"])  # type: ignore[index]
+    assert found["progress"] == STATE["progress"]
+
+
+class _Harmful:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (open, ("harm-was-done", "w"))
+
+
+def test_no_pickle_is_executed(tmp_path: Path) -> None:
+    torch.save({"format_version": 1, "x": _Harmful()}, tmp_path / "last.pt")
+    with pytest.raises(CatdogError, match="not a whole checkpoint"):
+        load_state(tmp_path / "last.pt")
+    assert not Path("harm-was-done").exists()
+
+
+def test_a_torn_or_flipped_state_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "last.pt"
+    save_state(path, STATE)
+    whole = path.read_bytes()
+    at = whole.index(struct.pack("<f", 1234.0))  # within the weights, where only a checksum can tell
+    for damaged in (whole[: len(whole) // 2], b"", whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]):
+        path.write_bytes(damaged)
+        with pytest.raises(CatdogError, match="not a whole checkpoint"):
+            load_state(path)
+
+
+def test_a_zip_bomb_and_an_unknown_version_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "last.pt"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", b"\0" * 50_000_000)
+    with pytest.raises(CatdogError, match="compressed"):
+        load_state(path)
+    save_state(path, {**STATE, "format_version": 2})
+    with pytest.raises(CatdogError, match="format version 2"):
+        load_state(path)
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_atomic(path, lambda file: file.write(b"old"))
+
+    def fail(file: Any) -> None:
+        file.write(b"half of the new")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(
+        CatdogError, match=r"cannot write .*file: No space left on device; what was saved before is whole"
+    ):
+        write_atomic(path, fail)
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]

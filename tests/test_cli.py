@@ -1,0 +1,87 @@
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import catdog
+from catdog.cli import main
+from catdog.config import fields
+
+SCRIPTS = Path(__file__).parent.parent / "scripts"
+
+
+def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, said in (
+        (["--version"], f"catdog {catdog.__version__}"),
+        (["--help"], "catdog train --data photos"),
+        (["train", "--help"], "catdog train --resume runs/mine"),
+        (["predict", "--help"], "catdog predict photo.jpg"),
+        (["evaluate", "--help"], "--json"),
+        (["data", "sample", "--help"], "catdog data sample drawings"),
+    ):
+        with pytest.raises(SystemExit) as left:
+            main(arguments)
+        assert left.value.code == 0
+        assert said in capsys.readouterr().out
+
+
+def test_every_field_is_a_flag(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    printed = capsys.readouterr().out
+    assert all(field.flag in printed for field in fields().values())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train", "--epoch", "3"], "catdog train has no flag --epoch; did you mean --epochs"),
+        (["train", "--epochs", "0"], "epochs (--epochs) must be from 1"),
+        (["train", "--image-size", "0", "32"], "image_size (--image-size) must be from 1"),
+        (["train", "--batch-size", "-3"], "batch_size (--batch-size) must be from 1"),
+        (["train", "--epochs", "many"], "argument --epochs: invalid int value: 'many'"),
+        (["train", "--loss", "hinge"], "argument --loss: invalid choice: 'hinge'"),
+        (["train", "--device", "tpu", "--data", "photos"], "there is no device tpu"),
+        (["train", "--data", "nowhere"], "there is no folder"),
+        (["train", "--config", "nowhere.toml"], "cannot read the configuration nowhere.toml"),
+        (["train", "--resume", "--epochs", "3"], "leave --epochs out"),
+        (["train", "--resume"], "there is no run in runs/ to resume"),
+        (["predict"], "IMAGE|DIR|-"),
+        (["evaluate", "--run", "nowhere"], "there is no run nowhere"),
+        (["guess"], "invalid choice: 'guess'"),
+        (["data", "sample", "x", "--coun", "3"], "catdog data sample has no flag --coun; did you mean --count"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_status_2(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str], make_photos: Callable[..., Path]
+) -> None:
+    make_photos({"cat": 5, "dog": 5}).rename("photos")
+    assert main(arguments) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("catdog: ")
+    assert said in printed.err
+    assert printed.err.count("\n") == 1
+    assert [path.name for path in Path().iterdir()] == ["photos"]
+
+
+def test_a_script_is_the_same_program() -> None:
+    for verb in ("train", "predict", "evaluate"):
+        done = subprocess.run([sys.executable, SCRIPTS / f"{verb}.py", "--flag"], capture_output=True, text=True)
+        assert done.returncode == 2
+        assert f"catdog {verb}" in done.stderr
+
+
+def test_completion_knows_the_verbs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion", "bash"]) == 0
+    script = capsys.readouterr().out
+    assert "--learning-rate" in script
+    assert subprocess.run(["bash", "-n"], input=script, text=True).returncode == 0
+
+
+def test_help_needs_no_heavy_library() -> None:
+    code = "import sys; import catdog.cli as c; c.build_parser(); print({'torch', 'numpy', 'PIL'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

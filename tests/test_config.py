@@ -1,0 +1,81 @@
+import tomllib
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from catdog import config
+from catdog.config import Config, load_config, to_toml
+from catdog.errors import CatdogError
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+
+
+def test_every_field_is_documented_and_named_once() -> None:
+    names = [name for section in asdict(Config()).values() for name in section]
+    assert len(names) == len(set(names)) == len(config.fields())
+    assert all(len(field.doc) > 20 for field in config.fields().values())
+
+
+def test_a_saved_configuration_reads_back_the_same(tmp_path: Path) -> None:
+    changed = load_config(
+        None, {"hidden": (), "data": 'a "quoted"\\ näme\n\x7f', "mixup": 1e-7, "strict": True, "loss": "svm", "seed": 7}
+    )
+    (tmp_path / "config.toml").write_text(to_toml(changed), encoding="utf-8")
+    assert load_config(tmp_path / "config.toml") == changed != Config()
+
+
+def test_flags_go_over_the_file_and_the_file_over_the_defaults(tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text("[training]\nepochs = 3\nbatch_size = 16\n")
+    found = load_config(file, {"epochs": 5})
+    assert (found.training.epochs, found.training.batch_size, found.run.seed) == (5, 16, Config().run.seed)
+
+
+def test_the_default_recipe_is_the_default() -> None:
+    assert load_config(CONFIGS / "default.toml") == Config()
+
+
+@pytest.mark.parametrize("recipe", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.name)
+def test_every_recipe_loads(recipe: Path) -> None:
+    load_config(recipe)
+    assert tomllib.loads(recipe.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[training]\nlearning_rat = 1.0", "unknown field learning_rat in [training]; did you mean learning_rate"),
+        ("[trainin]\nepochs = 1", "unknown section [trainin]; did you mean training"),
+        ("[model]\nepochs = 1", "epochs belongs in section [training]"),
+        ("[training]\nepochs = 'ten'", "epochs (--epochs) must be a whole number, not 'ten'"),
+        ("[training]\nepochs = true", "epochs (--epochs) must be a whole number, not True"),
+        ("[training]\nepochs = 1.5", "must be a whole number"),
+        ("[training]\nlearning_rate = nan", "learning_rate (--learning-rate) must be from"),
+        ("[training]\nlearning_rate = -1", "learning_rate (--learning-rate) must be from"),
+        ("[photos]\nimage_size = [32]", "image_size (--image-size) must be 2 whole numbers"),
+        ("[photos]\nimage_size = [0, 32]", "image_size (--image-size) must be from 1"),
+        ("[model]\nhidden = [64, 0]", "hidden (--hidden) must be from 1"),
+        ("[model]\nhidden = [64.5]", "hidden (--hidden) must be a list of whole numbers"),
+        ("[model]\nactivation = 'rel'", "must be one of relu, gelu, tanh, sigmoid, not 'rel'; did you mean relu"),
+        ("[photos]\nstrict = 1", "strict (--strict) must be true or false"),
+        ("[training]\nbatch_size = 4\naccumulate = 5", "accumulate (5) must not exceed batch_size (4)"),
+        ("training = 3", "training must be a section"),
+        ("[training", "is not valid TOML"),
+    ],
+)
+def test_a_wrong_file_is_refused_by_the_name_of_the_field(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text(text)
+    with pytest.raises(CatdogError) as refused:
+        load_config(file)
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_missing_or_binary_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CatdogError, match=r"cannot read the configuration .*no\.toml"):
+        load_config(tmp_path / "no.toml")
+    (tmp_path / "b.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(CatdogError, match="not text"):
+        load_config(tmp_path / "b.toml")

@@ -1,0 +1,118 @@
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+from torchvision.datasets import ImageFolder
+
+from catdog import cache
+from catdog.dataset import load_photos
+from catdog.errors import CatdogError, ImageError
+from catdog.files import list_photos
+from catdog.imagefolder import PhotoFolder
+from catdog.images import decode
+from catdog.train import colour_statistics
+
+MakePhotos = Callable[..., Path]
+SIZE = (9, 7)
+
+
+def test_pixels_are_those_of_the_one_decode_function_cached_or_not(make_photos: MakePhotos, tmp_path: Path) -> None:
+    listing = list_photos(make_photos({"cat": 5, "dog": 4}))
+    expected = np.stack([decode(listing.path(i), SIZE).transpose(2, 0, 1) for i in range(9)])
+    for folder in ("none", "auto", str(tmp_path / "here"), str(tmp_path / "here")):
+        photos = load_photos(listing, SIZE, cache_folder=folder, threads=2)
+        assert np.array_equal(photos.pixels.numpy(), expected)
+        assert photos.labels.tolist() == listing.labels
+
+
+def test_a_photo_is_decoded_once_until_it_changes(make_photos: MakePhotos, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = make_photos({"cat": 5, "dog": 4})
+    decoded: list[str] = []
+
+    def counting(path: str, size: tuple[int, int]) -> np.ndarray:
+        decoded.append(path)
+        return decode(path, size)
+
+    monkeypatch.setattr(cache, "decode", counting)
+    for _ in range(3):
+        load_photos(list_photos(root), SIZE)
+    assert len(decoded) == 9
+    load_photos(list_photos(root), (5, 5))
+    assert len(decoded) == 18
+    make_photos({"cat": 1}, first=7)
+    os.utime(root / "dog" / "dog-000.png", (1, 1))
+    photos = load_photos(list_photos(root), SIZE)
+    assert len(decoded) == 28
+    assert len(photos) == 10
+
+
+def test_a_damaged_cache_is_made_again(make_photos: MakePhotos, tmp_path: Path) -> None:
+    listing = list_photos(make_photos({"cat": 5, "dog": 4}))
+    first = load_photos(listing, SIZE, cache_folder=str(tmp_path / "c")).pixels.clone()
+    for damage in (b"", b"\x93NUMPY", b"x" * 100):
+        (entry,) = (tmp_path / "c" / "pixels").iterdir()
+        (entry / "pixels.npy").write_bytes(damage)
+        assert torch.equal(load_photos(listing, SIZE, cache_folder=str(tmp_path / "c")).pixels, first)
+    (entry,) = (tmp_path / "c" / "pixels").iterdir()
+    assert sorted(path.name for path in entry.iterdir()) == ["entry.json", "pixels.npy"]
+
+
+def test_nothing_half_written_is_left_when_decoding_stops(make_photos: MakePhotos, tmp_path: Path) -> None:
+    root = make_photos({"cat": 5, "dog": 4})
+    (root / "cat" / "bad.jpg").write_bytes(b"\xff\xd8\xff")
+    with pytest.raises(ImageError, match=r"bad\.jpg"):
+        load_photos(list_photos(root), SIZE, cache_folder=str(tmp_path / "c"), strict=True)
+    assert list((tmp_path / "c" / "pixels").iterdir()) == []
+
+
+def test_bad_photos_are_left_out_with_their_reason(make_photos: MakePhotos) -> None:
+    root = make_photos({"cat": 5, "dog": 4})
+    (root / "cat" / "cat-002b.jpg").write_bytes(b"\xff\xd8\xff")
+    for _ in range(2):  # decoded, then from the cache
+        photos = load_photos(list_photos(root), SIZE)
+        assert photos.labels.tolist() == [0] * 5 + [1] * 4
+        assert [skipped.path for skipped in photos.skipped] == [str(root / "cat" / "cat-002b.jpg")]
+        assert np.array_equal(photos.pixels[3].numpy(), decode(root / "cat" / "cat-003.png", SIZE).transpose(2, 0, 1))
+    with pytest.raises(CatdogError, match="1 of the 10 photos"):
+        load_photos(list_photos(root), SIZE, max_skipped=0.05)
+
+
+def test_a_cache_that_cannot_be_written_is_named_or_done_without(
+    make_photos: MakePhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listing = list_photos(make_photos({"cat": 2, "dog": 2}))
+    (tmp_path / "file").touch()
+    with pytest.raises(CatdogError, match="give another --cache"):
+        load_photos(listing, SIZE, cache_folder=str(tmp_path / "file"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert len(load_photos(listing, SIZE)) == 4
+
+
+def test_photo_folder_is_a_torchvision_image_folder_with_the_same_pixels(make_photos: MakePhotos) -> None:
+    root = make_photos({"cat": 3, "dog": 2})
+    folder = PhotoFolder(root, SIZE)
+    theirs = ImageFolder(str(root))
+    assert isinstance(folder, ImageFolder)
+    assert (folder.classes, folder.class_to_idx, folder.samples, folder.targets) == (
+        theirs.classes,
+        theirs.class_to_idx,
+        theirs.samples,
+        theirs.targets,
+    )
+    images, labels = next(iter(DataLoader(folder, batch_size=5)))
+    photos = load_photos(list_photos(root), SIZE)
+    assert torch.equal(images, photos.pixels)
+    assert torch.equal(labels, photos.labels)
+
+
+def test_colour_statistics_are_numpys(make_photos: MakePhotos) -> None:
+    photos = load_photos(list_photos(make_photos({"cat": 300, "dog": 4})), SIZE)
+    mean, std, colours = colour_statistics(photos)
+    pixels = photos.pixels.numpy().astype(np.float64)
+    np.testing.assert_allclose(mean, pixels.mean(axis=(0, 2, 3)), rtol=1e-12)
+    np.testing.assert_allclose(std, pixels.std(axis=(0, 2, 3)), rtol=1e-9)
+    np.testing.assert_allclose(colours[1], pixels[300:].mean(axis=(0, 2, 3)), rtol=1e-12)

@@ -1,0 +1,146 @@
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from torchvision.datasets import ImageFolder
+
+from catdog.errors import CatdogError
+from catdog.files import find_splits, has_photos, list_photos, photos_below, split, train_and_val
+
+MakePhotos = Callable[..., Path]
+
+
+def test_lists_what_torchvision_lists(make_photos: MakePhotos) -> None:
+    root = make_photos({"cat": 3, "dog": 4, "a cow": 2})
+    ours, theirs = list_photos(root), ImageFolder(str(root))
+    assert list(ours.classes) == theirs.classes
+    assert [(ours.path(i), label) for i, label in enumerate(ours.labels)] == theirs.samples
+
+
+def test_hidden_and_other_files_are_left_out_and_nested_ones_taken(make_photos: MakePhotos) -> None:
+    root = make_photos({"cat": 1, "dog": 1})
+    for name in (".DS_Store", "._cat.jpg", "Thumbs.db", "notes.txt", ".trash/x.jpg"):
+        (root / "cat" / name).parent.mkdir(exist_ok=True)
+        (root / "cat" / name).write_bytes(b"x")
+    (root / "__MACOSX").mkdir()
+    (root / ".git").mkdir()
+    for name in ("deep/er/-dash name.JPG", "new\nline.png", "ünï.webp", "x" * 240 + ".jpeg"):
+        (root / "cat" / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / "cat" / name).write_bytes(b"x")
+    found = list_photos(root)
+    assert found.classes == ("cat", "dog")
+    assert set(found.paths) == {
+        "cat/cat-000.png",
+        "cat/deep/er/-dash name.JPG",
+        "cat/new\nline.png",
+        "cat/ünï.webp",
+        f"cat/{'x' * 240}.jpeg",
+        "dog/dog-000.png",
+    }
+
+
+def test_links_to_folders_are_followed_and_loops_end(make_photos: MakePhotos, tmp_path: Path) -> None:
+    root = make_photos({"cat": 2, "dog": 2})
+    elsewhere = make_photos({"more": 3}, name="elsewhere")
+    (root / "cat" / "linked").symlink_to(elsewhere / "more")
+    (root / "dog" / "loop").symlink_to(root)
+    (root / "dog" / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    found = list_photos(root)
+    assert dict(zip(found.classes, found.counts(), strict=True))["cat"] == 5
+    # Through the loop dog/ sees cat/ and what it links to once more, but never itself again.
+    dogs = [path for path in found.paths if path.startswith("dog")]
+    assert "dog/gone.jpg" in dogs
+    assert not any("loop/dog" in path for path in dogs)
+
+
+def test_the_split_is_stratified_and_adding_photos_moves_none(make_photos: MakePhotos) -> None:
+    root = make_photos({"cat": 150, "dog": 50})
+    train, val = split(list_photos(root), 0.2, seed=3)
+    assert set(train.paths).isdisjoint(val.paths)
+    assert len(train) + len(val) == 200
+    assert 0.1 < val.counts()[0] / 150 < 0.3
+    assert 0.06 < val.counts()[1] / 50 < 0.4
+    make_photos({"cat": 200, "dog": 40}, first=500)
+    more_train, more_val = split(list_photos(root), 0.2, seed=3)
+    assert set(train.paths) <= set(more_train.paths)
+    assert set(val.paths) <= set(more_val.paths)
+    assert set(split(list_photos(root), 0.2, seed=4)[1].paths) != set(more_val.paths)
+
+
+def test_even_tiny_classes_are_on_both_sides(make_photos: MakePhotos) -> None:
+    for seed in range(20):
+        train, val = split(list_photos(make_photos({"cat": 2, "dog": 3})), 0.05, seed)
+        assert min(train.counts()) >= 1
+        assert min(val.counts()) >= 1
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "validation"])
+def test_train_and_val_folders_are_respected(make_photos: MakePhotos, name: str) -> None:
+    make_photos({"cat": 4, "dog": 4, "fox": 4}, name="all/train")
+    # The validation folder lacks a class in the middle, and must not shift the labels of those after it.
+    make_photos({"cat": 1, "fox": 2}, name=f"all/{name}")
+    train, val = train_and_val(make_photos({}, name="all"), 0.5, 0)
+    assert train.classes == val.classes == ("cat", "dog", "fox")
+    assert train.counts() == [4, 4, 4]
+    assert val.counts() == [1, 0, 2]
+
+
+def test_classes_may_be_called_like_splits(make_photos: MakePhotos) -> None:
+    root = make_photos({"train": 3, "plane": 3})
+    assert find_splits(root) == {}
+    assert list_photos(root).classes == ("plane", "train")
+
+
+def test_has_photos(make_photos: MakePhotos, tmp_path: Path) -> None:
+    assert not has_photos(tmp_path / "none")
+    assert not has_photos(make_photos({"cat": 0}, name="empty"))
+    assert has_photos(make_photos({"cat": 1}, name="one"))
+    make_photos({"cat": 1}, name="nested/train")
+    assert has_photos(tmp_path / "nested")
+
+
+@pytest.mark.parametrize(
+    ("folders", "said"),
+    [
+        ({}, "holds no class folders"),
+        ({"cat": 3}, "holds one class only, 'cat'"),
+        ({"cat": 3, "dog": 0}, "dog holds no photos"),
+        ({"cat": 3, "dog": 1}, "dog holds a single photo"),
+        ({"train/cat": 3, "train/dog": 3, "val/cow": 1}, "holds the class 'cow', which"),
+        ({"train/cat": 3, "train/dog": 3, "val/cat": 0}, "val holds no photos to validate on"),
+        ({"val/cat": 3, "val/dog": 1}, "has val/ but no train/"),
+        ({"train/cat": 1, "train/dog": 1, "val/cat": 1, "valid/cat": 1}, "holds both val/ and valid/"),
+    ],
+)
+def test_a_folder_that_cannot_be_trained_on_is_one_sentence(
+    make_photos: MakePhotos, folders: dict[str, int], said: str
+) -> None:
+    root = make_photos({})
+    for name, count in folders.items():
+        (root / name).mkdir(parents=True)
+        for i in range(count):
+            (root / name / f"{i}.png").write_bytes(b"not looked at")
+    with pytest.raises(CatdogError) as refused:
+        train_and_val(root, 0.2, 0)
+    assert said in str(refused.value)
+    assert str(root) in str(refused.value)
+
+
+def test_a_folder_that_is_not_there_or_is_a_file(tmp_path: Path) -> None:
+    with pytest.raises(CatdogError, match="there is no folder"):
+        list_photos(tmp_path / "none")
+    (tmp_path / "file").touch()
+    with pytest.raises(CatdogError, match="is a file, not a folder"):
+        list_photos(tmp_path / "file")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may list any folder")
+def test_a_folder_without_permission_is_named(make_photos: MakePhotos) -> None:
+    root = make_photos({"cat": 1})
+    (root / "cat").chmod(0)
+    try:
+        with pytest.raises(CatdogError, match=r"cannot list the folder .*cat"):
+            list(photos_below(root))
+    finally:
+        (root / "cat").chmod(0o755)

@@ -1,0 +1,194 @@
+import csv
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import quiet, save_photo
+from PIL import Image
+
+from catdog.cli import main
+from catdog.config import Config
+from catdog.predict import ACTIVATIONS, Classifier, softmax
+from catdog.train import train
+
+MakePhotos = Callable[..., Path]
+MakeConfig = Callable[..., Config]
+
+
+@pytest.fixture
+def run(make_photos: MakePhotos, small_config: MakeConfig) -> Path:
+    return train(small_config(make_photos({"cat": 30, "dog": 30}), epochs=8), log=quiet)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations_are_torchs(name: str) -> None:
+    from catdog import model
+
+    x = np.linspace(-30, 30, 2001, dtype=np.float32)
+    expected = model.ACTIVATIONS[name]()(torch.from_numpy(x)).numpy()
+    np.testing.assert_allclose(ACTIVATIONS[name](x), expected, atol=2e-6)
+
+
+def test_softmax_is_torchs_and_does_not_overflow() -> None:
+    logits = np.array([[1e4, 0.0, -1e4], [0.1, 0.2, 0.3]])
+    np.testing.assert_allclose(softmax(logits), torch.softmax(torch.from_numpy(logits), dim=1).numpy(), atol=1e-12)
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_the_forward_pass_in_numpy_is_the_trainers(
+    make_photos: MakePhotos,
+    small_config: MakeConfig,
+    activation: str,
+    batch_norm: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What training measured on its validation photos, with torch, is what prediction computes for them."""
+    from catdog import trainer
+
+    logits: list[np.ndarray] = []
+    evaluate = trainer.Trainer.evaluate
+
+    def kept(self: trainer.Trainer, pixels: torch.Tensor) -> np.ndarray:
+        logits.append(evaluate(self, pixels))
+        return logits[-1]
+
+    monkeypatch.setattr(trainer.Trainer, "evaluate", kept)
+    config = small_config(
+        make_photos({"cat": 20, "dog": 20}), activation=activation, batch_norm=batch_norm, hidden=(40, 30), epochs=2
+    )
+    classifier = Classifier.load(train(config, log=quiet))
+    from catdog.cache import decode_all
+    from catdog.source import held_out_photos
+
+    photos = held_out_photos(Path(config.photos.data), config)
+    found = classifier.logits(decode_all(photos, (6, 8)).pixels)
+    best = logits[int(classifier.card.validation["epoch"]) - 1]
+    np.testing.assert_allclose(found, best, atol=1e-5)
+    assert np.abs(found).max() > 0.01
+
+
+def test_predict_and_evaluate_give_the_same_probabilities(run: Path, make_photos: MakePhotos) -> None:
+    from catdog.evaluate import evaluate
+    from catdog.files import list_photos
+
+    listing = list_photos(make_photos({"cat": 7, "dog": 9}, name="new", first=900))
+    classifier = Classifier.load(run)
+    _, _, evaluated = evaluate(classifier, listing)
+    predicted = [list(classifier.predict(listing.path(i)).probabilities.values()) for i in range(len(listing))]
+    np.testing.assert_allclose(predicted, evaluated, atol=1e-6)
+
+
+def test_predicts_new_photos_rightly_in_every_form(
+    run: Path, make_photos: MakePhotos, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new = make_photos({"cat": 6, "dog": 6}, name="new", first=500)
+    assert main(["predict", "--run", str(run), str(new)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 12
+    assert sum(line.split()[0] == Path(line.split()[2]).parent.name for line in lines) >= 11
+
+    assert main(["predict", "--run", str(run), "--json", str(new / "cat" / "cat-500.png"), str(new / "dog")]) == 0
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [set(answer) for answer in answers] == [{"path", "label", "probability", "probabilities"}] * 7
+    for answer in answers:
+        assert (
+            answer["probability"] == max(answer["probabilities"].values()) == answer["probabilities"][answer["label"]]
+        )
+        assert sum(answer["probabilities"].values()) == pytest.approx(1)
+        assert f"{answer['label']} {answer['probability']:.1%}  {answer['path']}" in lines
+
+    assert main(["predict", "--run", str(run), "--csv", str(new)]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [f"{row['label']} {float(row['probability']):.1%}  {row['path']}" for row in rows] == lines
+    assert all(float(row[row["label"]]) == float(row["probability"]) for row in rows)
+
+
+def test_a_bad_photo_is_an_error_and_the_others_are_answered(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_photo(tmp_path / "good.png", 1)
+    (tmp_path / "bad\nname.jpg").write_bytes(b"no")
+    (tmp_path / "empty").mkdir()
+    inputs = [str(tmp_path / name) for name in ("bad\nname.jpg", "good.png", "none.jpg", "empty")]
+    assert main(["predict", "--run", str(run), "--json", *inputs]) == 1
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [answer["path"] for answer in answers] == inputs
+    assert ["error" in answer for answer in answers] == [True, False, True, True]
+    assert main(["predict", "--run", str(run), *inputs]) == 1
+    printed = capsys.readouterr()
+    assert len(printed.out.splitlines()) == 1
+    assert "none.jpg" in printed.err
+    assert main(["predict", "--run", str(run), "--csv", *inputs]) == 1
+    assert [bool(row["error"]) for row in csv.DictReader(io.StringIO(capsys.readouterr().out))] == [
+        True,
+        False,
+        True,
+        True,
+    ]
+
+
+def test_standard_input_and_names_with_a_dash(run: Path, tmp_path: Path) -> None:
+    save_photo(tmp_path / "-dash.png", 1)
+    photo = (tmp_path / "-dash.png").read_bytes()
+    command = [sys.executable, "-m", "catdog", "predict", "--run", str(run), "--json"]
+    by_stdin = subprocess.run([*command, "-"], input=photo, capture_output=True, check=True, cwd=tmp_path)
+    by_name = subprocess.run([*command, "--", "-dash.png"], capture_output=True, check=True, cwd=tmp_path)
+    one, other = json.loads(by_stdin.stdout), json.loads(by_name.stdout)
+    assert (one.pop("path"), other.pop("path")) == ("-", "-dash.png")
+    assert one == other
+
+
+def test_predict_imports_neither_torch_nor_matplotlib(run: Path, tmp_path: Path) -> None:
+    save_photo(tmp_path / "photo.png", 1)
+    code = (
+        "import sys; from catdog.cli import main; status = main(sys.argv[1:]);"
+        "print({'torch', 'matplotlib', 'torchvision'} & set(sys.modules), status)"
+    )
+    arguments = ["predict", "--run", str(run), str(tmp_path / "photo.png")]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "set() 0"
+
+
+def test_the_newest_run_is_the_default_and_a_name_in_runs_is_enough(
+    make_photos: MakePhotos, small_config: MakeConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_photo(tmp_path / "photo.png", 1)
+    assert main(["predict", str(tmp_path / "photo.png")]) == 2
+    assert "there is no trained model in runs/" in capsys.readouterr().err
+    for name, classes in (("old", {"a": 9, "b": 9}), ("new", {"c": 9, "d": 9})):
+        train(small_config(make_photos(classes, name=name), out=f"runs/{name}", epochs=1), log=quiet)
+    assert main(["predict", "--json", str(tmp_path / "photo.png")]) == 0
+    assert set(json.loads(capsys.readouterr().out)["probabilities"]) == {"c", "d"}
+    assert main(["predict", "--json", "--run", "old", str(tmp_path / "photo.png")]) == 0
+    assert set(json.loads(capsys.readouterr().out)["probabilities"]) == {"a", "b"}
+    assert main(["predict", "--run", "none", str(tmp_path / "photo.png")]) == 2
+
+
+def test_an_svm_gives_probabilities_and_says_how(
+    make_photos: MakePhotos, small_config: MakeConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = train(small_config(make_photos({"cat": 20, "dog": 20}), loss="svm", epochs=6), log=quiet)
+    save_photo(tmp_path / "photo.png", 77, hue=1)
+    assert main(["predict", "--run", str(run), str(tmp_path / "photo.png")]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.startswith("dog ")
+    assert "softmax(SVM scores / " in printed.err
+    assert "fitted on the validation photos" in printed.err
+
+
+def test_a_photo_on_its_side_is_seen_upright(run: Path, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
+    upright = Image.fromarray(pixels)
+    upright.save(tmp_path / "upright.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned a quarter clockwise
+    Image.fromarray(np.rot90(pixels).copy()).save(tmp_path / "sideways.png", exif=exif)
+    classifier = Classifier.load(run)
+    assert classifier.predict(tmp_path / "sideways.png") == classifier.predict(tmp_path / "upright.png")
