@@ -50,6 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_train(verbs)
     _add_predict(verbs)
     _add_evaluate(verbs)
+    _add_explain(verbs)
     _add_data(verbs)
     _add_completion(verbs)
     return parser
@@ -204,6 +205,47 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     from catdog.evaluate import main as evaluate
 
     return evaluate(arguments.run, arguments.data, arguments.json, arguments.out)
+
+
+def _add_explain(verbs: Any) -> None:
+    parser = _verb(
+        verbs,
+        "explain",
+        _explain,
+        "show what the network does with a photo, in numbers and pictures",
+        "examples:\n  catdog explain photo.jpg                 forward, loss, backward, one step, forward again\n"
+        "  catdog explain --label cat photo.jpg     when the photo's folder does not tell what it is\n"
+        "  catdog explain cat.jpg dog.jpg           each, and what the hidden layers make of them side by side\n"
+        "  catdog explain --run runs/mine           what the network has learned, without a photo\n"
+        "  catdog explain --textbook                the two worked examples of the textbooks",
+    )
+    parser.add_argument("inputs", metavar="IMAGE|DIR|-", nargs="*", help="photos; none: what the network has learned")
+    parser.add_argument(
+        "--run", metavar="RUN", help="folder of the run, or its model file (default: the newest in runs/)"
+    )
+    parser.add_argument(
+        "--label", metavar="CLASS", help="what is on the photo (default: its folder's name, else the answer itself)"
+    )
+    parser.add_argument(
+        "--lr", metavar="X", type=float, help="learning rate of the step (default: one that lowers the loss by a tenth)"
+    )
+    parser.add_argument(
+        "--out", metavar="DIR", help="where pictures and page go (default: explain/ in the run's folder)"
+    )
+    parser.add_argument("--textbook", action="store_true", help="the textbooks' examples; takes --out alone")
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    from catdog.explain.command import main as explain
+    from catdog.explain.command import textbook
+
+    if arguments.textbook:
+        for flag in ("inputs", "run", "label", "lr"):
+            if getattr(arguments, flag):
+                what = "a photo" if flag == "inputs" else f"--{flag}"
+                raise CatdogError(f"--textbook shows its own numbers; leave {what} out.")
+        return textbook(arguments.out)
+    return explain(arguments.inputs, arguments.run, arguments.label, arguments.out, arguments.lr)
 
 
 def _add_data(verbs: Any) -> None:

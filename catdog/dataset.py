@@ -24,6 +24,11 @@ class PhotoSet:
         return len(self.labels)
 
 
+def in_chunks(pixels: Tensor) -> tuple[Tensor, ...]:
+    """`pixels` (N x 3 x H x W) in order, a few photos at a time: as many as make 64 MiB when they are float32."""
+    return pixels.split(max(1, 2**24 // max(1, pixels[0].numel()))) if len(pixels) else ()
+
+
 def load_photos(
     listing: Listing,
     size: tuple[int, int],
@@ -36,7 +41,7 @@ def load_photos(
 ) -> PhotoSet:
     """Decode all photos of `listing` to `size`, or take them from the cache.
 
-    Raises CatdogError if more than the share `max_skipped` of the photos cannot be read, or a class has none left.
+    Raises CatdogError if more than the share `max_skipped` of the photos cannot be read.
     """
     decoded = cache.decode_all(listing, size, cache=cache_folder, threads=threads, strict=strict, progress=progress)
     skipped = [cache.Skipped(listing.path(index), reason) for index, reason in decoded.skipped.items()]

@@ -9,6 +9,7 @@ import numpy as np
 
 from catdog import metrics
 from catdog.checkpoint import write_atomic
+from catdog.predict import Prediction
 
 
 def _new_figure(width: float, height: float) -> Any:
@@ -35,6 +36,18 @@ def draw_curves(history: Sequence[dict[str, float]], path: Path) -> None:
         axes.set(xlabel="epoch", ylabel=what)
         axes.grid(alpha=0.3)
         axes.legend()
+    save_figure(figure, path)
+
+
+def draw_predictions(photos: Sequence[np.ndarray], answers: Sequence[Prediction], path: Path, columns: int = 5) -> None:
+    """A sheet of photos (uint8, H x W x 3), each under what the network calls it and how sure it is."""
+    rows = -(-len(photos) // columns)
+    figure = _new_figure(2 * columns, 2.25 * rows)
+    for axes in figure.subplots(rows, columns, squeeze=False).flat:
+        axes.axis("off")
+    for axes, photo, answer in zip(figure.axes, photos, answers, strict=False):
+        axes.imshow(photo)
+        axes.set_title(f"{answer.label} {answer.probability:.1%}")
     save_figure(figure, path)
 
 

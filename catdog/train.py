@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from catdog.checkpoint import MODEL_FILE, STATE_FILE, Architecture, ModelCard, load_state, write_text
 from catdog.config import Config, parse_config, to_toml
-from catdog.dataset import PhotoSet, load_photos
+from catdog.dataset import PhotoSet, in_chunks, load_photos
 from catdog.device import choose_device
 from catdog.errors import CatdogError
 from catdog.files import Listing, has_photos, train_and_val
@@ -203,12 +203,11 @@ def colour_statistics(photos: PhotoSet) -> tuple[Any, Any, Any]:
     Summed in whole numbers, so that the result does not depend on the order.
     """
     pixels = photos.pixels[0].numel() // 3
-    sums = torch.zeros(len(photos), 3, dtype=torch.int64)
-    squares = torch.zeros(3, dtype=torch.int64)
-    for start in range(0, len(photos), 256):
-        some = photos.pixels[start : start + 256].to(torch.int32)
-        sums[start : start + 256] = some.sum(dim=(2, 3))
-        squares += some.square().sum(dim=(0, 2, 3))
+    found, squares = [], torch.zeros(3, dtype=torch.int64)
+    for some in in_chunks(photos.pixels):
+        found.append(some.sum(dim=(2, 3)))
+        squares += some.to(torch.int32).square().sum(dim=(0, 2, 3))
+    sums = torch.cat(found)
     mean = sums.sum(0).double() / (len(photos) * pixels)
     std = (squares.double() / (len(photos) * pixels) - mean.square()).clamp(min=0).sqrt()
     std = torch.where(std < 1, torch.ones_like(std), std)  # photos all of one colour

@@ -20,12 +20,11 @@ from tqdm import tqdm
 from catdog import augment, metrics
 from catdog.checkpoint import FORMAT_VERSION, MODEL_FILE, STATE_FILE, ModelCard, save_model, save_state, write_text
 from catdog.config import Config, Training, to_toml
-from catdog.dataset import PhotoSet
+from catdog.dataset import PhotoSet, in_chunks
 from catdog.losses import SoftmaxLoss, SVMLoss, balanced_weights
 from catdog.model import MLP
 from catdog.optim import AveragedWeights, learning_rate_at, make_optimizer, set_learning_rate
 
-_EVALUATION_BATCH = 1024
 _SHOW_EVERY = 0.5  # seconds between two readings of the running loss, which make a GPU wait
 
 
@@ -192,7 +191,7 @@ class Trainer:
         """Logits (float32, N x C) of the averaged weights, as prediction computes them: mean over the mirror image."""
         model = self.average.model.eval()
         found = []
-        for some in pixels.split(_EVALUATION_BATCH):
+        for some in in_chunks(pixels):
             images = augment.normalise(some, self.mean, self.std)
             logits = model(images)
             if self.card.average_mirrored:

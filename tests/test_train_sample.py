@@ -1,0 +1,40 @@
+"""The main job on the drawn set, with the default settings: the hidden layers earn their place."""
+
+from pathlib import Path
+
+import pytest
+from conftest import quiet
+
+from catdog.cli import main
+from catdog.config import load_config
+from catdog.evaluate import evaluate
+from catdog.files import list_photos
+from catdog.predict import Classifier
+from catdog.sample import write_sample
+from catdog.train import train
+
+
+def test_the_default_network_beats_one_without_hidden_layers_on_drawings_it_has_not_seen(tmp_path: Path) -> None:
+    write_sample(tmp_path / "unseen", 2000, seed=1)
+    unseen = list_photos(tmp_path / "unseen")
+    accuracy = {}
+    for name, changes in (("default", {}), ("linear", {"hidden": ()})):
+        run = train(load_config(None, {"data": "sample", "out": str(tmp_path / name), **changes}), log=quiet)
+        accuracy[name] = evaluate(Classifier.load(run), unseen)[0].accuracy
+    assert accuracy["default"] > 0.95
+    assert accuracy["linear"] < accuracy["default"] - 0.08
+    assert accuracy["linear"] > 0.7  # it has learned what it can: the gap is not a failure to train
+
+
+def test_without_photos_training_says_that_it_draws(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from catdog import sample
+
+    monkeypatch.setattr(sample, "DEFAULT_COUNT", 40)
+    assert main(["train", "--epochs", "1", "--hidden", "8", "--out", "run"]) == 0
+    printed = capsys.readouterr().out
+    assert "data/ holds no photos" in printed
+    assert "drawn cats and dogs" in printed
+    assert main(["evaluate", "--run", "run"]) == 0
+    assert [path.name for path in Path().iterdir()] == ["run"]
