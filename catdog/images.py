@@ -265,7 +265,7 @@ def _entries(tiff: bytes) -> Iterator[tuple[int, int, int, int]]:
     at = struct.unpack_from(order + ("Q" if big else "L"), tiff, 8 if big else 4)[0]
     entries = struct.unpack_from(order + ("Q" if big else "H"), tiff, at)[0]
     at += 8 if big else 2
-    for _ in range(entries):
+    for _ in range(min(entries, 65_535)):
         tag, kind, count = struct.unpack_from(order + ("HHQ" if big else "HHL"), tiff, at)
         one = {1: "B", 3: "H", 4: "L"}.get(kind) if count == 1 else None
         yield tag, kind, count, struct.unpack_from(order + one, tiff, at + (12 if big else 8))[0] if one else 0
@@ -284,7 +284,7 @@ def _check_tiff(data: bytes) -> None:
     """Refuses a directory that would take far more memory than it has bytes."""
     tile = 1
     for number, (tag, kind, count, value) in enumerate(_entries(data)):
-        if number > 1000 or (count > 500_000 and kind not in (1, 2, 6, 7)):
+        if number > 1000 or (count > 500_000 and (kind not in (1, 2, 6, 7) or tag in (273, 324))):  # offsets of parts
             raise ImageError("a TIFF of too many parts: save it again, as JPEG or PNG")
         if tag in (322, 323):  # sides of a tile, which may be larger than the picture
             tile *= value
@@ -329,7 +329,8 @@ def _correct(kind: str, image: Any, data: bytes) -> None:
 def _rgb(kind: str, image: Any, profile: bytes) -> Any:
     """An image of any mode -> one of mode RGB, in strips, so that what is needed on the way stays small."""
     mode = {"P": "RGB", "PA": "RGB", "CMYK": "CMYK", "LAB": "LAB"}.get(image.mode) or Image.getmodebase(image.mode)
-    transform = _to_srgb(profile, mode) if 128 < len(profile) <= _MAX_PROFILE else None
+    usable = isinstance(profile, bytes) and 128 < len(profile) <= _MAX_PROFILE
+    transform = _to_srgb(profile, mode) if usable else None
     transparent = image.has_transparency_data
     if image.mode == "RGB" and not transparent and transform is None:
         return image

@@ -1,6 +1,7 @@
 """A run's folder: one training writes to it at a time, and what it prints is kept in train.log."""
 
 import csv
+import importlib.util
 import io
 import os
 from collections.abc import Callable
@@ -56,6 +57,21 @@ class RunFolder:
             writer.writerow(("path", "reason"))
             writer.writerows((photo.path, photo.reason) for photo in skipped)
             write_text(self.path / "skipped.csv", table.getvalue())
+
+    def scalars(self) -> Callable[[dict[str, float]], None]:
+        """A function that shows a row of metrics.csv in TensorBoard, where that is installed."""
+        if importlib.util.find_spec("tensorboard") is None:
+            return lambda row: None
+        from torch.utils.tensorboard import SummaryWriter
+
+        board = SummaryWriter(str(self.path / "tensorboard"))
+
+        def show(row: dict[str, float]) -> None:
+            for name, value in row.items():
+                board.add_scalar(name, value, int(row["epoch"]))
+            board.flush()
+
+        return show
 
     def logger(self, log: Callable[[str], None]) -> Callable[[str], None]:
         """A function that gives a line to `log` and to train.log."""

@@ -361,7 +361,7 @@ def _light(scene: Image.Image, rng: random.Random) -> Image.Image:
     """Light from one side, brightness, warmth, a little blur, a little noise."""
     if rng.random() < 0.3:
         scene = scene.filter(ImageFilter.GaussianBlur(rng.uniform(0.2, 0.01 * min(scene.size))))
-    pixels = np.asarray(scene, np.float32)
+    pixels: np.ndarray = np.asarray(scene, np.float32)
     height, width, _ = pixels.shape
     across, down = np.linspace(-1, 1, width, dtype=np.float32), np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     angle, strength = rng.uniform(0, 2 * math.pi), rng.uniform(0, 0.25)

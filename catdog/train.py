@@ -54,7 +54,7 @@ def train(config: Config, state: dict[str, Any] | None = None, log: Callable[[st
         if train_photos.skipped or val_photos.skipped:
             count = len(train_photos.skipped) + len(val_photos.skipped)
             log_both(f"skipped {count} photos that cannot be read; {run / 'skipped.csv'} says why.")
-        trainer = Trainer(config, model, train_photos, val_photos, card, run, device, log_both)
+        trainer = Trainer(config, model, train_photos, val_photos, card, run, device, log_both, folder.scalars())
         if state is not None:
             trainer.restore(state)
             log_both(f"going on with {run} after epoch {trainer.progress.epoch}, step {trainer.progress.step}")

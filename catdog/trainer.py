@@ -56,7 +56,8 @@ class Interrupted(Exception):
 class Trainer:
     """Trains `model` on the photos `train`, evaluates it on `val`, and writes to the folder `run`.
 
-    `card` describes the network; its temperature and validation figures are filled in here.
+    `card` describes the network; its temperature and validation figures are filled in here. `log` is told a line
+    after each epoch, `on_epoch` the row of metrics.csv.
     """
 
     def __init__(
@@ -69,8 +70,10 @@ class Trainer:
         run: Path,
         device: torch.device,
         log: Callable[[str], None] = print,
+        on_epoch: Callable[[dict[str, float]], None] = lambda row: None,
     ) -> None:
-        self.config, self.card, self.run, self.device, self.log = config, card, run, device, log
+        self.config, self.card, self.run, self.device = config, card, run, device
+        self.log, self.on_epoch = log, on_epoch
         self.model = model.to(device)
         self.average = AveragedWeights(self.model, config.training.ema)
         self.optimizer = make_optimizer(self.model, config.training)
@@ -179,6 +182,7 @@ class Trainer:
             self._save_best(labels, logits)
         write_text(self.run / "metrics.csv", to_csv(progress.history))
         self.save()
+        self.on_epoch(row)
         self.log(
             f"epoch {row['epoch']:>{len(str(self.config.training.epochs))}}/{self.config.training.epochs}"
             f"  loss {row['train_loss']:.4f}  accuracy {row['train_accuracy']:.1%}"

@@ -31,7 +31,7 @@ def main(folder: Path) -> None:
             path = Path(place) / f"{i}.png"
             drawing.save(path)
             answers.append(classifier.predict(path))
-    draw_predictions([np.asarray(drawing) for drawing in drawings], answers, folder / "predictions.png")
+    draw_predictions([np.asarray(drawing) for drawing in drawings], answers, folder / "predictions.jpg")
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ def test_a_run_learns_and_leaves_its_files(make_photos: MakePhotos, small_config
     assert rows[-1]["train_loss"] < rows[0]["train_loss"]
     assert max(row["val_accuracy"] for row in rows) > 0.9
     assert {path.name for path in run.iterdir()} == {
-        "config.toml", "curves.png", "last.pt", "metrics.csv", "model.safetensors", "train.log"
+        "config.toml", "curves.png", "last.pt", "metrics.csv", "model.safetensors", "tensorboard", "train.log"
     }  # fmt: skip
     assert load_config(run / "config.toml") == config
     printed = "\n".join(lines)
@@ -116,6 +116,17 @@ def test_accumulating_gradients_is_the_same_step(
     ]
     for name in weights[0]:
         np.testing.assert_allclose(weights[0][name], weights[1][name], atol=2e-6)
+
+
+def test_tensorboard_shows_what_metrics_csv_holds(make_photos: MakePhotos, small_config: MakeConfig) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = train(small_config(make_photos({"cat": 12, "dog": 12})), log=quiet)
+    events = EventAccumulator(str(run / "tensorboard"))
+    events.Reload()
+    for name in ("train_loss", "val_accuracy", "learning_rate"):
+        shown = [(event.step, event.value) for event in events.Scalars(name)]
+        assert shown == [(row["epoch"], pytest.approx(row[name])) for row in history(run)]
 
 
 def test_early_stopping(make_photos: MakePhotos, small_config: MakeConfig) -> None:

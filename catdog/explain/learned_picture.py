@@ -1,0 +1,99 @@
+"""Pictures of what a network has learned, and of what its layers make of several photos."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from catdog.explain import graph
+from catdog.explain.explanation import Explanation
+from catdog.explain.learned import as_picture, importance, smooth, templates, towards_classes
+from catdog.explain.network import Network
+from catdog.explain.picture import OURS, THEIRS, draw_units
+from catdog.explain.words import number
+from catdog.predict import Classifier
+
+_COLUMNS, _ROWS = 10, 3
+
+
+def draw_neurons(classifier: Classifier, network: Network) -> Any:
+    """The weights of the most important neurons of the first layer as pictures, the most important first.
+
+    The frame tells which class a neuron speaks for, at the average photo, where there are two.
+    """
+    first, size = network.layers[0], classifier.card.architecture.image_size
+    order = np.argsort(-importance(network), kind="stable")[: _COLUMNS * _ROWS]
+    moves = towards_classes(network, np.zeros(first.inputs))[0][0].out
+    rows = -(-len(order) // _COLUMNS)
+    figure = graph.new_figure(13, 2 * (1.45 * rows + 0.6))
+    whole, smoothed = figure.subfigures(2, 1)
+    for part, change in ((whole, lambda w: w), (smoothed, lambda w: smooth(w, size))):
+        for axes, unit in zip(_empty_axes(part, rows, _COLUMNS), order, strict=False):
+            axes.axis("on")
+            axes.imshow(as_picture(change(first.row(int(unit))), size))
+            axes.set_title(f"unit {unit}", fontsize=8, pad=3)
+            if len(classifier.classes) == 2:
+                for side in axes.spines.values():
+                    side.set(color=OURS if moves[0, unit] > 0 else THEIRS, linewidth=2)
+    frames = ""
+    if len(classifier.classes) == 2:
+        frames = "\norange frame: speaks for {}; blue: for {}".format(*classifier.classes)
+    whole.suptitle(
+        f"The weights of the {len(order)} most important of {first.units:,} first-layer neurons: grey is 0, "
+        f"brighter is positive{frames}",
+        fontsize=11,
+    )
+    smoothed.suptitle(
+        "The same, each weight averaged with its neighbours: the noise they started from fades", fontsize=11
+    )
+    return figure
+
+
+def _empty_axes(figure: Any, rows: int, columns: int) -> list[Any]:
+    found = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axes in found:
+        axes.axis("off")
+        axes.set_xticks([])
+        axes.set_yticks([])
+    return found
+
+
+def draw_templates(classifier: Classifier, network: Network) -> Any:
+    """What each class looks like to the network: the gradient of its score less the others', at the average photo."""
+    size, classes = classifier.card.architecture.image_size, len(classifier.classes)
+    figure = graph.new_figure(max(3.3 * classes, 7), 10.4)
+    axes = _empty_axes(figure, 3, classes)
+    for c, (name, template) in enumerate(zip(classifier.classes, templates(network), strict=True)):
+        axes[c].imshow(as_picture(template, size))
+        axes[c].set_title(f"more {name}")
+        blurred = smooth(template, size)
+        axes[classes + c].imshow(as_picture(blurred, size))
+        axes[classes + c].set_title("the same, smoothed", fontsize=10)
+        brightness = blurred.reshape(3, *size).sum(axis=0)
+        top = float(np.abs(brightness).max()) or 1.0
+        axes[2 * classes + c].imshow(brightness, cmap="PuOr_r", vmin=-top, vmax=top)
+        axes[2 * classes + c].set_title("lighter (orange) or darker (violet)", fontsize=10)
+    figure.suptitle("Class templates: how the average photo would have to change", fontsize=12)
+    return figure
+
+
+def draw_activations(explanations: Sequence[Explanation]) -> Any:
+    """A row a photo: the photo, what each unit of each hidden layer gives, and the probabilities."""
+    first = explanations[0]
+    hidden = len(first.path)
+    figure = graph.new_figure(3.2 * (hidden + 2), 3.1 * len(explanations))
+    grid = figure.subplots(len(explanations), hidden + 2, squeeze=False)
+    for row, e in zip(grid, explanations, strict=True):
+        row[0].imshow(e.pixels.transpose(1, 2, 0))
+        row[0].set_title(e.title, fontsize=10)
+        row[0].set_xticks([])
+        row[0].set_yticks([])
+        for i in range(hidden):
+            draw_units(row[1 + i], e, i, mark=False)
+        row[-1].barh(range(len(e.classes)), e.final, color=graph.PALE, height=0.5)
+        row[-1].set_yticks(range(len(e.classes)), e.classes)
+        row[-1].set(xlim=(0, 1), title="probability")
+        row[-1].invert_yaxis()
+        for place, p in enumerate(e.final):
+            row[-1].text(0.02, place, number(p), va="center")
+    return figure

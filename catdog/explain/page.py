@@ -1,0 +1,52 @@
+"""An explanation as one HTML page that needs nothing but itself: pictures are inside it, no script, no network."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from html import escape
+
+from catdog.explain.words import Section
+
+_STYLE = """
+:root { color-scheme: light dark; --ink: #24292f; --paper: #fdfdfc; --card: #fff; --line: #d8dee4; --soft: #57606a; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6edf3; --paper: #14181d; --card: #1c2128; --line: #373e47; --soft: #9aa5b1; }
+}
+body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.55 system-ui, sans-serif; }
+main { max-width: 70rem; margin: 0 auto; padding: 2rem 1rem 4rem; }
+h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 .5rem; overflow-wrap: anywhere; }
+h2 { font-size: 1.2rem; margin: 0 0 .3rem; }
+p { margin: .3rem 0 .9rem; color: var(--soft); }
+nav { display: flex; flex-wrap: wrap; gap: .3rem .9rem; margin: 1rem 0 1.5rem; font-size: .9rem; }
+a { color: inherit; }
+section { background: var(--card); border: 1px solid var(--line); border-radius: 10px;
+  padding: 1.2rem; margin: 0 0 1.2rem; }
+img { display: block; width: 100%; height: auto; background: #fff; border-radius: 6px; }
+pre { overflow-x: auto; font: 13px/1.5 ui-monospace, monospace; margin: .8rem 0 0; }
+summary { cursor: pointer; margin-top: .8rem; color: var(--soft); }
+"""
+
+
+def page(title: str, about: str, sections: Sequence[Section], images: Mapping[str, bytes], *, numbered: bool) -> str:
+    """The page. images: PNGs by the key of the section they belong to."""
+    heads = [(f"{i}. " if numbered else "") + s.title for i, s in enumerate(sections, start=1)]
+    links = "".join(f'<a href="#{s.key}">{escape(head)}</a>' for s, head in zip(sections, heads, strict=True))
+    cards = "".join(_card(s, head, images.get(s.key)) for s, head in zip(sections, heads, strict=True))
+    text = (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n"
+        f"<h1>{escape(title)}</h1>\n<p>{escape(about)}</p>\n<nav>{links}</nav>\n{cards}</main>\n</body>\n</html>\n"
+    )
+    return text.encode("utf-8", "replace").decode("utf-8")  # names of files need not be valid text
+
+
+def _card(section: Section, head: str, image: bytes | None) -> str:
+    parts = [f'<section id="{section.key}">\n<h2>{escape(head)}</h2>\n<p>{escape(section.about)}</p>\n']
+    if image is not None:
+        data = base64.b64encode(image).decode("ascii")
+        parts.append(f'<img alt="{escape(section.title)}" src="data:image/png;base64,{data}">\n')
+    if section.lines:
+        text = escape("\n".join(section.lines))
+        shown = "" if image is not None else " open"
+        parts.append(f"<details{shown}><summary>the numbers</summary>\n<pre>{text}</pre>\n</details>\n")
+    return "".join([*parts, "</section>\n"])

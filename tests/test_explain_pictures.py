@@ -1,0 +1,170 @@
+"""What `catdog explain` writes: pictures, a page that stands alone, and the order of a command's answers."""
+
+import base64
+import html
+import io
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import save_photo
+from PIL import Image
+from test_explain import random_run
+
+from catdog.cli import main
+from catdog.explain import graph
+from catdog.explain.explanation import explain
+from catdog.explain.picture import block_sums, cut_out, poster
+from catdog.explain.words import sections
+from catdog.predict import Classifier
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> str:
+    save_photo(tmp_path / "dog" / "rex.png", 5)
+    return str(tmp_path / "dog" / "rex.png")
+
+
+class _Page(HTMLParser):
+    """What a page refers to, and which of its tags are open at the end."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.open: list[str] = []
+        self.tags: set[str] = set()
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.links += [value or "" for name, value in attributes if name in ("src", "href", "action", "srcset")]
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_explains_a_photo_in_words_a_picture_and_a_page(
+    tmp_path: Path, photo: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = random_run(tmp_path / "run")
+    assert main(["explain", "--run", str(run), photo]) == 0
+    printed = capsys.readouterr().out
+    classifier = Classifier.load(run)
+    told = sections(explain(classifier, photo, photo))
+    for section in told:
+        assert "\n   ".join(section.lines) in printed
+    folder = run / "explain"
+    assert sorted(path.name for path in folder.iterdir()) == ["rex.html", "rex.png", "rex.svg"]
+    with Image.open(folder / "rex.png") as picture:
+        assert min(picture.size) > 1000
+    assert ET.parse(folder / "rex.svg").getroot().tag.endswith("svg")
+
+    text = (folder / "rex.html").read_text(encoding="utf-8")
+    page = _Page(text)
+    assert not page.open
+    assert not page.tags & {"script", "link", "iframe"}
+    assert all(link.startswith(("data:image/png;base64,", "#")) for link in page.links)
+    assert "url(" not in text
+    assert "@import" not in text
+    pictures = [link for link in page.links if link.startswith("data:")]
+    assert len(pictures) == 6
+    for link in pictures:
+        Image.open(io.BytesIO(base64.b64decode(link.partition(",")[2]))).verify()
+    for section in told:
+        assert html.escape("\n".join(section.lines)) in text
+
+    assert main(["explain", "--run", str(run), "--out", str(tmp_path / "again"), photo]) == 0
+    for path in folder.iterdir():
+        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
+
+
+@pytest.mark.parametrize("hidden", [(), (6,), (6, 5, 6, 5, 6, 5, 6, 5)])
+def test_networks_of_any_depth_and_number_of_classes_are_drawn(
+    tmp_path: Path, photo: str, hidden: tuple[int, ...]
+) -> None:
+    classes = ("cat", "dog", "fox", "cow")
+    run = random_run(tmp_path / "run", hidden=hidden, classes=classes, loss="svm", image_size=(1, 2))
+    figure, panels = poster(explain(Classifier.load(run), photo, photo))
+    cut = cut_out(graph.render(figure), panels)
+    assert set(cut) == {"photo", "forward", "backward", "chain", "step", "pixels"}
+    assert main(["explain", "--run", str(run)]) == 0
+
+
+def test_several_photos_and_a_broken_one(tmp_path: Path, photo: str, capsys: pytest.CaptureFixture[str]) -> None:
+    run, out = random_run(tmp_path / "run"), tmp_path / "out"
+    save_photo(tmp_path / "cat" / "rex.png", 6)
+    (tmp_path / "cat" / "no.png").write_bytes(b"no")
+    inputs = [photo, str(tmp_path / "cat" / "no.png"), str(tmp_path / "cat" / "rex.png")]
+    assert main(["explain", "--run", str(run), "--out", str(out), *inputs]) == 1
+    printed = capsys.readouterr()
+    assert "no.png" in printed.err
+    assert printed.out.count("1. The photo as numbers") == 2
+    assert "true class: dog" in printed.out
+    assert "true class: cat" in printed.out
+    names = {path.name for path in out.iterdir()}
+    assert names == {f"{n}.{kind}" for n in ("rex", "rex-2") for kind in ("png", "svg", "html")} | {
+        "activations.png",
+        "activations.svg",
+    }
+
+
+def test_without_a_photo_it_shows_what_the_network_has_learned(tmp_path: Path) -> None:
+    run = random_run(tmp_path / "run")
+    assert main(["explain", "--run", str(run)]) == 0
+    names = {path.name for path in (run / "explain").iterdir()}
+    assert names == {"neurons.png", "templates.png", "network.html"}
+    page = _Page((run / "explain" / "network.html").read_text(encoding="utf-8"))
+    assert len([link for link in page.links if link.startswith("data:")]) == 2
+
+
+def test_needs_no_torch_and_a_name_with_odd_characters_does_not_break_the_page(tmp_path: Path) -> None:
+    run, name = random_run(tmp_path / "run"), "<b>&\n\udcff.png"
+    save_photo(tmp_path / "plain.png", 1)
+    (tmp_path / "plain.png").rename(tmp_path / name)
+    code = (
+        "import sys; from catdog.cli import main; status = main(sys.argv[1:]);"
+        "print({'torch', 'torchvision'} & set(sys.modules), status)"
+    )
+    command = [sys.executable, "-c", code, "explain", "--run", str(run), str(tmp_path / name)]
+    done = subprocess.run(command, capture_output=True, check=True)
+    assert done.stdout.splitlines()[-1] == b"set() 0"
+    (found,) = (run / "explain").glob("*.html")
+    text = found.read_bytes().decode("utf-8")
+    assert "<b>" not in text
+    assert "&lt;b&gt;&amp;" in text
+
+
+def test_block_sums_keep_the_total() -> None:
+    pixels = np.random.default_rng(0).normal(size=(13, 4))
+    sums, down, across = block_sums(pixels)
+    assert sums.shape == (6, 4)
+    assert sums.sum() == pytest.approx(pixels.sum())
+    assert (down.sum(), across.sum()) == (13, 4)
+    assert sums[0, 0] == pytest.approx(pixels[: down[0], : across[0]].sum())
+
+
+def test_says_what_is_wrong_in_a_sentence(tmp_path: Path, photo: str, capsys: pytest.CaptureFixture[str]) -> None:
+    run = random_run(tmp_path / "run")
+    for arguments, words in (
+        (["--label", "cow", photo], "--label cow"),
+        (["--lr", "-1", photo], "--lr"),
+        (["--lr", "nan", photo], "--lr"),
+        (["--out", photo, photo], "--out"),
+        (["--textbook", photo], "leave a photo out"),
+    ):
+        assert (
+            main(
+                ["explain", "--run", str(run), *arguments] if "--textbook" not in arguments else ["explain", *arguments]
+            )
+            == 2
+        )
+        said = capsys.readouterr().err
+        assert words in said
+        assert re.match(r"catdog: .*\.$", said.splitlines()[-1])
