@@ -151,6 +151,7 @@ def _add_predict(verbs: Any) -> None:
 
 
 def _predict(arguments: argparse.Namespace) -> int:
+    from catdog.files import on_one_line
     from catdog.predict import Classifier, find_model, photos_of
 
     model = find_model(arguments.run)
@@ -174,13 +175,8 @@ def _predict(arguments: argparse.Namespace) -> int:
         elif arguments.csv:
             write((name, answer.label, answer.probability, *answer.probabilities.values(), ""))
         else:
-            print(f"{answer.label} {answer.probability:.1%}  {_on_one_line(name)}", flush=True)
+            print(f"{answer.label} {answer.probability:.1%}  {on_one_line(name)}", flush=True)
     return 1 if failed else 0
-
-
-def _on_one_line(name: str) -> str:
-    """A file's name as it is, but for line breaks and other control characters, which are escaped."""
-    return "".join(c if c.isprintable() or c == " " or "\udc80" <= c <= "\udcff" else ascii(c)[1:-1] for c in name)
 
 
 def _add_evaluate(verbs: Any) -> None:
@@ -264,12 +260,31 @@ def _add_data(verbs: Any) -> None:
     draw.add_argument("--seed", metavar="N", type=int, default=0, help="another number draws others (default: 0)")
 
 
+    look = _verb(
+        actions,
+        "check",
+        _data_check,
+        "find photos that are broken, there more than once, or in the wrong place",
+        "examples:\n  catdog data check photos\n  catdog data check photos --out suspects.png\n\n"
+        "exit status: 0 when nothing needs mending, 1 when something does, 2 when there is no such folder",
+    )
+    look.add_argument("folder", metavar="DIR", help="a folder of photos; nothing in it is changed")
+    look.add_argument("--json", action="store_true", help="print one JSON object, which lists everything found")
+    look.add_argument("--out", metavar="FILE.png", help="draw the photos in question (default: no picture)")
+
+
 def _data_sample(arguments: argparse.Namespace) -> int:
     from catdog.sample import write_sample
 
     write_sample(Path(arguments.folder), arguments.count, tuple(arguments.size), arguments.seed)
     print(f"drew {arguments.count:,} cats and dogs into {arguments.folder}")
     return 0
+
+
+def _data_check(arguments: argparse.Namespace) -> int:
+    from catdog.check import main as check
+
+    return check(arguments.folder, arguments.json, arguments.out)
 
 
 def _add_completion(verbs: Any) -> None:

@@ -7,6 +7,7 @@ A folder of photos is an ImageFolder, `DIR/<class>/*`, or one ImageFolder a spli
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,39 +103,69 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or name in _NOT_PHOTOS
 
 
+def is_photo_name(name: str) -> bool:
+    """Whether a file's name ends as the names of photos do."""
+    return os.path.splitext(name)[1].lower() in EXTENSIONS
+
+
+def on_one_line(name: str) -> str:
+    """A file's name as it is, but for line breaks and other control characters, which are escaped."""
+    return "".join(c if c.isprintable() or c == " " or "\udc80" <= c <= "\udcff" else ascii(c)[1:-1] for c in name)
+
+
 def photos_below(folder: str | Path) -> Iterator[str]:
     """Paths below `folder` (relative to it) of all files named like photos, sorted; hidden ones are left out.
 
-    Links to folders are followed; one that leads back to a folder it lies in is not. A dangling link named like a
-    photo is listed, so that decoding can say what is wrong with it.
+    A dangling link named like a photo is listed, so that decoding can say what is wrong with it.
+    """
+    return (path for path in files_below(folder) if is_photo_name(path))
+
+
+def files_below(folder: str | Path) -> Iterator[str]:
+    """Paths below `folder` (relative to it) of all files but hidden ones, sorted.
+
+    Links to folders are followed; one that leads back to a folder it lies in is not.
     """
 
     def walk(relative: str, above: frozenset[tuple[int, int]]) -> Iterator[str]:
         here = os.path.join(folder, relative)
-        try:
+        with _listing(here):
             status = os.stat(here)
             if (status.st_dev, status.st_ino) in above:
                 return
             with os.scandir(here) as entries:
                 found = sorted((e for e in entries if not is_hidden(e.name)), key=lambda e: e.name)
-        except OSError as error:
-            raise CatdogError(
-                f"cannot list the folder {here}: {error.strerror}; check it and its permissions."
-            ) from None
         inside = above | {(status.st_dev, status.st_ino)}
         for entry in found:
             path = os.path.join(relative, entry.name)
             if entry.is_dir():
                 yield from walk(path, inside)
-            elif os.path.splitext(entry.name)[1].lower() in EXTENSIONS:
+            else:
                 yield path
 
     return walk("", frozenset())
 
 
+@contextmanager
+def _listing(folder: str | Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CatdogError(f"cannot list the folder {folder}: {error.strerror}; check it and its permissions.") from None
+
+
+def folders_and_files(folder: Path) -> tuple[list[str], list[str]]:
+    """Names of the folders, and of the files, directly in `folder`, each sorted; hidden ones are left out."""
+    found: tuple[list[str], list[str]] = ([], [])
+    with _listing(folder), os.scandir(folder) as entries:
+        for entry in entries:
+            if not is_hidden(entry.name):
+                found[not entry.is_dir()].append(entry.name)
+    return sorted(found[0]), sorted(found[1])
+
+
 def _subfolders(folder: Path) -> list[str]:
-    with os.scandir(folder) as entries:
-        return sorted(e.name for e in entries if e.is_dir() and not is_hidden(e.name))
+    return folders_and_files(folder)[0]
 
 
 def list_photos(root: str | Path) -> Listing:

@@ -6,9 +6,9 @@ What it promises, whatever the file holds:
   16 bits are scaled to 8. Grey levels without a depth of their own (32-bit integers, floats) run from black to white
   over the narrowest of 0..1 (floats only), 0..255 and 0..65535 that holds them all, else from the least to the
   greatest; what is not a number is black.
-- Anything else raises `ImageError`, a cut-off file too. Nothing is printed; no pipe or device is opened.
-- One call adds less than 1 GiB to the process: MAX_MEMORY at most for the file and its pixels, and the strips in
-  which colours are converted. A picture that would need more is refused by its header, before it is decoded.
+- Anything else raises `ImageError`, a cut-off file too. No warning is printed; no pipe or device is opened.
+- One call takes less than 1 GiB: MAX_MEMORY at most for the file and its pixels, beside them the strips in which
+  colours are converted. A picture that would need more is refused by its header, before it is decoded.
 """
 
 import contextlib
@@ -81,6 +81,13 @@ def decode(source: str | os.PathLike[str] | bytes | BinaryIO, size: tuple[int, i
     JPEG is then decoded at a half, a quarter or an eighth, not below twice that size. None: as large as it is.
     Raises ImageError, which names the path. Threads may call it at the same time.
     """
+    return decode_and_measure(source, size)[0]
+
+
+def decode_and_measure(
+    source: str | os.PathLike[str] | bytes | BinaryIO, size: tuple[int, int] | None = None
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """The pixels that `decode` gives, and (height, width) of the upright picture before it was squashed to `size`."""
     if size is not None and min(size) < 1:
         raise ValueError(f"size must be (height, width), both at least 1, not {size}")
     try:
@@ -120,7 +127,7 @@ def _read(source: str | os.PathLike[str] | bytes | BinaryIO) -> bytes:
     return data
 
 
-def _decode(data: bytes, size: tuple[int, int] | None) -> np.ndarray:
+def _decode(data: bytes, size: tuple[int, int] | None) -> tuple[np.ndarray, tuple[int, int]]:
     kind = _kind(data)
     try:
         exif = profile = b""
@@ -139,6 +146,7 @@ def _decode(data: bytes, size: tuple[int, int] | None) -> np.ndarray:
         _check_memory(kind, image, len(data))
         turn = 1 if kind == "TIFF" else _orientation(exif or image.info.get("exif") or b"")  # Pillow turns a TIFF
         target = None if size is None else (size[1], size[0]) if turn < 5 else size
+        whole = (image.height, image.width) if turn < 5 else (image.width, image.height)
         if kind == "JPEG" and target is not None:
             image.draft(None, (2 * target[0], 2 * target[1]))
         _correct(kind, image, data)
@@ -149,7 +157,7 @@ def _decode(data: bytes, size: tuple[int, int] | None) -> np.ndarray:
         del image
         if target is not None:
             picture = picture.resize(target, Image.Resampling.BILINEAR)
-        return _upright(picture, turn)
+        return _upright(picture, turn), whole
     except ImageError:
         raise
     except Image.DecompressionBombError:
@@ -383,13 +391,12 @@ def _eight_bits(values: np.ndarray, black: float, white: float) -> Image.Image:
 
 @lru_cache(maxsize=4)
 def _to_srgb(profile: bytes, mode: str) -> "ImageCmsTransform | None":
-    """None where there is nothing to do: the profile is sRGB, or broken, or made for other colours than the mode's."""
+    """None where there is nothing to do: the profile is sRGB, or broken, or one for other colours than the mode's."""
     from PIL import ImageCms
 
     try:
         opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        name = opened.profile.profile_description or ""
-        if opened.profile.xcolor_space.strip() != {"L": "GRAY"}.get(mode, mode) or re.match("sRGB( IEC|$)", name):
+        if re.match("sRGB( IEC|$)", opened.profile.profile_description or ""):
             return None
         return ImageCms.buildTransform(opened, ImageCms.createProfile("sRGB"), mode, "RGB")
     except Exception:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from catdog import augment, metrics
+from catdog import augment, histograms, metrics
 from catdog.checkpoint import FORMAT_VERSION, MODEL_FILE, STATE_FILE, ModelCard, save_model, save_state, write_text
 from catdog.config import Config, Training, to_toml
 from catdog.dataset import PhotoSet, in_chunks
@@ -38,6 +38,8 @@ class Progress:
     """Steps done in the current epoch."""
     history: list[dict[str, float]] = field(default_factory=list)
     """A row an epoch, as in metrics.csv."""
+    weights: list[dict[str, Any]] = field(default_factory=list)
+    """How weights and gradients were spread after the last step of each epoch, as in weights.csv."""
     best_epoch: int = -1
 
     @property
@@ -124,6 +126,8 @@ class Trainer:
                 nn.utils.clip_grad_norm_(self.model.parameters(), training.clip_norm)
             self.optimizer.step()  # step: w' = w - lr * dE/dw, or the optimizer's refinement of it
             self.average.update(self.model, overall_step)
+            if step + 1 == self.steps_per_epoch:
+                progress.weights += histograms.of_model(self.model, progress.epoch + 1)
 
             progress.step = step + 1
             bar.update(len(rows))
@@ -181,6 +185,7 @@ class Trainer:
             progress.best_epoch = len(progress.history) - 1
             self._save_best(labels, logits)
         write_text(self.run / "metrics.csv", to_csv(progress.history))
+        write_text(self.run / histograms.FILE, histograms.to_csv(progress.weights))
         self.save()
         self.on_epoch(row)
         self.log(

@@ -17,7 +17,8 @@ from PIL import Image
 from test_explain import random_run
 
 from catdog.cli import main
-from catdog.explain import graph
+from catdog.config import load_config, to_toml
+from catdog.explain import command, graph
 from catdog.explain.explanation import explain
 from catdog.explain.picture import block_sums, cut_out, poster
 from catdog.explain.words import sections
@@ -113,6 +114,20 @@ def test_several_photos_and_a_broken_one(tmp_path: Path, photo: str, capsys: pyt
         "activations.png",
         "activations.svg",
     }
+
+
+def test_the_runs_configuration_tells_whether_hinges_are_squared(
+    tmp_path: Path, photo: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "_write", lambda e, stem: None)
+    run = random_run(tmp_path / "run", loss="svm")
+    losses = []
+    for squared in (False, True):
+        (run / "config.toml").write_text(to_toml(load_config(None, {"loss": "svm", "squared_hinge": squared})))
+        assert main(["explain", "--run", str(run), "--label", "cat", photo]) == 0
+        losses.append(float(re.findall(r"loss L = (.*)", capsys.readouterr().out)[0]))
+    assert losses[0] != 1
+    assert losses[1] == pytest.approx(losses[0] ** 2, rel=1e-3)  # one other class, so one hinge
 
 
 def test_without_a_photo_it_shows_what_the_network_has_learned(tmp_path: Path) -> None:

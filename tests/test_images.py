@@ -23,7 +23,7 @@ from torchvision.io import ImageReadMode, decode_image
 
 from catdog import images
 from catdog.errors import ImageError
-from catdog.images import decode
+from catdog.images import decode, decode_and_measure
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*TorchVision:DeprecationWarning"),  # it is to hand its decoders to TorchCodec
@@ -224,6 +224,14 @@ def test_premultiplied_alpha_is_shown_over_white() -> None:
     assert difference(decode(bytes(data)), over_white(PHOTO, ALPHA))[visible].max() <= 6
 
 
+def test_premultiplied_grey_is_shown_over_white() -> None:
+    multiplied = np.round(GREY * (ALPHA / 255)).astype(np.uint8)
+    data = bytearray(encode(Image.merge("LA", [Image.fromarray(multiplied), Image.fromarray(ALPHA)]), "TIFF"))
+    data[data.index(struct.pack("<HHL", 338, 3, 1)) + 8] = 1
+    expected = over_white(np.repeat(GREY[..., None], 3, axis=2), ALPHA)
+    assert difference(decode(bytes(data)), expected)[ALPHA >= 40].max() <= 6
+
+
 def test_transparent_palette_entries_are_white() -> None:
     indices = np.arange(16, dtype=np.uint8).reshape(4, 4)
     palette = np.arange(48, dtype=np.uint8).reshape(16, 3) * 4
@@ -322,6 +330,7 @@ def test_twelve_bits_of_a_tiff_are_scaled_to_eight() -> None:
         ("float32", [7e7, 7e7, 7e7], [0, 0, 0]),
         ("int32", [0, 100, 255], [0, 100, 255]),
         ("int32", [0, 30000, 65535], [0, 117, 255]),
+        ("int32", [0, 1, 1], [0, 1, 1]),
         ("int32", [-1000, 0, 1000], [0, 128, 255]),
         ("int32", [0, 2**30, 2**31 - 1], [0, 128, 255]),
     ],
@@ -458,6 +467,14 @@ def test_an_rgb_profile_is_converted_to_srgb(format: str) -> None:
     assert difference(decode(data)[8, 8::16], np.round(expected))[bright].max() <= 3
 
 
+def test_a_profile_in_several_segments_of_a_jpeg_is_put_in_order() -> None:
+    plain, half = encode(PHOTO, "JPEG"), len(LINEAR_GBR) // 2
+    parts = [b"ICC_PROFILE\0\2\2" + LINEAR_GBR[half:], b"ICC_PROFILE\0\1\2" + LINEAR_GBR[:half]]
+    data = plain[:2] + segment(0xE2, parts[0]) + segment(0xE2, parts[1]) + plain[2:]
+    assert np.array_equal(decode(data), decode(encode(PHOTO, "JPEG", icc_profile=LINEAR_GBR)))
+    assert difference(decode(data), decode(plain)).max() > 50
+
+
 def test_a_grey_profile_is_converted_to_srgb() -> None:
     levels = np.array([0, 20, 60, 128, 200, 255])
     for picture in (
@@ -544,6 +561,13 @@ def test_a_large_jpeg_is_decoded_at_a_fraction_that_is_still_twice_the_size(
     assert decoded[0] == (1920 // fraction, 1280 // fraction)
 
 
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_the_measure_is_that_of_the_upright_picture_before_it_was_squashed(format: str) -> None:
+    for turn, measure in ((1, (480, 640)), (6, (640, 480))):
+        pixels, measured = decode_and_measure(encode(photo().resize((640, 480)), format, exif=exif(turn)), (16, 24))
+        assert pixels.shape == (16, 24, 3) and measured == measure
+
+
 def test_a_size_without_pixels_is_the_callers_mistake() -> None:
     with pytest.raises(ValueError, match="size"):
         decode(LOSSLESS["png"], (0, 10))
@@ -613,10 +637,11 @@ def test_importing_is_light_and_leaves_pillow_as_it_was() -> None:
 import sys, warnings
 from PIL import Image, ImageFile
 before = (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES, warnings.filters[:])
-from catdog.images import decode
+from catdog.images import decode, decode_and_measure
 decode(sys.stdin.buffer, (8, 8))
 assert before[:2] == (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES)
 assert [kept for kept in warnings.filters if kept in before[2]] == before[2]
+assert warnings.filters[-1] not in before[2]  # what the program itself asked for comes first
 print(*(name for name in ("torch", "PIL.ImageCms", "PIL.TiffImagePlugin", "PIL.PngImagePlugin") if name in sys.modules))
 """
     assert run(program, LOSSY["jpeg"]) == b"\n"
@@ -839,6 +864,11 @@ def test_the_header_of_a_giant_is_refused(format: str) -> None:
     assert "too large" in message(giant(16_000)[format])
 
 
+def test_the_stated_number_of_pixels_is_the_limit() -> None:
+    assert "too large" in message(png_header(math.isqrt(images.MAX_PIXELS) + 1))
+    assert "too large" not in message(png_header(math.isqrt(images.MAX_PIXELS)))  # cut off, but not too large
+
+
 def test_a_sliver_longer_than_any_photo_is_refused() -> None:
     assert "too large" in message(b"P5\n70000 1\n255\n" + bytes(70_000))
 
@@ -916,7 +946,7 @@ def test_nothing_is_printed_about_odd_metadata() -> None:
     program = """
 import pickle, sys
 from catdog.errors import ImageError
-from catdog.images import decode
+from catdog.images import decode, decode_and_measure
 for data in pickle.load(sys.stdin.buffer):
     try:
         decode(data)
@@ -958,7 +988,7 @@ def largest() -> dict[str, Callable[[], bytes]]:
 def test_the_largest_picture_stays_under_one_gibibyte(name: str) -> None:
     program = """
 import re, sys
-from catdog.images import decode
+from catdog.images import decode, decode_and_measure
 pixels = decode(sys.stdin.buffer)
 print(pixels.size, *re.findall(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read()))
 """

@@ -191,4 +191,6 @@ def test_a_photo_on_its_side_is_seen_upright(run: Path, tmp_path: Path) -> None:
     exif[0x0112] = 6  # to be turned a quarter clockwise
     Image.fromarray(np.rot90(pixels).copy()).save(tmp_path / "sideways.png", exif=exif)
     classifier = Classifier.load(run)
-    assert classifier.predict(tmp_path / "sideways.png") == classifier.predict(tmp_path / "upright.png")
+    sideways, straight = (classifier.predict(tmp_path / f"{name}.png") for name in ("sideways", "upright"))
+    # It is made small before it is turned, so a level may be rounded the other way.
+    assert sideways.probabilities == pytest.approx(straight.probabilities, abs=1e-3)

@@ -40,7 +40,8 @@ def test_a_run_learns_and_leaves_its_files(make_photos: MakePhotos, small_config
     assert rows[-1]["train_loss"] < rows[0]["train_loss"]
     assert max(row["val_accuracy"] for row in rows) > 0.9
     assert {path.name for path in run.iterdir()} == {
-        "config.toml", "curves.png", "last.pt", "metrics.csv", "model.safetensors", "tensorboard", "train.log"
+        "config.toml", "curves.png", "last.pt", "metrics.csv", "model.safetensors", "tensorboard", "train.log",
+        "weights.csv",
     }  # fmt: skip
     assert load_config(run / "config.toml") == config
     printed = "\n".join(lines)
@@ -97,7 +98,7 @@ def test_a_resumed_training_is_the_one_never_stopped(
         train(small_config(photos, out=str(stopped), **changes), log=quiet)
     assert stop.value.signal == signal.SIGTERM
     resume(stopped, log=quiet)
-    for name in ("model.safetensors", "metrics.csv"):
+    for name in ("model.safetensors", "metrics.csv", "weights.csv"):
         assert (stopped / name).read_bytes() == (whole / name).read_bytes()
     ours, theirs = load_state(stopped / "last.pt"), load_state(whole / "last.pt")
     assert all(torch.equal(ours["model"][name], theirs["model"][name]) for name in theirs["model"])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from catdog import histograms
 from catdog.checkpoint import write_atomic, write_text
 from catdog.config import load_config
 from catdog.errors import CatdogError, ImageError
@@ -26,7 +27,7 @@ def main(photos: Sequence[str], run: str | None, label: str | None, out: str | N
     print(f"{model}: {classifier.in_words()}", file=sys.stderr)
     folder = _make(Path(out) if out else model.parent / "explain")
     if not photos:
-        _show_learned(classifier, folder)
+        _show_learned(classifier, folder, model.parent)
         return 0
     squared = _has_squared_hinge(model)
     done: list[Explanation] = []
@@ -106,10 +107,10 @@ def _write(e: Explanation, stem: Path) -> None:
     _say(files)
 
 
-def _show_learned(classifier: Classifier, folder: Path) -> None:
+def _show_learned(classifier: Classifier, folder: Path, run: Path) -> None:
     """network.html and its pictures: what the network has learned, without any photo."""
     from catdog.explain import graph
-    from catdog.explain.learned_picture import draw_neurons, draw_templates
+    from catdog.explain.learned_picture import draw_histories, draw_neurons, draw_templates
     from catdog.explain.page import page
 
     network = Network.of(classifier)
@@ -120,6 +121,10 @@ def _show_learned(classifier: Classifier, folder: Path) -> None:
         found.append((Section("neurons", "First-layer neurons", about, []), draw_neurons(classifier, network)))
     about = "The gradient of a class's score less that of the others by each pixel, at the average photo."
     found.append((Section("templates", "Class templates", about, []), draw_templates(classifier, network)))
+    if (run / histograms.FILE).is_file():
+        about = "How wide the weights and their gradients were spread after each epoch; darker is denser."
+        picture = draw_histories(histograms.read(run / histograms.FILE))
+        found.append((Section("histories", "Weights and gradients through training", about, []), picture))
     files, images = [], {}
     for section, figure in found:
         images[section.key] = graph.png(graph.render(figure))

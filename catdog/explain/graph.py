@@ -158,6 +158,6 @@ def _draw_edge(axes: Any, start: Node, end: Node, edge: Edge, font: float) -> No
 
 
 def legend(axes: Any, above: str, below: str, font: float = 9) -> None:
-    """Say at the bottom right what the two colours mean."""
-    axes.text(1, 0, above + "\n", color=FORWARD, fontsize=font, transform=axes.transAxes, ha="right", va="bottom")
-    axes.text(1, 0, below, color=BACKWARD, fontsize=font, transform=axes.transAxes, ha="right", va="bottom")
+    """Say below the graph, at the right, what the two colours mean."""
+    axes.text(1, 0, above, color=FORWARD, fontsize=font, transform=axes.transAxes, ha="right", va="top")
+    axes.text(1, 0, "\n" + below, color=BACKWARD, fontsize=font, transform=axes.transAxes, ha="right", va="top")

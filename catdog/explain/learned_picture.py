@@ -11,6 +11,7 @@ from catdog.explain.learned import as_picture, importance, smooth, templates, to
 from catdog.explain.network import Network
 from catdog.explain.picture import OURS, THEIRS, draw_units
 from catdog.explain.words import number
+from catdog.histograms import BINS, WIDEST, History
 from catdog.predict import Classifier
 
 _COLUMNS, _ROWS = 10, 3
@@ -74,6 +75,34 @@ def draw_templates(classifier: Classifier, network: Network) -> Any:
         axes[2 * classes + c].imshow(brightness, cmap="PuOr_r", vmin=-top, vmax=top)
         axes[2 * classes + c].set_title("lighter (orange) or darker (violet)", fontsize=10)
     figure.suptitle("Class templates: how the average photo would have to change", fontsize=12)
+    return figure
+
+
+def draw_histories(histories: Sequence[History]) -> Any:
+    """Weights above and gradients below, a column a layer: how they are spread, from the first epoch to the last."""
+    layers = list(dict.fromkeys(h.layer for h in histories))
+    figure = graph.new_figure(max(3.4 * len(layers), 7), 6.4)
+    grid = figure.subplots(2, len(layers), squeeze=False)
+    for h in histories:
+        axes = grid[("weight", "gradient").index(h.what), layers.index(h.layer)]
+        top = 3 * float(h.size.max()) or 1.0
+        values = np.linspace(-top, top, 121)
+        edges = np.linspace(-WIDEST, WIDEST, BINS + 1)
+        middles = (edges[1:] + edges[:-1]) / 2
+        density = [
+            np.interp(values / (s or 1.0), middles, share, 0, 0) for s, share in zip(h.size, h.shares, strict=True)
+        ]
+        shown = np.array([column / (column.max() or 1.0) for column in density]).T
+        low, high = h.epochs[0] - 0.5, h.epochs[-1] + 0.5
+        axes.imshow(
+            shown, extent=(low, high, -top, top), origin="lower", aspect="auto", cmap="Purples", interpolation="nearest"
+        )
+        for sign in (-1, 1):
+            axes.plot(h.epochs, sign * h.size, color=graph.BACKWARD if h.what == "gradient" else graph.FORWARD)
+        axes.set_title(f"{h.layer}: {'w' if h.what == 'weight' else 'dL/dw'}", fontsize=10)
+        axes.set_xlabel("epoch")
+        axes.ticklabel_format(axis="y", scilimits=(-2, 2))
+    figure.suptitle("Weights (above) and their gradients (below) through training; line: root mean square", fontsize=12)
     return figure
 
 

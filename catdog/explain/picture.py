@@ -106,7 +106,8 @@ def draw_units(axes: Any, e: Explanation, i: int, mark: bool = True) -> None:
     if mark:
         axes.scatter(unit % side, unit // side, s=60, marker="s", facecolors="none", edgecolors=graph.BACKWARD)
     axes.set_title(f"{layer.name}: {layer.units:,} units, {layer.activation}", fontsize=10)
-    axes.set_xlabel(silent(layer.activation, out).replace(" on this photo", ""), fontsize=8)
+    share, called, _ = silent(layer.activation, out)
+    axes.set_xlabel(f"{share:.1%} {called}", fontsize=9)
     axes.set_xticks([])
     axes.set_yticks([])
 
@@ -196,9 +197,13 @@ def step(figure: Any, e: Explanation) -> None:
     _title(figure, f"6. The step, w' = w - {first.rate:g} * dL/dw, for every weight; then forward again")
     left, middle, right = figure.subplots(1, 3)
     places = np.arange(len(e.classes))
+    svm = e.loss.kind == "svm"
+    hinges = [np.maximum(e.loss.margins(scores, e.label), 0) for scores in (e.logits, first.logits)]
     for axes, before, after, what in (
-        (left, e.logits, first.logits, "scores" if e.loss.kind == "svm" else "logits"),
-        (middle, e.probabilities, first.probabilities, "probabilities"),
+        (left, e.logits, first.logits, "scores" if svm else "logits"),
+        (middle, *hinges, "violated margins, max(0, 1 + s - s of the true class)")
+        if svm
+        else (middle, e.probabilities, first.probabilities, "probabilities"),
     ):
         axes.bar(places - 0.2, before, 0.38, label="before", color=graph.PALE)
         axes.bar(places + 0.2, after, 0.38, label="after", color=graph.BACKWARD)

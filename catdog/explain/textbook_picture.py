@@ -56,7 +56,7 @@ def _network(axes: Any, n: Graph, below: dict[str, str]) -> None:
             for j, source in enumerate(sources):
                 w = weights[i][j]
                 # Where the crossing edges meet, in the middle, no label stands.
-                at = 0.5 if i == j else 0.27
+                at = 0.5 if i == j else 0.23
                 edges.append(Edge(source, target, f"{w} = {_digits(n[w])}", below.get(w, ""), at))
             edges.append(Edge(bias, target, faint=True))
     for i in (1, 2):

@@ -29,8 +29,13 @@ def number(value: float) -> str:
     return f"{value:#.5g}".rstrip(".") if 1e-4 <= abs(value) < 1e5 else f"{value:.4e}"
 
 
+def second(value: float) -> str:
+    """The same after a sign."""
+    return number(value) if value >= 0 else f"({number(value)})"
+
+
 def times(a: float, b: float) -> str:
-    return f"{number(a)} * {number(b) if b >= 0 else f'({number(b)})'}"
+    return f"{number(a)} * {second(b)}"
 
 
 def plus(terms: Sequence[str]) -> str:
@@ -72,14 +77,14 @@ def photo(e: Explanation) -> Section:
     return Section("photo", "The photo as numbers", about, lines)
 
 
-def silent(activation: str, out: Floats) -> str:
-    """The share of units that say nothing on this photo, or can hardly be moved, in words."""
+def silent(activation: str, out: Floats) -> tuple[float, str, str]:
+    """The share of units that say nothing on this photo, or can hardly be moved; what they are called; what that is."""
     if activation == "relu":
-        return f"{(out == 0).mean():.1%} of the units are dead on this photo (0)"
+        return float((out == 0).mean()), "dead", "0"
     if activation == "gelu":
-        return f"{(np.abs(out) < 0.01).mean():.1%} of the units are silent on this photo (closer to 0 than 0.01)"
+        return float((np.abs(out) < 0.01).mean()), "silent", "closer to 0 than 0.01"
     low = -0.99 if activation == "tanh" else 0.01
-    return f"{((out < low) | (out > 0.99)).mean():.1%} of the units are saturated on this photo (nearly {low:.0f} or 1)"
+    return float(((out < low) | (out > 0.99)).mean()), "saturated", f"nearly {low:.0f} or 1"
 
 
 def forward(e: Explanation) -> Section:
@@ -91,7 +96,9 @@ def forward(e: Explanation) -> Section:
         if layer.norm is not None:
             lines.append(f"  batch norm gives {_span(k.normed)}")
         if layer.activation != "none":
-            lines.append(f"  {layer.activation} gives {_span(k.out)}; {silent(layer.activation, k.out)}")
+            share, called, meaning = silent(layer.activation, k.out)
+            lines.append(f"  {layer.activation} gives {_span(k.out)}")
+            lines.append(f"  {share:.1%} of the units are {called} on this photo ({meaning})")
             biggest = ", ".join(f"unit {u} {number(k.out[u])}" for u in largest(k.out))
             lines.append(f"  the largest: {biggest}")
         lines += [f"  {line}" for line in neuron(e, i, unit)]
@@ -132,8 +139,8 @@ def neuron(e: Explanation, i: int, unit: int) -> list[str]:
     if layer.norm is not None:
         n = layer.norm
         total += (
-            f"; batch norm ({number(k.sum[unit])} - {number(n.mean[unit])}) / {number(n.deviation[unit])} "
-            f"* {number(n.gamma[unit])} + {number(n.beta[unit])} = {number(k.normed[unit])}"
+            f"; batch norm ({number(k.sum[unit])} - {second(n.mean[unit])}) / {number(n.deviation[unit])} "
+            f"* {second(n.gamma[unit])} + {second(n.beta[unit])} = {number(k.normed[unit])}"
         )
     if layer.activation != "none":
         total += f"; {layer.activation}({number(k.normed[unit])}) = {number(k.out[unit])}"
@@ -148,7 +155,7 @@ def loss(e: Explanation) -> Section:
         for j, margin in enumerate(e.loss.margins(e.logits, e.label)):
             if j != e.label:
                 lines.append(
-                    f"{e.classes[j]}: max(0, 1 + {number(e.logits[j])} - {number(e.logits[e.label])}) = "
+                    f"{e.classes[j]}: max(0, 1 + {second(e.logits[j])} - {second(e.logits[e.label])}) = "
                     f"{number(max(margin, 0.0))}" + (", squared" if e.loss.squared else "")
                 )
         lines.append(f"loss L = {number(e.loss_value)}")
@@ -257,8 +264,10 @@ def step(e: Explanation) -> Section:
         )
     count = sum(layer.weight.size + layer.units * (1 if layer.norm is None else 3) for layer in e.network.layers)
     lines.append(f"all {count:,} weights and biases moved so, with |g|^2 = {number(e.square)}, and forward again:")
-    for name, before, after in zip(e.classes, e.probabilities, first.probabilities, strict=True):
-        lines.append(f"  {name}: {before:.5f} -> {after:.5f}")
+    svm = e.loss.kind == "svm"
+    what = ("score", e.logits, first.logits) if svm else ("probability", e.probabilities, first.probabilities)
+    for name, before, after in zip(e.classes, *what[1:], strict=True):
+        lines.append(f"  {what[0]} of {name}: {before:.5f} -> {after:.5f}")
     lines.append(f"  loss: {number(e.loss_value)} -> {number(first.loss)}")
     lines.append("the shorter the step, the nearer is the change to -lr * |g|^2, what a straight line would give:")
     lines.append(f"  {'lr':>9} {'predicted':>13} {'actual':>13}  actual / predicted")

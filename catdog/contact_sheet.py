@@ -1,0 +1,109 @@
+"""A sheet of small pictures under headings: the photos that `data check` suspects, the mean photos of `data stats`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from catdog.checkpoint import write_atomic
+from catdog.errors import CatdogError
+from catdog.files import on_one_line
+
+_COLUMNS = 8
+_SIDE = 144  # pixels of the box that a picture is fitted into
+_GAP = 8
+_LINE = 14
+_CELL = _SIDE + 2 * _GAP  # width of a picture with what is around it
+_ROW = _SIDE + 4 * _LINE  # and its height, with two lines under it
+_INK, _PALE = (40, 40, 40), (200, 200, 200)
+
+
+class Cell(NamedTuple):
+    """A picture (uint8, H x W x 3, of at most SIDE x SIDE) and what is written under it."""
+
+    pixels: np.ndarray
+    caption: str
+
+
+class Section(NamedTuple):
+    """A heading, and groups of pictures that belong together: each is framed."""
+
+    heading: str
+    groups: Sequence[Sequence[Cell]]
+
+
+def fit(height: int, width: int) -> tuple[int, int]:
+    """(height, width) of a picture of that size when it is shrunk, or enlarged, to fit a cell."""
+    scale = _SIDE / max(height, width)
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def require_png(out: str, photos: Path) -> Path:
+    """`out` as the path of a picture to write: CatdogError where it is no .png, has no folder, or lies in `photos`."""
+    path = Path(out)
+    if path.suffix.lower() != ".png":
+        raise CatdogError(f"--out {out} must end in .png; give another name.")
+    if not path.parent.is_dir():
+        raise CatdogError(f"there is no folder {path.parent} for --out {out}; make it, or give another.")
+    if path.parent.resolve().is_relative_to(photos.resolve()):
+        raise CatdogError(f"--out {out} lies among the photos, where nothing is written; give a path outside {photos}.")
+    return path
+
+
+def draw_sheet(sections: Sequence[Section], path: Path) -> None:
+    """Write the sheet as a PNG, atomically."""
+    # matplotlib's own font: it has more of the world's letters than Pillow's.
+    import matplotlib
+
+    font = ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", 11)
+    placed: list[tuple[int, int, Cell | str, bool]] = []  # column, y, what, whether the next cell belongs to it
+    y = _GAP
+    for heading, groups in sections:
+        placed.append((0, y, heading, False))
+        y += 2 * _LINE
+        column = 0
+        for group in groups:
+            if column and column + len(group) > _COLUMNS:
+                column, y = 0, y + _ROW
+            for number, cell in enumerate(group):
+                if column == _COLUMNS:
+                    column, y = 0, y + _ROW
+                placed.append((column, y, cell, number + 1 < len(group)))
+                column += 1
+        y += (_ROW if groups else 0) + _GAP
+    sheet = Image.new("RGB", (_COLUMNS * _CELL, y), "white")
+    ink = ImageDraw.Draw(sheet)
+    for column, top, what, goes_on in placed:
+        if isinstance(what, str):
+            ink.text((_GAP, top), _cut(what, _COLUMNS * _CELL - 2 * _GAP, font)[0], _INK, font)
+        else:
+            _draw_cell(sheet, ink, column * _CELL, top, what, goes_on, font)
+    write_atomic(path, lambda file: sheet.save(file, "PNG"))
+
+
+def _draw_cell(sheet: Image.Image, ink: Any, x: int, y: int, cell: Cell, goes_on: bool, font: Any) -> None:
+    picture = Image.fromarray(cell.pixels)
+    sheet.paste(picture, (x + (_CELL - picture.width) // 2, y + (_SIDE - picture.height) // 2))
+    for number, line in enumerate(_cut(cell.caption, _SIDE, font, lines=2)):
+        ink.text((x + _GAP, y + _SIDE + 4 + number * _LINE), line, _INK, font)
+    if goes_on:  # an equals sign between two that show the same
+        for above in (-3, 3):
+            ink.line((x + _CELL - 5, y + _SIDE // 2 + above, x + _CELL + 5, y + _SIDE // 2 + above), _INK, 2)
+    ink.line((x + _GAP, y + _SIDE + 2, x + _CELL - _GAP, y + _SIDE + 2), _PALE)
+
+
+def _cut(text: str, width: int, font: Any, lines: int = 1) -> list[str]:
+    """`text` on as many lines of `width` pixels; its middle left out where it is longer."""
+    text = on_one_line(text).encode("utf-8", "replace").decode()
+    cut, kept = text, len(text)
+    while font.getlength(cut) > width * lines * 0.95 and kept > 2:
+        kept = min(kept - 1, int(kept * width * lines / font.getlength(cut)))
+        cut = f"{text[: kept // 2]}…{text[len(text) - kept // 2 :]}"
+    rows = [""]
+    for letter in cut:
+        if font.getlength(rows[-1] + letter) > width and len(rows) < lines:
+            rows.append("")
+        rows[-1] += letter
+    return rows

@@ -1,0 +1,162 @@
+"""Photos that are there more than once: the same bytes, or the same photo saved again, resized or mirrored.
+
+Near copies are found without a perceptual hash: that rounds each photo to 64 bits, so that the bits of all pairs can be
+counted; here small grey pictures of all photos are compared with each other as one matrix product, which takes no
+longer and rounds nothing.
+"""
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import numpy as np
+
+from catdog.files import Listing
+
+THUMBNAIL = 32  # pixels a side of the grey pictures that are compared
+# Bounds on how a copy correlates with its photo: in 8 x 8 pixels, and in the details that these leave out, which tell
+# apart two photos with the same light and dark places. docs/data.md says how well that does.
+_LIKE = 0.94
+_LIKE_IN_DETAIL = 0.9
+_COARSE = 8
+_BLOCK = 2048  # photos compared with as many others at a time: 16 MiB of correlations
+_TAIL = 4096
+
+
+@dataclass(frozen=True)
+class Copies:
+    """The photos (indices, ascending) that show the same, and for each whether it shows the first one mirrored."""
+
+    members: tuple[int, ...]
+    mirrored: tuple[bool, ...]
+    same_bytes: bool
+
+
+def exact_copies(paths: Sequence[str]) -> list[list[int]]:
+    """Groups of indices, ascending, of the files that hold the same bytes; what cannot be read is left out.
+
+    Few files are read wholly: only those of one size that end alike.
+    """
+    groups: Iterable[list[int]] = [list(range(len(paths)))]
+    for key in (_size, _tail, _digest):
+        groups = _regroup(groups, paths, key)
+    return sorted(groups)
+
+
+def _regroup(
+    groups: Iterable[list[int]], paths: Sequence[str], key: Callable[[str], Hashable]
+) -> Iterator[list[int]]:
+    for group in groups:
+        found: dict[Hashable, list[int]] = {}
+        for index in group:
+            with suppress(OSError):
+                found.setdefault(key(paths[index]), []).append(index)
+        yield from (alike for alike in found.values() if len(alike) > 1)
+
+
+def _size(path: str) -> int:
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):  # opening a pipe might never end
+        raise OSError("not an ordinary file")
+    return status.st_size
+
+
+def _tail(path: str) -> bytes:
+    with open(path, "rb", buffering=0) as file:
+        file.seek(-min(_TAIL, os.fstat(file.fileno()).st_size), os.SEEK_END)
+        return hashlib.blake2b(file.read(_TAIL), digest_size=16).digest()
+
+
+def _digest(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "blake2b").digest()
+
+
+def exact_copies_across(first: Listing, second: Listing) -> list[tuple[str, str]]:
+    """A photo of `first` and one of `second`, for each content that both hold."""
+    paths = [listing.path(index) for listing in (first, second) for index in range(len(listing))]
+    groups = exact_copies(paths)
+    return [(paths[g[0]], paths[g[-1]]) for g in groups if g[0] < len(first) <= g[-1]]
+
+
+def find_copies(paths: Sequence[str], grey: np.ndarray) -> list[Copies]:
+    """All groups of copies, exact and near, among photos at `paths` with thumbnails `grey`: uint8, N x 32 x 32.
+
+    Near copies are the same photo saved again, resized, mirrored, made grey or a little brighter; not one that is
+    turned, framed, or cut by more than a hundredth. The comparison takes N squared / 2 products of 64 numbers.
+    """
+    exact = exact_copies(paths)
+    group, mirrored = near_copies(grey, exact)
+    members: dict[int, list[int]] = {}
+    for index in np.flatnonzero(np.bincount(group, minlength=len(group))[group] > 1).tolist():
+        members.setdefault(int(group[index]), []).append(index)
+    wholly_exact = set(map(tuple, exact))
+    return [
+        Copies(tuple(m), tuple((mirrored[m] != mirrored[m[0]]).tolist()), tuple(m) in wholly_exact)
+        for m in sorted(members.values())
+    ]
+
+
+def near_copies(grey: np.ndarray, known: Sequence[Sequence[int]] = ()) -> tuple[np.ndarray, np.ndarray]:
+    """-> (int N: a number that copies share, bool N: whether mirrored against others of the group).
+
+    grey: uint8, N x 32 x 32; known: groups of photos that are copies for certain.
+    """
+    group, mirrored = np.arange(len(grey)), np.zeros(len(grey), bool)
+    for first, *others in known:
+        group[others] = first
+    coarse, flipped = _coarse(grey), _coarse(grey[:, :, ::-1])
+    for top in range(0, len(grey), _BLOCK):
+        for left in range(top, len(grey), _BLOCK):
+            for flip, compared in ((False, coarse), (True, flipped)):
+                likeness = coarse[top : top + _BLOCK] @ compared[left : left + _BLOCK].T
+                if top == left:
+                    np.fill_diagonal(likeness, 0)
+                if likeness.max() < _LIKE:  # much quicker to see than where
+                    continue
+                rows, columns = np.nonzero(likeness >= _LIKE)
+                _join(group, mirrored, grey, rows + top, columns + left, flip)
+    return group, mirrored
+
+
+def _join(
+    group: np.ndarray, mirrored: np.ndarray, grey: np.ndarray, first: np.ndarray, second: np.ndarray, flip: bool
+) -> None:
+    """Put those of the pairs into one group that are alike in detail too; a few thousand pairs at a time."""
+    for start in range(0, len(first), _BLOCK):
+        a, b = first[start : start + _BLOCK], second[start : start + _BLOCK]
+        apart = (a < b) & (group[a] != group[b])
+        a, b = a[apart], b[apart]
+        other = grey[b][:, :, ::-1] if flip else grey[b]
+        alike = np.einsum("ni,ni->n", _detail(grey[a]), _detail(other)) >= _LIKE_IN_DETAIL
+        for i, j in zip(a[alike].tolist(), b[alike].tolist(), strict=True):
+            if group[i] != group[j]:
+                joined = group == group[j]
+                mirrored[joined] ^= bool(mirrored[i]) ^ bool(mirrored[j]) ^ flip
+                group[joined] = group[i]
+
+
+def _coarse(grey: np.ndarray) -> np.ndarray:
+    """The 8 x 8 picture of each photo as a float32 vector, N x 64, of mean 0 and length 1 (0 where it is blank)."""
+    return _unit(_means(grey).reshape(-1, _COARSE**2))
+
+
+def _detail(grey: np.ndarray) -> np.ndarray:
+    """What the 8 x 8 picture leaves out, as a vector of the same kind, N x 1024."""
+    factor = THUMBNAIL // _COARSE
+    smooth = _means(grey).repeat(factor, axis=1).repeat(factor, axis=2)
+    return _unit((grey - smooth).reshape(-1, THUMBNAIL**2))
+
+
+def _means(grey: np.ndarray) -> np.ndarray:
+    factor = THUMBNAIL // _COARSE
+    cells = grey.reshape(len(grey), _COARSE, factor, _COARSE, factor)
+    return cells.mean(axis=(2, 4), dtype=np.float32)
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    vectors = vectors - vectors.mean(axis=1, keepdims=True)
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-3)

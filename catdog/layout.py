@@ -1,0 +1,132 @@
+"""What is wrong with the names and folders of a set of photos, before any is opened."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from catdog.errors import ImageError
+from catdog.files import Listing, files_below, folders_and_files, is_photo_name, photos_below
+from catdog.images import decode
+
+_LARGEST_UNNAMED = 16 * 2**20  # bytes of a file that is looked into though its name is not a photo's
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something to mend, or worth knowing (`mend` false), in one sentence, and what it is about.
+
+    items: {"path"} of a file or folder below the photos' folder, with "reason" where it cannot be read; or, for photos
+    that show the same, {"paths", "mirrored", "same_bytes"}.
+    """
+
+    kind: str
+    mend: bool
+    message: str
+    items: Sequence[Mapping[str, Any]] = field(default=())
+
+
+def many(count: int, what: str) -> str:
+    """many(1, "photo") = "1 photo", many(2000, "photo") = "2,000 photos"."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def check_layout(root: Path, splits: dict[str, Listing]) -> Iterator[Finding]:
+    """Everything about the folders that `train` would stop at, or that it would leave out without a word."""
+    yield from _check_classes(root, splits)
+    if splits.keys() == {""}:
+        folders = {""}
+    else:
+        folders = {listing.root.name for listing in splits.values()}
+        beside = [name for name in folders_and_files(root)[0] if name not in folders]
+        unused = [name for name in beside if any(True for _ in photos_below(root / name))]
+        if unused:
+            yield Finding(
+                "unused_folders",
+                True,
+                f"{many(len(unused), 'folder')} beside {'/, '.join(sorted(folders))}/ will not be used; "
+                "move the photos into those, or the folder elsewhere.",
+                _paths(unused),
+            )
+    loose = [os.path.join(folder, name) for folder in {"", *folders} for name in folders_and_files(root / folder)[1]]
+    outside = sorted(path for path in loose if is_photo_name(path))
+    if outside:
+        yield Finding(
+            "outside_classes",
+            True,
+            f"{many(len(outside), 'photo')} outside any class folder will not be used; move each into its class.",
+            _paths(outside),
+        )
+    others = [path for path in loose if not is_photo_name(path)]
+    for listing in splits.values():
+        for name in listing.classes:
+            below = os.path.relpath(listing.root / name, root)
+            others += [os.path.join(below, path) for path in files_below(root / below) if not is_photo_name(path)]
+    yield from _check_others(root, sorted(others))
+
+
+def _check_classes(root: Path, splits: dict[str, Listing]) -> Iterator[Finding]:
+    if "" not in splits and "train" not in splits:
+        message = f"there is no train/ beside {'/, '.join(splits)}/; put the photos to train on in train/<class>/."
+        yield Finding("no_train", True, message)
+        return
+    first = splits.get("train") or splits[""]
+    if len(first.classes) < 2:
+        held = f"one class only, {first.classes[0]!r}" if first.classes else "no class folders"
+        message = f"{first.root} holds {held}; make a folder of photos for each class, such as cat/ and dog/."
+        yield Finding("too_few_classes", True, message)
+    empty, single = [], []
+    for listing in splits.values():
+        for name, count in zip(listing.classes, listing.counts(), strict=True):
+            path = os.path.relpath(listing.root / name, root)
+            if count == 0:
+                empty.append(path)
+            if count == 1 and listing is first and "val" not in splits:
+                single.append(path)
+        if listing is first:
+            continue
+        here = listing.root.name
+        unknown = [os.path.join(here, name) for name in listing.classes if name not in first.classes]
+        if unknown:
+            message = f"{here}/ holds classes that {first.root.name}/ does not; rename or remove these folders."
+            yield Finding("unknown_classes", True, message, _paths(unknown))
+        lacking = [os.path.join(here, name) for name in first.classes if name not in listing.classes]
+        if lacking:
+            message = f"{here}/ lacks classes that {first.root.name}/ holds; add a folder of photos for each."
+            yield Finding("missing_classes", True, message, _paths(lacking))
+    if empty:
+        message = f"{many(len(empty), 'class folder')} without photos; add some, or remove it."
+        yield Finding("empty_classes", True, message, _paths(empty))
+    if single:
+        message = "a class folder with a single photo; it takes one to train on and one to validate on."
+        yield Finding("single_photo_classes", True, message, _paths(single))
+
+
+def _check_others(root: Path, others: list[str]) -> Iterator[Finding]:
+    """Files left out because of their names: photos all the same, or something else."""
+    pictures = {path for path in others if _is_picture(root / path)}
+    if pictures:
+        yield Finding(
+            "photos_by_other_names",
+            True,
+            f"{many(len(pictures), 'photo')} left out because of the name; let it end in .jpg, .png or the like.",
+            _paths(sorted(pictures)),
+        )
+    rest = [path for path in others if path not in pictures]
+    if rest:
+        yield Finding("other_files", False, f"{many(len(rest), 'file')} left out as no photo by its name.", _paths(rest))
+
+
+def _is_picture(path: Path) -> bool:
+    try:
+        if path.stat().st_size > _LARGEST_UNNAMED:
+            return False
+        decode(path, (1, 1))
+    except (OSError, ImageError):
+        return False
+    return True
+
+
+def _paths(paths: Sequence[str]) -> list[dict[str, str]]:
+    return [{"path": path} for path in paths]

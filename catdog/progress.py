@@ -1,0 +1,47 @@
+"""Where a training is, and what it has found so far: all of its state but the tensors."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class Progress:
+    """Part of every checkpoint; what it holds decides, with the configuration and the tensors, all that follows."""
+
+    epoch: int = 0
+    """Epochs finished."""
+    step: int = 0
+    """Steps done in the current epoch."""
+    history: list[dict[str, float]] = field(default_factory=list)
+    """A row an epoch, as in metrics.csv."""
+    weights: list[dict[str, Any]] = field(default_factory=list)
+    """How weights and gradients were spread after the last step of each epoch, as in weights.csv."""
+    best_epoch: int = -1
+    """Index in `history` of the epoch whose weights are in model.safetensors."""
+    rollbacks: int = 0
+    """How often the loss was no longer a number and the training went back, with half the learning rate."""
+    one_class_epochs: int = 0
+    """Epochs after which all validation photos were called one class."""
+
+    @property
+    def best(self) -> dict[str, float]:
+        return self.history[self.best_epoch]
+
+    def add(self, row: dict[str, float]) -> bool:
+        """Note the figures of an epoch that is finished; true if they are the best so far."""
+        is_best = self.best_epoch < 0 or _rank(row) > _rank(self.best)
+        self.history.append(row)
+        self.epoch, self.step = self.epoch + 1, 0
+        if is_best:
+            self.best_epoch = len(self.history) - 1
+        return is_best
+
+
+def _rank(row: dict[str, float]) -> tuple[float, float]:
+    """The better of two epochs has the higher validation accuracy, or else the lower loss."""
+    return row["val_accuracy"], -row["val_loss"]
+
+
+def to_csv(history: list[dict[str, float]]) -> str:
+    """metrics.csv: a header and a row an epoch; numbers as Python writes them, so they read back exactly."""
+    return "\n".join([",".join(history[0]), *(",".join(map(repr, row.values())) for row in history), ""])

@@ -1,0 +1,47 @@
+"""Being asked to stop: SIGINT (Ctrl-C) and SIGTERM (a batch system that wants its machine back)."""
+
+import signal
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, NoReturn
+
+
+class Interrupted(BaseException):
+    """Stopped at a signal, whose number is `signal`; `saved` is whether a checkpoint was written for it.
+
+    Like KeyboardInterrupt it is not an Exception, so that nothing on its way takes it for an error to get over.
+    """
+
+    def __init__(self, number: int, saved: bool = False) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.signal = number
+        self.saved = saved
+
+
+class Signals:
+    """While inside, the first SIGINT or SIGTERM calls `handler`; a second one does what it did outside."""
+
+    def __init__(self, handler: Callable[[int], None]) -> None:
+        self.handler = handler
+        self.previous: dict[int, Any] = {}
+
+    def __enter__(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            try:
+                self.previous[number] = signal.signal(number, self._first)
+            except ValueError:  # not in the main thread, where no signal arrives
+                return
+
+    def _first(self, number: int, frame: FrameType | None) -> None:
+        self.__exit__()
+        self.handler(number)
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in self.previous.items():
+            signal.signal(number, handler)
+        self.previous = {}
+
+
+def stop_at_once(number: int) -> NoReturn:
+    """A handler for `Signals` where there is nothing to save."""
+    raise Interrupted(number)

@@ -1,0 +1,128 @@
+"""Every photo of a folder, in all its splits, decoded once by all cores: what `data check` and `data stats` look at."""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import numpy as np
+from tqdm import tqdm
+
+from catdog.errors import ImageError
+from catdog.files import Listing, find_splits, list_photos, on_one_line
+from catdog.images import decode_and_measure
+
+_CHUNK = 64  # photos that one thread decodes in a turn
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo's path below the folder, its split ("train", "val", "test"; "" where there are none) and its class."""
+
+    path: str
+    split: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Seen(Generic[T]):
+    """What a look at the photos made of each: `made[i]` of `photos[i]`; `unreadable` says why for each other one."""
+
+    photos: list[Photo]
+    made: list[T]
+    unreadable: list[tuple[Photo, str]]
+
+
+def list_splits(root: Path) -> dict[str, Listing]:
+    """The photos of each split; under "" where `root` is a single ImageFolder. Nothing is opened."""
+    return {split: list_photos(folder) for split, folder in (find_splits(root) or {"": root}).items()}
+
+
+def list_all(splits: dict[str, Listing]) -> list[Photo]:
+    """The photos of all splits, one after another."""
+    return [
+        Photo(os.path.join(listing.root.name if split else "", path), split, listing.classes[label])
+        for split, listing in splits.items()
+        for path, label in zip(listing.paths, listing.labels, strict=True)
+    ]
+
+
+def look_at_all(
+    root: Path,
+    photos: Sequence[Photo],
+    look: Callable[[Photo, np.ndarray, tuple[int, int]], T],
+    size: tuple[int, int],
+    doing: str,
+) -> Seen[T]:
+    """Call `look(photo, pixels, (height, width))` for each photo that can be read, from several threads.
+
+    pixels: uint8, squashed to `size` (height, width); then how large the photo itself is. A bar says how far it is.
+    """
+
+    def some(start: int) -> list[T | ImageError]:
+        found: list[T | ImageError] = []
+        for photo in photos[start : start + _CHUNK]:
+            try:
+                found.append(look(photo, *decode_and_measure(os.path.join(root, photo.path), size)))
+            except ImageError as error:
+                found.append(error)
+        return found
+
+    made: list[T | ImageError] = []
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        with tqdm(total=len(photos), desc=doing, unit=" photos", disable=None, leave=False) as bar:
+            for found in pool.map(some, range(0, len(photos), _CHUNK)):
+                made += found
+                bar.update(len(found))
+    finally:
+        pool.shutdown(cancel_futures=True)
+    both = list(zip(photos, made, strict=True))
+    return Seen(
+        [photo for photo, one in both if not isinstance(one, ImageError)],
+        [one for one in made if not isinstance(one, ImageError)],
+        [(photo, _reason(one, os.path.join(root, photo.path))) for photo, one in both if isinstance(one, ImageError)],
+    )
+
+
+def _reason(error: ImageError, path: str) -> str:
+    return str(error).removeprefix(f"{path}: ")
+
+
+def sizes_in_words(sizes: np.ndarray) -> str:
+    """sizes: int N x 2, height and width of each photo."""
+    height, width = sizes.T
+    if not len(sizes):
+        return "unknown: no photo can be read"
+    if (sizes == sizes[0]).all():
+        return f"{width[0]} x {height[0]} pixels, all of them"
+    return f"width {_span(width)}; height {_span(height)} pixels"
+
+
+def _span(sides: np.ndarray) -> str:
+    return f"{sides.min()} to {sides.max()}, median {np.median(sides):g}"
+
+
+def sizes_as_json(sizes: np.ndarray) -> dict[str, dict[str, float]]:
+    """Least, median and greatest width and height, in pixels; {} where there are no photos."""
+    return {
+        side: {"min": int(values.min()), "median": float(np.median(values)), "max": int(values.max())}
+        for side, values in zip(("height", "width"), sizes.T, strict=True)
+        if len(values)
+    }
+
+
+def table(splits: dict[str, Listing]) -> Iterable[str]:
+    """Lines of a table: how many photos of each class (a row) each split (a column) holds."""
+    counts = {split: dict(zip(listing.classes, listing.counts(), strict=True)) for split, listing in splits.items()}
+    classes = sorted({name for split in counts.values() for name in split})
+    rows = [(on_one_line(name), [split.get(name, 0) for split in counts.values()]) for name in classes]
+    rows.append(("all", [len(listing) for listing in splits.values()]))
+    width = max(len(name) for name, _ in rows) + 2
+    yield " " * width + "".join(f"{split or 'photos':>12}" for split in counts)
+    for name, row in rows:
+        yield f"{name:<{width}}" + "".join(f"{count:>12,}" for count in row)
