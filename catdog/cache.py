@@ -10,8 +10,7 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +21,10 @@ import PIL
 from catdog.errors import CatdogError, ImageError
 from catdog.files import Listing
 from catdog.images import RESIZE_FILTER, decode
+from catdog.locks import new_folder, remove_abandoned
 
 FORMAT = 1  # of an entry, and of what the decoder makes of a photo: raise it when either changes
+_UNFINISHED = ".writing-"
 _CHUNK = 64  # photos that one thread decodes in a turn
 
 
@@ -68,33 +69,54 @@ def decode_all(
     shape = (len(listing), 3, *size)
     folder = None if cache == "none" else (default_folder() if cache == "auto" else Path(cache)) / "pixels"
     if folder is not None:
-        entry = folder / _key(listing, size)
-        found = _read(entry, shape)
+        found = _read(folder / _key(listing, size), shape)
         if found is not None:
             if strict and found.skipped:
                 raise ImageError(next(iter(found.skipped.values())))
             return found
+    with contextlib.ExitStack() as stack:
+        temporary, pixels = None, None
+        if folder is not None:
+            try:
+                temporary, pixels = stack.enter_context(_new_entry(folder, shape))
+            except OSError as error:
+                if cache != "auto":
+                    raise CatdogError(
+                        f"cannot write the cache {folder}: {error.strerror}; make room, or give another --cache."
+                    ) from None
+        if pixels is None:
+            pixels = np.empty(shape, np.uint8)
+        decoded = _decode_into(pixels, listing, size, threads, strict, progress)
+        if folder is not None and temporary is not None:
+            _finish_entry(temporary, folder / _key(listing, size), listing, decoded)
+        return decoded
+
+
+@contextlib.contextmanager
+def _new_entry(folder: Path, shape: tuple[int, ...]) -> Iterator[tuple[Path, np.ndarray]]:
+    """A new folder in `folder`, gone at the end unless it was renamed, and in it a file to write pixels to.
+
+    It has its room on the disk, so that a full one is noticed here.
+    """
+    remove_abandoned(folder, _UNFINISHED)
+    with new_folder(folder, _UNFINISHED) as temporary:
+        path = temporary / "pixels.npy"
+        pixels = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+        if hasattr(os, "posix_fallocate"):
+            with open(path, "r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, os.path.getsize(path))
+        yield temporary, pixels
+
+
+def _finish_entry(temporary: Path, entry: Path, listing: Listing, decoded: Decoded) -> None:
+    """Make the folder `temporary` the cache's entry, unless another run has just written the same one."""
+    assert isinstance(decoded.pixels, np.memmap)
+    decoded.pixels.flush()
+    about = {"format": FORMAT, "root": str(listing.root), "skipped": decoded.skipped}
+    with contextlib.suppress(OSError):
+        (temporary / "entry.json").write_text(json.dumps(about), encoding="utf-8")
         shutil.rmtree(entry, ignore_errors=True)  # it may be there, but damaged
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
-        except OSError as error:
-            if cache != "auto":
-                raise CatdogError(f"cannot write the cache {folder}: {error.strerror}; give another --cache.") from None
-            folder = None
-    if folder is None:
-        return _decode_into(np.empty(shape, np.uint8), listing, size, threads, strict, progress)
-    try:
-        stored = np.lib.format.open_memmap(temporary / "pixels.npy", mode="w+", dtype=np.uint8, shape=shape)
-        decoded = _decode_into(stored, listing, size, threads, strict, progress)
-        stored.flush()
-        entry_json = {"format": FORMAT, "root": str(listing.root), "skipped": decoded.skipped}
-        (temporary / "entry.json").write_text(json.dumps(entry_json), encoding="utf-8")
-        with contextlib.suppress(OSError):  # another run has just written the same entry
-            temporary.rename(entry)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return decoded
+        temporary.rename(entry)
 
 
 def _key(listing: Listing, size: tuple[int, int]) -> str:
@@ -134,10 +156,13 @@ def _decode_into(
 ) -> Decoded:
     """Decode every photo into its row of `pixels`; then close the gaps that unreadable ones have left."""
     skipped: dict[int, str] = {}
+    given_up = False
 
     def decode_some(start: int) -> int:
         stop = min(start + _CHUNK, len(listing))
         for index in range(start, stop):
+            if given_up:
+                break
             try:
                 pixels[index] = decode(listing.path(index), size).transpose(2, 0, 1)
             except ImageError as error:
@@ -151,6 +176,7 @@ def _decode_into(
         for _ in progress(pool.map(decode_some, range(0, len(listing), _CHUNK))):
             pass
     finally:
+        given_up = True  # at an error or Ctrl-C: each thread finishes the photo it is at
         pool.shutdown(cancel_futures=True)
     filled = 0
     for index in range(len(listing)) if skipped else ():

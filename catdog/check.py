@@ -11,9 +11,9 @@ import numpy as np
 
 from catdog.duplicates import THUMBNAIL, Copies, find_copies
 from catdog.errors import ImageError
-from catdog.files import Listing, on_one_line
+from catdog.files import Listing, many, on_one_line
 from catdog.images import decode
-from catdog.layout import Finding, check_layout, many
+from catdog.layout import Finding, check_layout
 from catdog.survey import Photo, Seen, list_all, list_splits, look_at_all, sizes_as_json, sizes_in_words, table
 
 BLANK = 5.0  # levels: a photo is blank whose pixels, 32 x 32 of them, deviate less in each channel
@@ -22,6 +22,7 @@ SMALL = 32  # pixels of the shorter side, below which a photo is noted as very s
 UNEVEN = 3  # times as many photos of one class as of another are noted
 _SHOWN = 5  # photos, or groups, listed under each finding
 _PICTURED = 48  # and on the contact sheet
+_OF_A_GROUP = 8  # photos that show the same, listed or drawn
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
 
@@ -178,9 +179,10 @@ def in_words(report: Report) -> str:
 
 def _item_in_words(item: Any) -> str:
     if "paths" in item:
-        names = zip(item["paths"], item["mirrored"], strict=True)
-        named = " = ".join(f"{on_one_line(path)}{' (mirrored)' if mirrored else ''}" for path, mirrored in names)
-        return f"{named}{', the same bytes' if item['same_bytes'] else ''}"
+        pairs = list(zip(item["paths"], item["mirrored"], strict=True))
+        names = [f"{on_one_line(path)}{' (mirrored)' if mirrored else ''}" for path, mirrored in pairs[:_OF_A_GROUP]]
+        more = f" = {len(pairs) - _OF_A_GROUP:,} more" if len(pairs) > _OF_A_GROUP else ""
+        return f"{' = '.join(names)}{more}{', the same bytes' if item['same_bytes'] else ''}"
     return on_one_line(f"{item['path']}: {item['reason']}" if "reason" in item else item["path"])
 
 
@@ -191,7 +193,7 @@ def draw_suspects(report: Report, path: Path) -> None:
     sizes = {p.path: (look.height, look.width) for p, look in zip(report.seen.photos, report.seen.made, strict=True)}
 
     def cells(item: Any) -> Iterator[Cell]:
-        for name in item.get("paths") or [item["path"]]:
+        for name in item.get("paths", [item.get("path")])[:_OF_A_GROUP]:
             if name in sizes:
                 try:
                     yield Cell(decode(report.root / name, fit(*sizes[name])), name)
@@ -222,5 +224,5 @@ def main(folder: str, json_wanted: bool, out: str | None) -> int:
     else:
         print(in_words(report))
         if picture is not None:
-            print(f"\nthe photos in question are on {picture}")
+            print(f"\nthe photos in question are on {on_one_line(str(picture))}")
     return 1 if report.to_mend else 0

@@ -1,12 +1,14 @@
-"""The two files of a run that hold a network, and the one way in which any file is written.
+"""`model.safetensors`, which holds a network, and the one way in which any file is written.
 
-`model.safetensors` holds the best weights and, in its header, all that prediction needs. `last.pt` holds all that
-an exact resume needs. Neither can run code when it is loaded.
+It holds the best weights and, in its header, all that prediction needs. It cannot run code when it is loaded, and a
+checksum tells when a bit of it has changed. (`last.pt`, from which a training goes on, is in catdog/state.py.)
 """
 
 import json
 import math
 import os
+import secrets
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,21 +22,26 @@ from catdog.errors import CatdogError
 FORMAT_VERSION = 1
 MODEL_FILE = "model.safetensors"
 STATE_FILE = "last.pt"
+PREVIOUS_FILE = "previous.pt"
 _HEADER_LIMIT = 1 << 20  # bytes of JSON in front of the weights; ours is a few thousand
 
 
-def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
+def write_atomic(path: Path, write: Callable[[BinaryIO], object], keep_as: Path | None = None) -> None:
     """Let `write` fill a temporary file, flush it to disk, rename it to `path`: a reader finds the old file or the new.
 
-    Raises CatdogError where the disk is full or cannot be written; the old file is then as it was.
+    With `keep_as` the old file is kept under that name. Raises CatdogError where the disk is full or cannot be written;
+    the old files are then as they were.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
+        # A new name, opened only if it is not there yet: two writers do not meet, and no link is followed.
+        temporary = _temporary(path)
         try:
-            with open(temporary, "wb") as file:
+            with open(temporary, "xb") as file:
                 write(file)
                 file.flush()
                 os.fsync(file.fileno())
+            if keep_as is not None:
+                _keep(path, keep_as)
             os.replace(temporary, path)
         except BaseException:
             temporary.unlink(missing_ok=True)
@@ -42,9 +49,29 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
         _sync_folder(path.parent)
     except OSError as error:
         raise CatdogError(
-            f"cannot write {path}: {error.strerror or error}; what was saved before is whole. "
-            "Make room, or give another --out."
+            f"cannot write {path}: {error.strerror or error}; what was saved before is whole: "
+            "make room, or give another --out."
         ) from None
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+
+
+def _keep(path: Path, keep_as: Path) -> None:
+    """Give the file at `path`, if there is one, the name `keep_as` as well, in place of what had that name."""
+    if not os.path.lexists(path):
+        return
+    second = _temporary(keep_as)
+    try:
+        os.link(path, second, follow_symlinks=False)
+    except (OSError, NotImplementedError):  # a file system where a file has one name only
+        os.replace(path, keep_as)
+        return
+    try:
+        os.replace(second, keep_as)
+    finally:
+        second.unlink(missing_ok=True)  # where both were names of the same file, the rename has done nothing
 
 
 def _sync_folder(folder: Path) -> None:
@@ -99,9 +126,21 @@ def save_model(path: Path, tensors: Mapping[str, np.ndarray], card: ModelCard) -
     """Write `model.safetensors`, atomically."""
     from safetensors.numpy import save
 
-    header = json.dumps({"format_version": FORMAT_VERSION, **asdict(card)}, ensure_ascii=False, sort_keys=True)
-    data = save({name: np.ascontiguousarray(array) for name, array in tensors.items()}, metadata={"catdog": header})
+    arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    about = {"format_version": FORMAT_VERSION, **asdict(card)}
+    about["crc32"] = _checksum(json.dumps(about, sort_keys=True), arrays)
+    # One entry: safetensors writes several in an order that changes.
+    header = json.dumps(about, ensure_ascii=False, sort_keys=True)
+    data = save(arrays, metadata={"catdog": header})
     write_atomic(path, lambda file: file.write(data))
+
+
+def _checksum(about: str, arrays: Mapping[str, np.ndarray]) -> str:
+    """CRC-32, in hex, of the text `about` (the rest of the header's JSON) and then of each array, by name."""
+    checksum = zlib.crc32(about.encode())
+    for name in sorted(arrays):
+        checksum = zlib.crc32(arrays[name].data, checksum)
+    return f"{checksum:08x}"
 
 
 def load_model(path: Path) -> tuple[dict[str, NDArray[np.float32]], ModelCard]:
@@ -120,7 +159,7 @@ def load_model(path: Path) -> tuple[dict[str, NDArray[np.float32]], ModelCard]:
             metadata = stored.metadata() or {}
             if "catdog" not in metadata:
                 raise _bad_model(path, "it was not written by catdog")
-            card = _card_from_json(path, metadata["catdog"])
+            card, about, checksum = _card_from_json(path, metadata["catdog"])
             # Told apart before any weight is read: names, shapes and types are those of the architecture.
             expected = expected_shapes(card)
             found = {name: stored.get_slice(name) for name in stored.keys()}  # noqa: SIM118 (not a dict)
@@ -132,23 +171,30 @@ def load_model(path: Path) -> tuple[dict[str, NDArray[np.float32]], ModelCard]:
         raise CatdogError(f"cannot read the model {path}: {error.strerror or error}; check the path.") from None
     except SafetensorError as error:
         raise _bad_model(path, f"it is not a whole safetensors file ({error})") from None
+    if checksum != _checksum(about, tensors):
+        raise _bad_model(path, "its checksum is wrong, so it is damaged")
     for name, array in tensors.items():
-        if not np.isfinite(array).all():
+        # NaN is both the least and the greatest of what holds it.
+        if not (math.isfinite(array.min()) and math.isfinite(array.max())):
             raise _bad_model(path, f"{name} holds numbers that are not finite")
     return tensors, card
 
 
 def _bad_model(path: Path, why: str) -> CatdogError:
-    return CatdogError(f"{path} cannot be used as a model: {why}; take another run, or train again.")
+    return CatdogError(
+        f"{path} cannot be used as a model: {' '.join(why.split())[:300]}; take another run, or train again."
+    )
 
 
-def _card_from_json(path: Path, text: str) -> ModelCard:
+def _card_from_json(path: Path, text: str) -> tuple[ModelCard, str, str]:
+    """The card, the JSON that says it, and the checksum that stood in it."""
     try:
         about = json.loads(text)
-        version = about.pop("format_version")
+        version = about["format_version"]
         if version != FORMAT_VERSION:
             raise _bad_model(path, f"its format version is {version!r} and this catdog reads {FORMAT_VERSION}")
-        shape = about.pop("architecture")
+        checksum = str(about.pop("crc32"))
+        shape = about["architecture"]
         architecture = Architecture(
             image_size=_whole_numbers(shape["image_size"], 2),
             hidden=_whole_numbers(shape["hidden"]),
@@ -175,7 +221,7 @@ def _card_from_json(path: Path, text: str) -> ModelCard:
             raise ValueError("scale")
         if architecture.activation not in ("relu", "gelu", "tanh", "sigmoid"):
             raise ValueError("activation")
-        return card
+        return card, json.dumps(about, sort_keys=True), checksum
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError) as error:
         raise _bad_model(path, f"its header does not describe a network ({type(error).__name__}: {error})") from None
 
@@ -222,44 +268,3 @@ def expected_shapes(card: ModelCard) -> dict[str, tuple[int, ...]]:
     shapes["classifier.weight"] = (len(card.classes), inputs)
     shapes["classifier.bias"] = (len(card.classes),)
     return shapes
-
-
-def save_state(path: Path, state: Mapping[str, Any]) -> None:
-    """Write `last.pt`: tensors and plain values only, atomically."""
-    import torch
-
-    write_atomic(path, lambda file: torch.save(dict(state), file))
-
-
-def load_state(path: Path) -> dict[str, Any]:
-    """What `save_state` wrote; loaded with weights_only, so nothing in the file is executed."""
-    import pickle
-    import zipfile
-
-    import torch
-
-    try:
-        # torch stores its tensors uncompressed; a zip that claims otherwise may unpack to more than the disk holds.
-        with zipfile.ZipFile(path) as archive:
-            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
-                raise zipfile.BadZipFile("it is compressed")
-            damaged = archive.testzip()
-            if damaged:
-                raise zipfile.BadZipFile(f"the checksum of {damaged} is wrong")
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        if state["format_version"] != FORMAT_VERSION:
-            raise ValueError(f"format version {state['format_version']!r}, where this catdog reads {FORMAT_VERSION}")
-        return state
-    except OSError as error:
-        raise CatdogError(f"cannot read the checkpoint {path}: {error.strerror or error}; check the path.") from None
-    except (
-        zipfile.BadZipFile,
-        pickle.UnpicklingError,
-        RuntimeError,
-        ValueError,
-        KeyError,
-        TypeError,
-        EOFError,
-    ) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CatdogError(f"{path} is not a whole checkpoint ({reason}); train again, or resume another run.") from None

@@ -18,6 +18,7 @@ _TRAIN_EXAMPLES = """examples:
   catdog train                                  on data/, or on drawn cats and dogs where that is empty
   catdog train --data photos --out runs/mine    on photos/cat/*, photos/dog/*
   catdog train --config configs/article.toml --device cuda
+  catdog train --narrate                        tell the first step of the training in all its numbers
   catdog train --resume runs/mine               go on after a stop
 """
 
@@ -51,6 +52,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_predict(verbs)
     _add_evaluate(verbs)
     _add_explain(verbs)
+    _add_demo(verbs)
+    _add_doctor(verbs)
     _add_data(verbs)
     _add_completion(verbs)
     return parser
@@ -67,6 +70,9 @@ def _add_train(verbs: Any) -> None:
     parser.add_argument("--config", metavar="FILE.toml", help="read the configuration from a file; flags go over it")
     parser.add_argument(
         "--resume", metavar="RUN", nargs="?", const="", help="go on with a stopped run (default: the newest)"
+    )
+    parser.add_argument(
+        "--narrate", action="store_true", help="tell the first step in the textbook's words and its own numbers"
     )
     groups = {
         section: parser.add_argument_group(section, cls.__doc__) for section, cls in configuration.SECTIONS.items()
@@ -95,14 +101,17 @@ def _add_field(group: Any, field: configuration.Field) -> None:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    given = {name: value for name, value in vars(arguments).items() if name in configuration.fields()}
-    given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    given = _given_fields(arguments)
+    on_nan = None
     if arguments.resume is not None:
+        on_nan = given.pop("on_nan", None)  # how to go on from a run that stopped for it
         if given or arguments.config:
             other = next(iter(given), "config").replace("_", "-")
             raise CatdogError(
                 f"--resume goes on with the run's own configuration; leave --{other} out, or start a new run."
             )
+        if arguments.narrate:
+            raise CatdogError("--narrate tells the first step of a new training; leave it out to go on with --resume.")
         to_resume, settled = _run_to_resume(arguments.resume), None
     else:
         to_resume, settled = None, configuration.load_config(arguments.config, given)
@@ -111,12 +120,18 @@ def _train(arguments: argparse.Namespace) -> int:
 
     try:
         if settled is not None:
-            train(settled)
+            train(settled, narrate=arguments.narrate)
         elif to_resume is not None:
-            resume(to_resume)
+            resume(to_resume, on_nan=on_nan)
     except Interrupted as stop:
         return 128 + stop.signal
     return 0
+
+
+def _given_fields(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The fields of the configuration that were given as flags."""
+    given = {name: value for name, value in vars(arguments).items() if name in configuration.fields()}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
 
 
 def _run_to_resume(name: str) -> Path:
@@ -244,6 +259,75 @@ def _explain(arguments: argparse.Namespace) -> int:
     return explain(arguments.inputs, arguments.run, arguments.label, arguments.out, arguments.lr)
 
 
+def _add_demo(verbs: Any) -> None:
+    parser = _verb(
+        verbs,
+        "demo",
+        _demo,
+        "train small networks that differ in one thing, and compare them: a table, a picture, a few sentences",
+        "examples:\n  catdog demo permute                     all photos' pixels shuffled alike: does it matter?\n"
+        "  catdog demo depth                       no hidden layer, one, three\n"
+        "  catdog demo activation --seeds 5        relu, tanh, sigmoid, five times each\n"
+        "  catdog demo loss --data photos --out .  softmax or SVM, on your own photos",
+    )
+    parser.add_argument("name", choices=("permute", "depth", "activation", "loss"), help="what the networks differ in")
+    parser.add_argument("--data", metavar="DIR", help="folder of photos, some of which it takes (default: drawn ones)")
+    parser.add_argument("--seeds", metavar="N", type=int, default=3, help="trainings of each network (default: 3)")
+    parser.add_argument("--out", metavar="DIR", help="where demo-NAME.png goes (default: the current folder)")
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from catdog.demo import main as demo
+    from catdog.train import Interrupted
+
+    try:
+        return demo(arguments.name, arguments.data, arguments.seeds, arguments.out)
+    except Interrupted as stop:
+        return 128 + stop.signal
+
+
+def _add_doctor(verbs: Any) -> None:
+    parser = _verb(
+        verbs,
+        "doctor",
+        _doctor,
+        "is it working? small experiments on the photos, the settings and the run, in less than a minute",
+        "examples:\n  catdog doctor                            the newest run, else what `catdog train` would do\n"
+        "  catdog doctor --data photos --learning-rate 0.1 --out rates.png\n"
+        "  catdog doctor --run runs/mine\n\n"
+        "exit status: 0 when nothing is ill, 1 when something is, 2 when it cannot be examined",
+    )
+    parser.add_argument("--config", metavar="FILE.toml", help="read the configuration from a file; flags go over it")
+    parser.add_argument(
+        "--run",
+        metavar="RUN",
+        help="a run, whose configuration is taken (default: the newest in runs/, where neither --data nor --config is "
+        "given)",
+    )
+    parser.add_argument(
+        "--out",
+        metavar="FILE.png",
+        dest="picture",
+        help="draw the loss over the learning rate (default: learning_rates.png in the run's folder, if there is one)",
+    )
+    groups = {
+        section: parser.add_argument_group(section, cls.__doc__) for section, cls in configuration.SECTIONS.items()
+    }
+    for field in configuration.fields().values():
+        if field.name not in ("out", "checkpoint_minutes", "early_stopping", "on_nan"):
+            _add_field(groups[field.section], field)
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    given = _given_fields(arguments)
+    if arguments.run is None:
+        configuration.load_config(arguments.config, given)  # a mistake is told before torch, which takes seconds
+
+    from catdog.doctor.command import main as doctor
+
+    return doctor(arguments.run, arguments.config, given, arguments.picture)
+
+
 def _add_data(verbs: Any) -> None:
     parser = verbs.add_parser("data", help="make or look at a folder of photos")
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=_Parser)
@@ -259,7 +343,6 @@ def _add_data(verbs: Any) -> None:
     draw.add_argument("--size", metavar=("H", "W"), type=int, nargs=2, default=(96, 96), help="pixels (default: 96 96)")
     draw.add_argument("--seed", metavar="N", type=int, default=0, help="another number draws others (default: 0)")
 
-
     look = _verb(
         actions,
         "check",
@@ -271,6 +354,39 @@ def _add_data(verbs: Any) -> None:
     look.add_argument("folder", metavar="DIR", help="a folder of photos; nothing in it is changed")
     look.add_argument("--json", action="store_true", help="print one JSON object, which lists everything found")
     look.add_argument("--out", metavar="FILE.png", help="draw the photos in question (default: no picture)")
+
+    sums = _verb(
+        actions,
+        "stats",
+        _data_stats,
+        "count and measure photos: sizes, colours, the mean photo of each class",
+        "examples:\n  catdog data stats photos\n  catdog data stats photos --image-size 64 64 --out mean.png",
+    )
+    sums.add_argument("folder", metavar="DIR", help="a folder of photos; nothing in it is changed")
+    sums.add_argument("--json", action="store_true", help="print one JSON object")
+    sums.add_argument("--out", metavar="FILE.png", help="draw the mean photo of each class (default: no picture)")
+    size = configuration.fields()["image_size"].default
+    sums.add_argument(
+        "--image-size",
+        metavar=("H", "W"),
+        type=int,
+        nargs=2,
+        default=size,
+        help=f"squash each photo to H x W pixels, as training does (default: {size[0]} {size[1]})",
+    )
+
+    get = _verb(
+        actions,
+        "fetch",
+        _data_fetch,
+        "download public photographs of cats and dogs",
+        "examples:\n  catdog data fetch pets photos/pets\n  catdog train --data photos/pets\n\n"
+        "pets      Oxford-IIIT Pet: 3,680 photos to train on, 3,669 to test with; about 810 MB; CC BY-SA 4.0\n"
+        "catsdogs  Microsoft's Kaggle Cats and Dogs: 25,000 photos, some broken; 825 MB; for research\n\n"
+        "a download that was interrupted goes on when the same command is run again",
+    )
+    get.add_argument("name", choices=("pets", "catsdogs"), help="which photographs")
+    get.add_argument("folder", metavar="DIR", help="a folder that is not there yet, or is empty")
 
 
 def _data_sample(arguments: argparse.Namespace) -> int:
@@ -285,6 +401,19 @@ def _data_check(arguments: argparse.Namespace) -> int:
     from catdog.check import main as check
 
     return check(arguments.folder, arguments.json, arguments.out)
+
+
+def _data_stats(arguments: argparse.Namespace) -> int:
+    from catdog.stats import main as stats
+
+    return stats(arguments.folder, tuple(arguments.image_size), arguments.json, arguments.out)
+
+
+def _data_fetch(arguments: argparse.Namespace) -> int:
+    from catdog.fetch import fetch
+
+    print(fetch(arguments.name, Path(arguments.folder)))
+    return 0
 
 
 def _add_completion(verbs: Any) -> None:

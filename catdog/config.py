@@ -119,6 +119,9 @@ class Training:
     """Largest norm of the gradient over all weights; a longer one is shortened to it (0 is off)."""
     early_stopping: int = 0
     """Stop after so many epochs without a better validation accuracy (0 is off)."""
+    on_nan: Literal["stop", "rollback"] = "stop"
+    """When the loss is no longer a number, or a million times that of guessing: stop; or roll back, that is, go on from
+    the start of the epoch with half the learning rate, at most 8 times."""
 
 
 @dataclass(frozen=True)
@@ -226,7 +229,7 @@ def _build(values: Mapping[str, Any]) -> Config:
 def _read_toml(text: str, path: str) -> Iterator[tuple[str, Any]]:
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # not TOML, numbers of thousands of digits, brackets in brackets
         raise CatdogError(f"{path} is not valid TOML: {error}.") from None
     for section, table in document.items():
         if section not in SECTIONS:
@@ -258,11 +261,13 @@ def _typed(f: Field, value: Any) -> Any:
         return value
     if typing.get_origin(f.type) is tuple:
         wanted = typing.get_args(f.type)
-        if not isinstance(value, list | tuple) or not all(type(item) is int for item in value):
+        if not isinstance(value, list | tuple) or not all(type(item) is int and abs(item) < 2**63 for item in value):
             raise problem
         if Ellipsis not in wanted and len(value) != len(wanted):
             raise problem
         return tuple(value)
+    if type(value) is int and abs(value) >= 2**63:
+        raise problem
     if f.type is float and type(value) is int:
         return float(value)
     if type(value) is not f.type:

@@ -34,6 +34,12 @@ class Section(NamedTuple):
     groups: Sequence[Sequence[Cell]]
 
 
+def enlarge(pixels: np.ndarray) -> np.ndarray:
+    """A picture, uint8 H x W x 3, at the size that fits a cell, its pixels left to be seen."""
+    height, width = fit(*pixels.shape[:2])
+    return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.NEAREST))
+
+
 def fit(height: int, width: int) -> tuple[int, int]:
     """(height, width) of a picture of that size when it is shrunk, or enlarged, to fit a cell."""
     scale = _SIDE / max(height, width)
@@ -73,11 +79,12 @@ def draw_sheet(sections: Sequence[Section], path: Path) -> None:
                 placed.append((column, y, cell, number + 1 < len(group)))
                 column += 1
         y += (_ROW if groups else 0) + _GAP
-    sheet = Image.new("RGB", (_COLUMNS * _CELL, y), "white")
+    width = _CELL * max(_COLUMNS // 2, 1 + max(column for column, *_ in placed))
+    sheet = Image.new("RGB", (width, y), "white")
     ink = ImageDraw.Draw(sheet)
     for column, top, what, goes_on in placed:
         if isinstance(what, str):
-            ink.text((_GAP, top), _cut(what, _COLUMNS * _CELL - 2 * _GAP, font)[0], _INK, font)
+            ink.text((_GAP, top), _cut(what, width - 2 * _GAP, font)[0], _INK, font)
         else:
             _draw_cell(sheet, ink, column * _CELL, top, what, goes_on, font)
     write_atomic(path, lambda file: sheet.save(file, "PNG"))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from catdog.files import Listing
+from catdog.files import Listing, many, on_one_line
 
 THUMBNAIL = 32  # pixels a side of the grey pictures that are compared
 # Bounds on how a copy correlates with its photo: in 8 x 8 pixels, and in the details that these leave out, which tell
@@ -36,9 +36,9 @@ class Copies:
 
 
 def exact_copies(paths: Sequence[str]) -> list[list[int]]:
-    """Groups of indices, ascending, of the files that hold the same bytes; what cannot be read is left out.
+    """Groups of indices, ascending, of the files that hold the same bytes.
 
-    Few files are read wholly: only those of one size that end alike.
+    What cannot be read, or is empty, is left out. Few files are read wholly: only those of one size that end alike.
     """
     groups: Iterable[list[int]] = [list(range(len(paths)))]
     for key in (_size, _tail, _digest):
@@ -46,9 +46,7 @@ def exact_copies(paths: Sequence[str]) -> list[list[int]]:
     return sorted(groups)
 
 
-def _regroup(
-    groups: Iterable[list[int]], paths: Sequence[str], key: Callable[[str], Hashable]
-) -> Iterator[list[int]]:
+def _regroup(groups: Iterable[list[int]], paths: Sequence[str], key: Callable[[str], Hashable]) -> Iterator[list[int]]:
     for group in groups:
         found: dict[Hashable, list[int]] = {}
         for index in group:
@@ -59,8 +57,8 @@ def _regroup(
 
 def _size(path: str) -> int:
     status = os.stat(path)
-    if not stat.S_ISREG(status.st_mode):  # opening a pipe might never end
-        raise OSError("not an ordinary file")
+    if not stat.S_ISREG(status.st_mode) or not status.st_size:  # opening a pipe might never end
+        raise OSError("not an ordinary file, or empty")
     return status.st_size
 
 
@@ -80,6 +78,19 @@ def exact_copies_across(first: Listing, second: Listing) -> list[tuple[str, str]
     paths = [listing.path(index) for listing in (first, second) for index in range(len(listing))]
     groups = exact_copies(paths)
     return [(paths[g[0]], paths[g[-1]]) for g in groups if g[0] < len(first) <= g[-1]]
+
+
+def leak(train: Listing, val: Listing) -> str | None:
+    """A warning for whoever is about to train on photos that are validated on too, byte for byte; None without such."""
+    copies = exact_copies_across(train, val)
+    if not copies:
+        return None
+    one, other = map(on_one_line, copies[0])
+    more = ", and so on" if len(copies) > 1 else ""
+    return (
+        f"warning: {many(len(copies), 'photo')} to validate on can be seen in training too, so accuracy will look "
+        f"better than it is: {other} is {one}{more}; `catdog data check` lists all copies."
+    )
 
 
 def find_copies(paths: Sequence[str], grey: np.ndarray) -> list[Copies]:
@@ -106,33 +117,31 @@ def near_copies(grey: np.ndarray, known: Sequence[Sequence[int]] = ()) -> tuple[
     grey: uint8, N x 32 x 32; known: groups of photos that are copies for certain.
     """
     group, mirrored = np.arange(len(grey)), np.zeros(len(grey), bool)
-    for first, *others in known:
-        group[others] = first
+    for representative, *rest in known:
+        group[rest] = representative
     coarse, flipped = _coarse(grey), _coarse(grey[:, :, ::-1])
     for top in range(0, len(grey), _BLOCK):
         for left in range(top, len(grey), _BLOCK):
             for flip, compared in ((False, coarse), (True, flipped)):
-                likeness = coarse[top : top + _BLOCK] @ compared[left : left + _BLOCK].T
+                alike = coarse[top : top + _BLOCK] @ compared[left : left + _BLOCK].T >= _LIKE
                 if top == left:
-                    np.fill_diagonal(likeness, 0)
-                if likeness.max() < _LIKE:  # much quicker to see than where
+                    alike = np.triu(alike, 1)
+                rows, columns = np.flatnonzero(alike.any(axis=1)), np.flatnonzero(alike.any(axis=0))
+                if not len(rows):
                     continue
-                rows, columns = np.nonzero(likeness >= _LIKE)
-                _join(group, mirrored, grey, rows + top, columns + left, flip)
+                others = grey[left + columns, :, ::-1] if flip else grey[left + columns]
+                in_detail = _detail(grey[top + rows]) @ _detail(others).T >= _LIKE_IN_DETAIL
+                first, second = np.nonzero(alike[np.ix_(rows, columns)] & in_detail)
+                _join(group, mirrored, top + rows[first], left + columns[second], flip)
     return group, mirrored
 
 
-def _join(
-    group: np.ndarray, mirrored: np.ndarray, grey: np.ndarray, first: np.ndarray, second: np.ndarray, flip: bool
-) -> None:
-    """Put those of the pairs into one group that are alike in detail too; a few thousand pairs at a time."""
+def _join(group: np.ndarray, mirrored: np.ndarray, first: np.ndarray, second: np.ndarray, flip: bool) -> None:
+    """Put the photos first[i] and second[i] into one group; pairs that already are in one are passed over quickly."""
     for start in range(0, len(first), _BLOCK):
         a, b = first[start : start + _BLOCK], second[start : start + _BLOCK]
-        apart = (a < b) & (group[a] != group[b])
-        a, b = a[apart], b[apart]
-        other = grey[b][:, :, ::-1] if flip else grey[b]
-        alike = np.einsum("ni,ni->n", _detail(grey[a]), _detail(other)) >= _LIKE_IN_DETAIL
-        for i, j in zip(a[alike].tolist(), b[alike].tolist(), strict=True):
+        apart = group[a] != group[b]
+        for i, j in zip(a[apart].tolist(), b[apart].tolist(), strict=True):
             if group[i] != group[j]:
                 joined = group == group[j]
                 mirrored[joined] ^= bool(mirrored[i]) ^ bool(mirrored[j]) ^ flip

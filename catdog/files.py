@@ -113,6 +113,11 @@ def on_one_line(name: str) -> str:
     return "".join(c if c.isprintable() or c == " " or "\udc80" <= c <= "\udcff" else ascii(c)[1:-1] for c in name)
 
 
+def many(count: int, what: str) -> str:
+    """many(1, "photo") = "1 photo", many(2000, "photo") = "2,000 photos"."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 def photos_below(folder: str | Path) -> Iterator[str]:
     """Paths below `folder` (relative to it) of all files named like photos, sorted; hidden ones are left out.
 

@@ -59,7 +59,7 @@ def named_layers(model: MLP) -> list[tuple[str, nn.Module]]:
 
 
 def is_finite(tensor: Tensor) -> bool:
-    """Whether every number is finite, in one pass over them: NaN is both the least and the greatest of what holds it."""
+    """Whether every number is finite, in one pass: NaN is both the least and the greatest of what holds it."""
     if not tensor.is_floating_point() or not tensor.numel():
         return True
     least, greatest = tensor.aminmax()
@@ -124,10 +124,12 @@ def _why_one_class(progress: Progress, training: Training, card: ModelCard) -> s
 
 
 def _why_no_better(progress: Progress, training: Training, card: ModelCard) -> str:
-    if max(row["train_loss"] for row in progress.history) > 1.1 * guessing_loss(training, len(card.classes)):
+    losses = [row["train_loss"] for row in progress.history]
+    # New weights may cost somewhat more than guessing, but not much, and not more and more.
+    if max(losses) > 2 * guessing_loss(training, len(card.classes)) or losses[-1] > 1.5 * losses[0]:
         return (
-            "it has been worse than guessing, so the likely cause is a learning rate that is too high: try "
-            f"--learning-rate {training.learning_rate / 10:g}."
+            "the loss has been higher than that of new weights, so the likely cause is a learning rate that is too "
+            f"high: try --learning-rate {training.learning_rate / 10:g}."
         )
     steps = progress.epoch * -(-sum(card.train_counts) // training.batch_size)
     if steps < _FEW_STEPS:

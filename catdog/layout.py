@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from catdog.errors import ImageError
-from catdog.files import Listing, files_below, folders_and_files, is_photo_name, photos_below
+from catdog.files import Listing, files_below, folders_and_files, is_photo_name, many, photos_below
 from catdog.images import decode
 
 _LARGEST_UNNAMED = 16 * 2**20  # bytes of a file that is looked into though its name is not a photo's
@@ -25,11 +25,6 @@ class Finding:
     mend: bool
     message: str
     items: Sequence[Mapping[str, Any]] = field(default=())
-
-
-def many(count: int, what: str) -> str:
-    """many(1, "photo") = "1 photo", many(2000, "photo") = "2,000 photos"."""
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def check_layout(root: Path, splits: dict[str, Listing]) -> Iterator[Finding]:
@@ -115,7 +110,9 @@ def _check_others(root: Path, others: list[str]) -> Iterator[Finding]:
         )
     rest = [path for path in others if path not in pictures]
     if rest:
-        yield Finding("other_files", False, f"{many(len(rest), 'file')} left out as no photo by its name.", _paths(rest))
+        yield Finding(
+            "other_files", False, f"{many(len(rest), 'file')} left out as no photo by its name.", _paths(rest)
+        )
 
 
 def _is_picture(path: Path) -> bool:

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from catdog.config import Training
+
 
 class SoftmaxLoss(nn.Module):
     """-log of the probability that softmax gives the true class (cross-entropy), in nats.
@@ -47,6 +49,20 @@ class SVMLoss(nn.Module):
             return losses.mean()
         weights = self.class_weights[labels]
         return (losses * weights).sum() / weights.sum()
+
+
+def make_loss(training: Training, label_smoothing: float, weights: Tensor | None) -> nn.Module:
+    """The loss that the configuration asks for."""
+    if training.loss == "svm":
+        return SVMLoss(training.squared_hinge, class_weights=weights)
+    return SoftmaxLoss(label_smoothing, class_weights=weights)
+
+
+def class_weights(training: Training, labels: Tensor, classes: int) -> Tensor | None:
+    """A weight for each class, float32, from the number of its photos; None where all photos weigh the same."""
+    if training.class_weights == "none":
+        return None
+    return balanced_weights(torch.bincount(labels, minlength=classes).tolist())
 
 
 def balanced_weights(counts: list[int]) -> Tensor:

@@ -1,6 +1,6 @@
 """Where a training is, and what it has found so far: all of its state but the tensors."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 
@@ -23,6 +23,22 @@ class Progress:
     one_class_epochs: int = 0
     """Epochs after which all validation photos were called one class."""
 
+    @classmethod
+    def from_plain(cls, values: dict[str, Any], steps_per_epoch: int, epochs: int) -> "Progress":
+        """From what dataclasses.asdict made of one. Raises ValueError where that cannot be."""
+        progress = cls(**values)
+        if not (
+            all(type(getattr(progress, f.name)) is f.type for f in fields(cls) if f.type is int)
+            and all(_is_row(row) for row in progress.history)
+            and all(isinstance(row, dict) for row in progress.weights)
+            and progress.epoch == len(progress.history) <= epochs
+            and 0 <= progress.step <= steps_per_epoch
+            and (-1 if not progress.history else 0) <= progress.best_epoch < len(progress.history)
+            and min(progress.rollbacks, progress.one_class_epochs) >= 0
+        ):
+            raise ValueError("its progress is not that of this training")
+        return progress
+
     @property
     def best(self) -> dict[str, float]:
         return self.history[self.best_epoch]
@@ -35,6 +51,15 @@ class Progress:
         if is_best:
             self.best_epoch = len(self.history) - 1
         return is_best
+
+
+_ROW = ("epoch", "learning_rate", "train_loss", "train_accuracy", "val_loss", "val_accuracy")
+
+
+def _is_row(row: Any) -> bool:
+    return (
+        isinstance(row, dict) and tuple(row) == _ROW and all(isinstance(value, int | float) for value in row.values())
+    )
 
 
 def _rank(row: dict[str, float]) -> tuple[float, float]:

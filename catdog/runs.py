@@ -10,6 +10,12 @@ from pathlib import Path
 from catdog.cache import Skipped
 from catdog.checkpoint import write_text
 from catdog.errors import CatdogError
+from catdog.locks import Held, lock, unlock
+
+
+def is_left_over(path: Path) -> bool:
+    """Whether a file is what a writer that was killed has left behind."""
+    return path.name.startswith(".") and path.name.endswith(".tmp")
 
 
 class RunFolder:
@@ -20,34 +26,27 @@ class RunFolder:
         self._lock: int | None = None
 
     def __enter__(self) -> "RunFolder":
+        if self.path.is_symlink():
+            raise CatdogError(f"the run folder {self.path} is a link; give the folder itself: {self.path.resolve()}.")
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            if os.name == "posix":
-                self._take_lock()
-            for left_over in self.path.glob(".*.tmp"):
-                left_over.unlink()
+            self._lock = lock(self.path)
+            for path in self.path.iterdir():
+                if is_left_over(path):
+                    path.unlink()
+        except Held:
+            raise CatdogError(
+                f"another training is writing to the run folder {self.path}; wait for it, or give another --out."
+            ) from None
         except OSError as error:
+            unlock(self._lock)
             raise CatdogError(
                 f"cannot write to the run folder {self.path}: {error.strerror}; give another --out."
             ) from None
         return self
 
-    def _take_lock(self) -> None:
-        """Lock the folder itself, which leaves no file behind, and goes with the process however it ends."""
-        import fcntl
-
-        self._lock = os.open(self.path, os.O_RDONLY)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(self._lock)
-            raise CatdogError(
-                f"another training is writing to the run folder {self.path}; wait for it, or give another --out."
-            ) from None
-
     def __exit__(self, *exception: object) -> None:
-        if self._lock is not None:
-            os.close(self._lock)
+        unlock(self._lock)
 
     def write_skipped(self, skipped: list[Skipped]) -> None:
         """skipped.csv: path and reason of each photo that could not be read; not written where there is none."""
@@ -64,12 +63,22 @@ class RunFolder:
             return lambda row: None
         from torch.utils.tensorboard import SummaryWriter
 
-        board = SummaryWriter(str(self.path / "tensorboard"))
+        place = self.path / "tensorboard"
+        if place.is_symlink():
+            raise CatdogError(f"{place} is a link, which nothing is written through; remove it.")
 
         def show(row: dict[str, float]) -> None:
-            for name, value in row.items():
-                board.add_scalar(name, value, int(row["epoch"]))
-            board.flush()
+            try:
+                for name, value in row.items():
+                    board.add_scalar(name, value, int(row["epoch"]))
+                board.flush()
+            except OSError as error:
+                raise self._cannot_write(place, error) from None
+
+        try:
+            board = SummaryWriter(str(place))
+        except OSError as error:
+            raise self._cannot_write(place, error) from None
 
         return show
 
@@ -78,7 +87,23 @@ class RunFolder:
 
         def log_both(line: str) -> None:
             log(line)
-            with open(self.path / "train.log", "a", encoding="utf-8", errors="surrogateescape") as file:
-                file.write(line + "\n")
+            path = self.path / "train.log"
+            try:
+                with open(path, "a", encoding="utf-8", errors="surrogateescape", opener=_open_no_link) as file:
+                    file.write(line + "\n")
+            except OSError as error:
+                raise self._cannot_write(path, error) from None
 
         return log_both
+
+    @staticmethod
+    def _cannot_write(path: Path, error: OSError) -> CatdogError:
+        return CatdogError(
+            f"cannot write {path}: {error.strerror or error}; what was saved before is whole: "
+            "make room, or give another --out."
+        )
+
+
+def _open_no_link(path: str, flags: int) -> int:
+    """An opener for open(): a link in the place of the file is refused, not followed."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)

@@ -11,8 +11,7 @@ import math
 import multiprocessing
 import os
 import random
-import shutil
-import tempfile
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -20,9 +19,11 @@ import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from catdog.errors import CatdogError
+from catdog.locks import new_folder
 
 CLASSES = ("cat", "dog")
 VERSION = 1  # raise it when the same arguments draw something else
+UNFINISHED = ".drawing-"  # how the folder is called until all is drawn
 DEFAULT_COUNT = 6000
 DEFAULT_SIZE = (96, 96)
 _SUPERSAMPLING = 2
@@ -384,21 +385,16 @@ def write_sample(folder: Path, count: int, size: tuple[int, int] = DEFAULT_SIZE,
         raise CatdogError(f"--size must be from 16 to 4096 pixels each way, not {size[0]} x {size[1]}.")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise CatdogError(f"{folder} exists and is not an empty folder; give another folder to draw into.")
-    temporary: Path | None = None
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".drawing-", dir=folder.parent))
-        temporary.chmod(0o755)
-        for label in CLASSES:
-            (temporary / label).mkdir()
-        jobs = [(str(temporary), k, size, seed) for k in range(count)]
-        _in_processes(jobs)
-        temporary.rename(folder)
+        with new_folder(folder.parent, UNFINISHED) as temporary:
+            temporary.chmod(0o755)
+            for label in CLASSES:
+                (temporary / label).mkdir()
+            jobs = [(str(temporary), k, size, seed) for k in range(count)]
+            _in_processes(jobs)
+            temporary.rename(folder)
     except OSError as error:
         raise CatdogError(f"cannot draw into {folder}: {error.strerror or error}; give another folder.") from None
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _in_processes(jobs: list[tuple[str, int, tuple[int, int], int]]) -> None:
@@ -410,7 +406,8 @@ def _in_processes(jobs: list[tuple[str, int, tuple[int, int], int]]) -> None:
         return
     # A fork server is started clean: no threads of ours to break, and it does not run the caller's script again.
     context = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
-    with context.Pool(workers) as pool:
+    # Ctrl-C reaches them too; it is for this process to end them.
+    with context.Pool(workers, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
         for _ in pool.imap_unordered(_draw_to_file, jobs, chunksize=32):
             pass
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from catdog import cache
 from catdog.config import Config, Photos
 from catdog.files import Listing, find_splits, list_photos, train_and_val
+from catdog.locks import remove_abandoned
 
 SAMPLE = "sample"  # as the folder of photos: the drawn set
 
@@ -19,7 +20,7 @@ def photo_folder(photos: Photos) -> Path:
     height, width = sample.DEFAULT_SIZE
     folder = base / f"sample-{sample.VERSION}-{sample.DEFAULT_COUNT}-{height}x{width}"
     if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        remove_abandoned(folder.parent, sample.UNFINISHED)
         sample.write_sample(folder, sample.DEFAULT_COUNT, sample.DEFAULT_SIZE)
     return folder
 

@@ -5,39 +5,96 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from tqdm import tqdm
 
-from catdog.checkpoint import MODEL_FILE, STATE_FILE, Architecture, ModelCard, load_state, write_text
-from catdog.config import Config, parse_config, to_toml
+from catdog.checkpoint import MODEL_FILE, PREVIOUS_FILE, STATE_FILE, Architecture, ModelCard, write_text
+from catdog.config import Config, check, load_config, parse_config, to_toml
 from catdog.dataset import PhotoSet, in_chunks, load_photos
 from catdog.device import choose_device
+from catdog.duplicates import leak
 from catdog.errors import CatdogError
 from catdog.files import Listing, has_photos, train_and_val
 from catdog.images import RESIZE_FILTER
 from catdog.model import MLP, count_weights
 from catdog.report import draw_curves
-from catdog.runs import RunFolder
+from catdog.runs import RunFolder, is_left_over
+from catdog.signals import Interrupted, Signals, stop_at_once
 from catdog.source import SAMPLE, photo_folder
-from catdog.trainer import Interrupted, Trainer
+from catdog.state import check_fits, newest_state
+from catdog.trainer import Trainer
 
 
-def train(config: Config, state: dict[str, Any] | None = None, log: Callable[[str], None] = print) -> Path:
-    """Train as `config` says and return the run folder; from a checkpoint's `state` go on where it was.
+def train(config: Config, log: Callable[[str], None] = print, narrate: bool = False) -> Path:
+    """Train as `config` says and return the run folder; with `narrate` tell the first step in all its numbers.
 
-    Raises CatdogError for what the user can mend, before anything is written, and
-    Interrupted at a signal, after a save.
+    Raises CatdogError for what the user can mend, before anything is written where that is possible, and Interrupted at
+    a signal, after a checkpoint if training had begun.
     """
     config = _settle(config, log)
     run = Path(config.run.out)
-    if state is None and run.exists() and (not run.is_dir() or any(run.iterdir())):
+    _check_places(config)
+    if run.exists() and (not run.is_dir() or any(not is_left_over(path) for path in run.iterdir())):
         raise CatdogError(f"the run folder {run} exists; give another --out, or go on with it by --resume {run}.")
+    with Signals(stop_at_once):
+        return _train(config, None, log, narrate)
+
+
+def resume(run: Path, log: Callable[[str], None] = print, on_nan: Literal["stop", "rollback"] | None = None) -> Path:
+    """Go on with the training in the run folder `run` from its last whole checkpoint; `on_nan` changes that setting."""
+    if not run.is_dir():
+        raise CatdogError(f"there is no run folder {run} to resume; give one that `catdog train` made.")
+    with Signals(stop_at_once):
+        with RunFolder(run) as folder:
+            config, state, note = _saved(run)
+            if note:
+                folder.logger(log)(note)
+        config = replace(config, run=replace(config.run, out=str(run)))
+        if on_nan:
+            config = check(replace(config, training=replace(config.training, on_nan=on_nan)))
+        return _train(config, state, log)
+
+
+def _saved(run: Path) -> tuple[Config, dict[str, Any] | None, str]:
+    """The configuration and the newest whole checkpoint of a run, and what is to be said of it, if anything."""
+    config_file, checkpoints = run / "config.toml", (run / STATE_FILE, run / PREVIOUS_FILE)
+    if config_file.is_file() and not any(path.exists() for path in checkpoints):
+        return load_config(config_file), None, f"{run} holds no checkpoint yet, so this starts from the beginning."
+    state, note = newest_state(run)
+    try:
+        config = parse_config(state["config"], f"the configuration in {run / STATE_FILE}")
+        if not all(isinstance(name, str) for name in state["classes"]):
+            raise ValueError("its classes have no names")
+        if len(config.model.hidden) > len(state["model"]):
+            raise ValueError("its weights are not those of its configuration")
+        with torch.device("meta"):  # shapes without numbers: nothing of a size that only the file claims is made
+            check_fits(state["model"], build_model(config, len(state["classes"])).state_dict(), "model")
+    except CatdogError:
+        raise
+    except Exception as error:  # it is whole, but anything may be in a file that somebody made
+        raise _does_not_fit(run, error) from None
+    return config, state, note
+
+
+def _does_not_fit(run: Path, error: Exception) -> CatdogError:
+    reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+    return CatdogError(f"cannot go on from {run / STATE_FILE} ({reason}); resume another run, or train again.")
+
+
+def _train(config: Config, state: dict[str, Any] | None, log: Callable[[str], None], narrate: bool = False) -> Path:
+    """Train in a run folder that is empty, or from the checkpoint `state`."""
+    run = Path(config.run.out)
     device, device_in_words = choose_device(config.run.device)
     threads = config.run.threads or os.cpu_count() or 1
     torch.set_num_threads(threads)
     train_listing, val_listing = train_and_val(photo_folder(config.photos), config.photos.val_share, config.run.seed)
+    if state is not None and tuple(state["classes"]) != train_listing.classes:
+        raise CatdogError(
+            f"{run} was started with the classes {', '.join(state['classes'])}, and {train_listing.root} now holds "
+            f"{', '.join(train_listing.classes)}; put its folders back, or train again."
+        )
     torch.manual_seed(config.run.seed)
     model = build_model(config, len(train_listing.classes))
     log(plan(config, model, train_listing, val_listing, device_in_words))
@@ -54,15 +111,30 @@ def train(config: Config, state: dict[str, Any] | None = None, log: Callable[[st
         if train_photos.skipped or val_photos.skipped:
             count = len(train_photos.skipped) + len(val_photos.skipped)
             log_both(f"skipped {count} photos that cannot be read; {run / 'skipped.csv'} says why.")
+        if state is None and (warning := leak(train_listing, val_listing)):
+            log_both(warning)
         trainer = Trainer(config, model, train_photos, val_photos, card, run, device, log_both, folder.scalars())
         if state is not None:
-            trainer.restore(state)
+            try:
+                trainer.restore(state)
+            except Exception as error:  # anything may be in a file that somebody made
+                raise _does_not_fit(run, error) from None
             log_both(f"going on with {run} after epoch {trainer.progress.epoch}, step {trainer.progress.step}")
+        if narrate:
+            from catdog.narrate import narrate_training  # it tells with what explains a prediction
+
+            unreadable = {photo.path for photo in train_photos.skipped}
+            is_read = [train_listing.path(i) not in unreadable for i in range(len(train_listing))]
+            narrate_training(trainer, train_listing.select(is_read), log_both)
         started = time.perf_counter()
         try:
             trainer.fit()
-        except Interrupted:
-            log_both(f"stopped and saved; go on with: catdog train --resume {run}")
+        except Interrupted as stop:
+            where = "stopped and saved" if stop.saved else "stopped at once, after the last checkpoint"
+            log_both(f"{where}; go on with: catdog train --resume {run}")
+            raise
+        except CatdogError as error:
+            folder.logger(lambda line: None)(str(error))  # who calls this function will show it
             raise
         draw_curves(trainer.progress.history, run / "curves.png")
         best = trainer.progress.best
@@ -72,15 +144,6 @@ def train(config: Config, state: dict[str, Any] | None = None, log: Callable[[st
             f"the network is {run / MODEL_FILE}; try: catdog predict PHOTO --run {run}"
         )
     return run
-
-
-def resume(run: Path, log: Callable[[str], None] = print) -> Path:
-    """Go on with the training in the run folder `run` from its last checkpoint."""
-    if not run.is_dir():
-        raise CatdogError(f"there is no run folder {run} to resume; give one that `catdog train` made.")
-    state = load_state(run / STATE_FILE)
-    config = parse_config(state["config"], f"the configuration in {run / STATE_FILE}")
-    return train(replace(config, run=replace(config.run, out=str(run))), state, log)
 
 
 def _settle(config: Config, log: Callable[[str], None]) -> Config:
@@ -97,6 +160,23 @@ def _settle(config: Config, log: Callable[[str], None]) -> Config:
     if not run.out:
         run = replace(run, out=str(_unused(Path("runs") / time.strftime("%Y-%m-%d-%H%M%S"))))
     return replace(config, photos=photos, run=run)
+
+
+def _check_places(config: Config) -> None:
+    """Raise CatdogError for a run folder or a cache in a place where it would do harm."""
+    run = Path(config.run.out)
+    if ".." in run.parts:
+        raise CatdogError(f"out (--out) must not hold .., as {run} does; give the folder's own path.")
+    if config.photos.data == SAMPLE:
+        return
+    photos = Path(config.photos.data).resolve()
+    for name, place in (("out", config.run.out), ("cache", config.photos.cache)):
+        inside = Path(place).resolve()
+        if (name == "out" or place not in ("auto", "none")) and (photos == inside or photos in inside.parents):
+            raise CatdogError(
+                f"{name} (--{name}) {place} lies in the folder of photos {config.photos.data}, where it would be taken "
+                "for a class; give a folder outside."
+            )
 
 
 def _unused(path: Path) -> Path:

@@ -4,12 +4,10 @@ All randomness of a step comes from (seed, epoch, step), so a training that goes
 repeats to the bit what it would have done without a stop.
 """
 
-import signal
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -18,41 +16,28 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from catdog import augment, histograms, metrics
-from catdog.checkpoint import FORMAT_VERSION, MODEL_FILE, STATE_FILE, ModelCard, save_model, save_state, write_text
-from catdog.config import Config, Training, to_toml
+from catdog.checkpoint import (
+    FORMAT_VERSION,
+    MODEL_FILE,
+    PREVIOUS_FILE,
+    STATE_FILE,
+    ModelCard,
+    save_model,
+    write_text,
+)
+from catdog.config import Config, to_toml
 from catdog.dataset import PhotoSet, in_chunks
-from catdog.losses import SoftmaxLoss, SVMLoss, balanced_weights
+from catdog.errors import CatdogError
+from catdog.guards import MAX_ROLLBACKS, NotFinite, check_loss, check_state, guessing_loss, what_is_not_learned
+from catdog.losses import class_weights, make_loss
 from catdog.model import MLP
 from catdog.optim import AveragedWeights, learning_rate_at, make_optimizer, set_learning_rate
+from catdog.progress import Progress, to_csv
+from catdog.signals import Interrupted, Signals
+from catdog.state import check_fits, check_optimizer, load_state, save_state
+from catdog.targets import Targets, in_parts
 
 _SHOW_EVERY = 0.5  # seconds between two readings of the running loss, which make a GPU wait
-
-
-@dataclass
-class Progress:
-    """Where a training is, and what it has found so far: all of its state but the tensors."""
-
-    epoch: int = 0
-    """Epochs finished."""
-    step: int = 0
-    """Steps done in the current epoch."""
-    history: list[dict[str, float]] = field(default_factory=list)
-    """A row an epoch, as in metrics.csv."""
-    weights: list[dict[str, Any]] = field(default_factory=list)
-    """How weights and gradients were spread after the last step of each epoch, as in weights.csv."""
-    best_epoch: int = -1
-
-    @property
-    def best(self) -> dict[str, float]:
-        return self.history[self.best_epoch]
-
-
-class Interrupted(Exception):
-    """Training stopped at a signal, after a checkpoint. `signal` is its number."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
-        self.signal = number
 
 
 class Trainer:
@@ -79,7 +64,7 @@ class Trainer:
         self.model = model.to(device)
         self.average = AveragedWeights(self.model, config.training.ema)
         self.optimizer = make_optimizer(self.model, config.training)
-        weights = class_weights(config.training, train)
+        weights = class_weights(config.training, train.labels, len(train.classes))
         self.loss = make_loss(config.training, config.training.label_smoothing, weights).to(device)
         self.val_loss = make_loss(config.training, 0.0, weights)
         self.train_pixels, self.train_labels = train.pixels.to(device), train.labels.to(device)
@@ -88,22 +73,33 @@ class Trainer:
         self.steps_per_epoch = -(-len(train) // config.training.batch_size)
         self.progress = Progress()
         self.totals = torch.zeros(3, dtype=torch.float64, device=device)  # of the epoch: loss, right answers, photos
+        self.guess = guessing_loss(config.training, len(train.classes))
+        self.checks_each_step = device.type == "cpu"
+        self._saved = (-1, -1)  # epochs and steps done at the last checkpoint
         self._signal = 0
 
     def fit(self) -> None:
-        """Train until the last epoch, or until early stopping; raises Interrupted at SIGINT or SIGTERM."""
+        """Train until the last epoch, or until early stopping.
+
+        Raises Interrupted at SIGINT or SIGTERM, and CatdogError where the loss is no longer a number.
+        """
         photos = len(self.train_labels)
         with (
-            _Signals(self._on_signal),
+            Signals(self._on_signal),
             tqdm(
                 total=photos * self.config.training.epochs, unit=" photos", unit_scale=True, disable=None, leave=False
             ) as bar,
         ):
-            bar.update(photos * self.progress.epoch)
-            while self.progress.epoch < self.config.training.epochs and not self._has_stalled():
+            if self._saved == (-1, -1):
+                self.save()  # there is always one to go back to, and a disk without room for it is noticed now
+            while not self._is_done():
+                bar.update(photos * self.progress.epoch - bar.n)
                 started = time.perf_counter()
-                self._train_epoch(bar)
-                self._finish_epoch(photos / (time.perf_counter() - started))
+                try:
+                    self._train_epoch(bar)
+                    self._finish_epoch(photos / (time.perf_counter() - started))
+                except NotFinite as problem:
+                    self._recover(problem)
 
     def _train_epoch(self, bar: Any) -> None:
         training, progress = self.config.training, self.progress
@@ -114,14 +110,18 @@ class Trainer:
             rows = batches[step].to(self.device)
             images, targets = self._batch(rows, self._rng(progress.epoch, step))
             overall_step = progress.epoch * self.steps_per_epoch + step
-            set_learning_rate(self.optimizer, learning_rate_at(overall_step, self.steps_per_epoch, training))
+            rate = learning_rate_at(overall_step, self.steps_per_epoch, training) / 2**progress.rollbacks
+            set_learning_rate(self.optimizer, rate)
 
             self.optimizer.zero_grad()
-            for part, part_targets in _parts(images, targets, training.accumulate):
+            for part, part_targets in in_parts(images, targets, training.accumulate):
                 logits = self.model(part)  # forward
                 loss = part_targets.loss(self.loss, logits) * (len(part) / len(images))  # loss
                 loss.backward()  # backward: dE/dw of every weight, by the chain rule
                 self.totals += part_targets.count(loss.detach() * len(images), logits)
+            if self.checks_each_step or time.monotonic() - shown > _SHOW_EVERY:
+                shown = time.monotonic()
+                bar.set_description(self._check_running(images), refresh=False)
             if training.clip_norm:
                 nn.utils.clip_grad_norm_(self.model.parameters(), training.clip_norm)
             self.optimizer.step()  # step: w' = w - lr * dE/dw, or the optimizer's refinement of it
@@ -131,15 +131,10 @@ class Trainer:
 
             progress.step = step + 1
             bar.update(len(rows))
-            now = time.monotonic()
-            if now - shown > _SHOW_EVERY:
-                shown = now
-                bar.set_description(self._running(), refresh=False)
-            if self._signal or now - saved > 60 * self.config.run.checkpoint_minutes > 0:
+            self._stop_if_asked()
+            if time.monotonic() - saved > 60 * self.config.run.checkpoint_minutes > 0:
                 self.save()
                 saved = time.monotonic()
-            if self._signal:
-                raise Interrupted(self._signal)
 
     def _batches(self, epoch: int) -> list[Tensor]:
         """Rows of each batch of an epoch: all photos once, in an order of (seed, epoch) alone, in equal batches."""
@@ -158,42 +153,48 @@ class Trainer:
         labels = self.train_labels[rows]
         return images, Targets(labels, labels[drawn.partner.to(self.device)], drawn.share)
 
-    def _running(self) -> str:
+    def _check_running(self, images: Tensor) -> str:
+        """The epoch's figures so far, in words; raises NotFinite if they show that training cannot go on."""
         loss, right, count = self.totals.tolist()
+        check_loss(loss / count, self.guess, self.model, images)
         epochs = self.config.training.epochs
         return f"epoch {self.progress.epoch + 1}/{epochs} loss {loss / count:.4f} accuracy {right / count:.1%}"
 
     def _finish_epoch(self, photos_per_second: float) -> None:
         """Evaluate, note the figures, keep the weights if they are the best so far, save."""
-        progress = self.progress
+        progress, training = self.progress, self.config.training
+        check_state({"model": self.model.state_dict(), "average": self.average.model.state_dict()})
+        self._check_running(self._normalised(self.val_pixels[:64]))
         loss_sum, right, count = self.totals.tolist()
         logits = self.evaluate(self.val_pixels)
-        labels = self.val_labels.numpy()
+        labels, answers = self.val_labels.numpy(), logits.argmax(axis=1)
         row = {
             "epoch": progress.epoch + 1,
             "learning_rate": self.optimizer.param_groups[0]["lr"],
             "train_loss": loss_sum / count,
             "train_accuracy": right / count,
             "val_loss": float(self.val_loss(torch.from_numpy(logits), self.val_labels)),
-            "val_accuracy": float((logits.argmax(axis=1) == labels).mean()),
+            "val_accuracy": float((answers == labels).mean()),
         }
-        progress.history.append(row)
-        progress.epoch, progress.step = progress.epoch + 1, 0
+        check_loss(row["val_loss"], self.guess, self.model, self._normalised(self.val_pixels[:64]))
+        is_best = progress.add(row)
         self.totals.zero_()
-        is_best = progress.best_epoch < 0 or _rank(row) > _rank(progress.best)
         if is_best:
-            progress.best_epoch = len(progress.history) - 1
             self._save_best(labels, logits)
+        notes = what_is_not_learned(progress, training, self.card, labels, answers, self._is_done())
         write_text(self.run / "metrics.csv", to_csv(progress.history))
         write_text(self.run / histograms.FILE, histograms.to_csv(progress.weights))
         self.save()
         self.on_epoch(row)
         self.log(
-            f"epoch {row['epoch']:>{len(str(self.config.training.epochs))}}/{self.config.training.epochs}"
+            f"epoch {row['epoch']:>{len(str(training.epochs))}}/{training.epochs}"
             f"  loss {row['train_loss']:.4f}  accuracy {row['train_accuracy']:.1%}"
             f"  val loss {row['val_loss']:.4f}  val accuracy {row['val_accuracy']:.2%}{' *' if is_best else '  '}"
             f"  {photos_per_second:,.0f} photos/s"
         )
+        for note in notes:
+            self.log(note)
+        self.checks_each_step = self.device.type == "cpu"
 
     @torch.no_grad()
     def evaluate(self, pixels: Tensor) -> np.ndarray:
@@ -201,12 +202,16 @@ class Trainer:
         model = self.average.model.eval()
         found = []
         for some in in_chunks(pixels):
-            images = augment.normalise(some, self.mean, self.std)
+            self._stop_if_asked()
+            images = self._normalised(some)
             logits = model(images)
             if self.card.average_mirrored:
                 logits = (logits + model(images.flip(3))) / 2
             found.append(logits.float().cpu())
         return torch.cat(found).numpy()
+
+    def _normalised(self, pixels: Tensor) -> Tensor:
+        return augment.normalise(pixels, self.mean, self.std)
 
     def _save_best(self, labels: np.ndarray, logits: np.ndarray) -> None:
         best = self.progress.best
@@ -228,115 +233,88 @@ class Trainer:
         }
         save_model(self.run / MODEL_FILE, tensors, ModelCard(**about))
 
+    def state(self) -> dict[str, Any]:
+        """Everything that `restore` needs to go on exactly: tensors and plain values."""
+        return {
+            "format_version": FORMAT_VERSION,
+            "config": to_toml(self.config),
+            "classes": list(self.card.classes),
+            "photos": [len(self.train_labels), len(self.val_labels)],
+            "progress": asdict(self.progress),
+            "totals": self.totals,
+            "model": self.model.state_dict(),
+            "average": self.average.model.state_dict() if self.average.decay else {},
+            "optimizer": self.optimizer.state_dict(),
+        }
+
     def save(self) -> None:
-        """Write last.pt: everything that `restore` needs to go on exactly."""
-        save_state(
-            self.run / STATE_FILE,
-            {
-                "format_version": FORMAT_VERSION,
-                "config": to_toml(self.config),
-                "classes": list(self.card.classes),
-                "progress": asdict(self.progress),
-                "totals": self.totals,
-                "model": self.model.state_dict(),
-                "average": self.average.model.state_dict() if self.average.decay else {},
-                "optimizer": self.optimizer.state_dict(),
-            },
-        )
+        """Write last.pt, unless it would hold numbers that are not finite.
+
+        What last.pt was at the end of an epoch is kept as previous.pt, so that the start of the current epoch is in one
+        or the other.
+        """
+        state = self.state()
+        check_state(state)
+        save_state(self.run / STATE_FILE, state, self.run / PREVIOUS_FILE if self._saved[1] == 0 else None)
+        self._saved = (self.progress.epoch, self.progress.step)
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `save` wrote."""
-        self.progress = Progress(**state["progress"])
+        """Go on from a `state`; raises ValueError, before anything is changed, if it is not one of this training."""
+        check_optimizer(state["optimizer"], self.optimizer)
+        check_fits(state, {**self.state(), "optimizer": state["optimizer"]})
+        check_state(state)
+        self.progress = Progress.from_plain(state["progress"], self.steps_per_epoch, self.config.training.epochs)
         self.totals.copy_(state["totals"])
         self.model.load_state_dict(state["model"])
         if self.average.decay:
             self.average.model.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self._saved = (self.progress.epoch, self.progress.step)
+        if state["photos"] != self.state()["photos"]:
+            self.log("the photos are not as many as when this run was started; it will not end as it would have.")
 
-    def _has_stalled(self) -> bool:
-        patience = self.config.training.early_stopping
-        return bool(patience) and len(self.progress.history) - 1 - self.progress.best_epoch >= patience
+    def _recover(self, problem: NotFinite) -> None:
+        """Go back to the start of the epoch, with half the learning rate or to find the step; or raise CatdogError."""
+        progress, on_nan = self.progress, self.config.training.on_nan
+        if not self.checks_each_step:
+            self.log(f"in epoch {progress.epoch + 1}, {problem}; going over it again, looking at each step.")
+            self._go_back()
+            self.checks_each_step = True
+            return
+        at = min(progress.step + 1, self.steps_per_epoch)
+        rate = self.optimizer.param_groups[0]["lr"]
+        what = f"in epoch {progress.epoch + 1}, step {at}, {problem}; the learning rate was {rate:.3g}"
+        if on_nan == "stop":
+            mend = f"go on with --resume {self.run} --on-nan rollback, or train again with a lower --learning-rate."
+            raise CatdogError(f"{what}, and {self._last_good()}; {mend}")
+        if progress.rollbacks == MAX_ROLLBACKS:
+            what += f", after {MAX_ROLLBACKS} halvings"
+            raise CatdogError(f"{what}, and {self._last_good()}; train again with a lower --learning-rate.")
+        self._go_back()
+        self.progress.rollbacks = progress.rollbacks + 1
+        self.save()
+        self.log(f"{what}; going on from the start of epoch {self.progress.epoch + 1} with half of it.")
+
+    def _last_good(self) -> str:
+        epoch, step = self._saved
+        within = f" and step {step} of the next" if step else ""
+        return f"the last good checkpoint is {self.run / STATE_FILE}, after epoch {epoch}{within}"
+
+    def _go_back(self) -> None:
+        """To the start of the epoch, not to a later checkpoint, so that it does not matter when those were written."""
+        saved = self._saved
+        self.restore(load_state(self.run / (STATE_FILE if saved[1] == 0 else PREVIOUS_FILE)))
+        self._saved = saved  # of last.pt, which is as it was
+
+    def _is_done(self) -> bool:
+        patience, progress = self.config.training.early_stopping, self.progress
+        has_stalled = bool(patience) and len(progress.history) - 1 - progress.best_epoch >= patience
+        return has_stalled or progress.epoch >= self.config.training.epochs
+
+    def _stop_if_asked(self) -> None:
+        if self._signal:
+            self.save()
+            raise Interrupted(self._signal, saved=True)
 
     def _on_signal(self, number: int) -> None:
         self._signal = number
-
-
-def _rank(row: dict[str, float]) -> tuple[float, float]:
-    """The better of two epochs has the higher validation accuracy, or else the lower loss."""
-    return row["val_accuracy"], -row["val_loss"]
-
-
-@dataclass
-class Targets:
-    """What a batch should be answered with: labels, and where photos were blended, the partner's label too."""
-
-    labels: Tensor
-    partners: Tensor
-    share: float
-
-    def loss(self, criterion: nn.Module, logits: Tensor) -> Tensor:
-        if self.share == 1:
-            return criterion(logits, self.labels)
-        # Mixup (Zhang 2018, section 2): the loss blends as the photos did.
-        return self.share * criterion(logits, self.labels) + (1 - self.share) * criterion(logits, self.partners)
-
-    def count(self, loss_sum: Tensor, logits: Tensor) -> Tensor:
-        """(loss, right answers, photos), to be added up."""
-        likelier = self.labels if self.share >= 0.5 else self.partners
-        right = (logits.detach().argmax(dim=1) == likelier).sum()
-        return torch.stack([loss_sum.double(), right.double(), torch.full_like(right, len(logits)).double()])
-
-
-def _parts(images: Tensor, targets: Targets, parts: int) -> list[tuple[Tensor, Targets]]:
-    if parts == 1:
-        return [(images, targets)]
-    pieces = zip(
-        images.tensor_split(parts),
-        targets.labels.tensor_split(parts),
-        targets.partners.tensor_split(parts),
-        strict=True,
-    )
-    return [(image, Targets(labels, partners, targets.share)) for image, labels, partners in pieces if len(image)]
-
-
-def class_weights(training: Training, train: PhotoSet) -> Tensor | None:
-    """A weight for each class, float32, from the number of its photos; None where all photos weigh the same."""
-    if training.class_weights == "none":
-        return None
-    return balanced_weights(torch.bincount(train.labels, minlength=len(train.classes)).tolist())
-
-
-def make_loss(training: Training, label_smoothing: float, weights: Tensor | None) -> nn.Module:
-    """The loss that the configuration asks for."""
-    if training.loss == "svm":
-        return SVMLoss(training.squared_hinge, class_weights=weights)
-    return SoftmaxLoss(label_smoothing, class_weights=weights)
-
-
-def to_csv(history: list[dict[str, float]]) -> str:
-    """metrics.csv: a header and a row an epoch; numbers as Python writes them, so they read back exactly."""
-    return "\n".join([",".join(history[0]), *(",".join(map(repr, row.values())) for row in history), ""])
-
-
-class _Signals:
-    """While inside, the first SIGINT or SIGTERM calls `handler`; a second one does what it did outside."""
-
-    def __init__(self, handler: Callable[[int], None]) -> None:
-        self.handler = handler
-        self.previous: dict[int, Any] = {}
-
-    def __enter__(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            try:
-                self.previous[number] = signal.signal(number, self._first)
-            except ValueError:  # not in the main thread, where no signal arrives
-                return
-
-    def _first(self, number: int, frame: FrameType | None) -> None:
-        self.__exit__()
-        self.handler(number)
-
-    def __exit__(self, *exception: object) -> None:
-        for number, handler in self.previous.items():
-            signal.signal(number, handler)
-        self.previous = {}

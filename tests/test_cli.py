@@ -20,6 +20,9 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
         (["predict", "--help"], "catdog predict photo.jpg"),
         (["evaluate", "--help"], "--json"),
         (["data", "sample", "--help"], "catdog data sample drawings"),
+        (["data", "check", "--help"], "catdog data check photos"),
+        (["data", "stats", "--help"], "catdog data stats photos"),
+        (["data", "fetch", "--help"], "catdog data fetch pets photos/pets"),
     ):
         with pytest.raises(SystemExit) as left:
             main(arguments)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 from torchvision.io import ImageReadMode, decode_image
 
@@ -228,6 +228,10 @@ def test_premultiplied_grey_is_shown_over_white() -> None:
     multiplied = np.round(GREY * (ALPHA / 255)).astype(np.uint8)
     data = bytearray(encode(Image.merge("LA", [Image.fromarray(multiplied), Image.fromarray(ALPHA)]), "TIFF"))
     data[data.index(struct.pack("<HHL", 338, 3, 1)) + 8] = 1
+    try:
+        Image.open(io.BytesIO(bytes(data)))
+    except UnidentifiedImageError:
+        pytest.skip("a Pillow that does not know this kind")
     expected = over_white(np.repeat(GREY[..., None], 3, axis=2), ALPHA)
     assert difference(decode(bytes(data)), expected)[ALPHA >= 40].max() <= 6
 
@@ -635,7 +639,7 @@ def test_threads_get_the_pixels_that_one_thread_gets() -> None:
 def test_importing_is_light_and_leaves_pillow_as_it_was() -> None:
     program = """
 import sys, warnings
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, UnidentifiedImageError
 before = (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES, warnings.filters[:])
 from catdog.images import decode, decode_and_measure
 decode(sys.stdin.buffer, (8, 8))

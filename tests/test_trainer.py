@@ -15,12 +15,13 @@ from conftest import quiet
 from safetensors.numpy import load_file
 
 from catdog import trainer as trainer_module
-from catdog.checkpoint import load_state
+from catdog.state import load_state
 from catdog.config import Config, load_config
 from catdog.errors import CatdogError
 from catdog.predict import Classifier
 from catdog.train import resume, train
-from catdog.trainer import Interrupted, Trainer
+from catdog.signals import Interrupted
+from catdog.trainer import Trainer
 
 MakePhotos = Callable[..., Path]
 MakeConfig = Callable[..., Config]
@@ -40,8 +41,8 @@ def test_a_run_learns_and_leaves_its_files(make_photos: MakePhotos, small_config
     assert rows[-1]["train_loss"] < rows[0]["train_loss"]
     assert max(row["val_accuracy"] for row in rows) > 0.9
     assert {path.name for path in run.iterdir()} == {
-        "config.toml", "curves.png", "last.pt", "metrics.csv", "model.safetensors", "tensorboard", "train.log",
-        "weights.csv",
+        "config.toml", "curves.png", "last.pt", "metrics.csv", "model.safetensors", "previous.pt", "tensorboard",
+        "train.log", "weights.csv",
     }  # fmt: skip
     assert load_config(run / "config.toml") == config
     printed = "\n".join(lines)

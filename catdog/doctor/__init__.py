@@ -1,0 +1,1 @@
+"""`catdog doctor`: is it working? Small experiments that tell a healthy set-up from an ill one."""

@@ -1,0 +1,189 @@
+"""`last.pt`: all that an exact resume needs, with a checksum, and `previous.pt`, the checkpoint before it.
+
+Both are files of torch.save, read with weights_only, so nothing in them is executed. The checksum is of the whole
+file but itself and stands in the comment that a zip archive may have at its end.
+"""
+
+import pickle
+import pickletools
+import struct
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any, BinaryIO, cast
+
+import torch
+from torch import Tensor
+
+from catdog.checkpoint import FORMAT_VERSION, PREVIOUS_FILE, STATE_FILE, write_atomic
+from catdog.errors import CatdogError
+
+_NO_COMMENT = b"\0\0"  # how an archive ends as torch writes it
+_BLOCK = 1 << 20
+# All that a state of ours is made of. torch.load knows more harmless things, but some of them make a few bytes many.
+_ALLOWED = {"collections OrderedDict", "torch._utils _rebuild_tensor_v2"} | {
+    f"torch {kind}Storage" for kind in ("Float", "Double", "Long", "Int", "Byte", "Bool", "Half", "BFloat16")
+}
+
+
+class DamagedError(CatdogError):
+    """A checkpoint that is not there, or not as it was written: the one before it may be."""
+
+
+def save_state(path: Path, state: Mapping[str, Any], keep_as: Path | None = None) -> None:
+    """Write tensors and plain values to `path`, atomically; the file it replaces is kept under the name `keep_as`."""
+
+    def write(file: BinaryIO) -> None:
+        checked = _Checked(file)
+        try:
+            torch.save(dict(state), cast(IO[bytes], checked))
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):  # what torch makes of a full disk
+                raise error.__context__ from None
+            raise
+        file.seek(-len(_NO_COMMENT), 2)
+        file.write(_end(checked.checksum))
+
+    write_atomic(path, write, keep_as)
+
+
+class _Checked:
+    """A file that takes note of the checksum of what is written to it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.checksum = 0
+
+    def write(self, data: bytes) -> int:
+        self.checksum = zlib.crc32(data, self.checksum)
+        return self.file.write(data)
+
+    def flush(self) -> None:
+        self.file.flush()
+
+
+def _end(checksum: int) -> bytes:
+    """The end of the archive: the length of the comment, which torch writes as 0, and the comment."""
+    comment = f"catdog crc32 {checksum:08x}".encode()
+    return struct.pack("<H", len(comment)) + comment
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """What `save_state` wrote, on the CPU.
+
+    Raises DamagedError if the file is not there or its checksum is wrong, and CatdogError if it is whole but not a
+    checkpoint of ours.
+    """
+    try:
+        with open(path, "rb") as file:
+            size = _check_whole(path, file)
+            _check_archive(file, size)
+            file.seek(0)
+            state = torch.load(file, map_location="cpu", weights_only=True)
+        if state["format_version"] != FORMAT_VERSION:
+            raise ValueError(f"format version {state['format_version']!r}, where this catdog reads {FORMAT_VERSION}")
+        if sum(map(_bytes_of, _tensors(state))) > size:
+            raise ValueError("its tensors are larger than itself")
+        return state
+    except CatdogError:
+        raise
+    except OSError as error:
+        raise DamagedError(f"cannot read the checkpoint {path}: {error.strerror or error}; check the path.") from None
+    except Exception as error:  # anything may be in a file that somebody made
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise CatdogError(f"{path} is not a checkpoint of catdog ({reason}); resume another run.") from None
+
+
+def _check_whole(path: Path, file: BinaryIO) -> int:
+    """The size of the file; raises DamagedError if it does not end with its checksum."""
+    size = file.seek(0, 2)
+    file.seek(0)
+    checksum, left = 0, size - len(_end(0))
+    while left > 0 and (block := file.read(min(left, _BLOCK))):
+        checksum = zlib.crc32(block, checksum)
+        left -= len(block)
+    if left or file.read() != _end(zlib.crc32(_NO_COMMENT, checksum)):
+        raise DamagedError(f"{path} is not a whole checkpoint: its checksum is wrong; resume another run.")
+    return size
+
+
+def _check_archive(file: BinaryIO, size: int) -> None:
+    """Raise ValueError for an archive that would unpack to more than its size, or that holds more than plain values."""
+    with zipfile.ZipFile(file) as archive:
+        entries = archive.infolist()
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+            raise ValueError("it is compressed")
+        if sum(entry.file_size for entry in entries) > size:
+            raise ValueError("its parts are larger than itself")
+        (pickled,) = (entry for entry in entries if entry.filename.endswith("/data.pkl"))
+        for opcode, argument, _ in pickletools.genops(archive.read(pickled)):
+            if opcode.name in ("GLOBAL", "STACK_GLOBAL", "INST") and argument not in _ALLOWED:
+                raise pickle.UnpicklingError(f"it asks for {argument!r}")
+            if opcode.name == "PROTO" and argument != 2:
+                raise pickle.UnpicklingError("it is pickled in another way than torch does")
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    if isinstance(value, Tensor):
+        return [value]
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return [tensor for item in items for tensor in _tensors(item)]
+
+
+def _bytes_of(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
+
+
+def check_fits(found: Any, wanted: Any, name: str = "") -> None:
+    """Raise ValueError, naming the part, unless `found` is built like `wanted`.
+
+    That is: the same keys and types, and tensors of the same shape and type; a list may have another length.
+    """
+    if type(found) is not type(wanted):
+        raise ValueError(f"{name} is of type {type(found).__name__}, not {type(wanted).__name__}")
+    if isinstance(wanted, Tensor):
+        if (found.shape, found.dtype) != (wanted.shape, wanted.dtype):
+            raise ValueError(f"{name} has the shape {tuple(found.shape)}, not {tuple(wanted.shape)}")
+    elif isinstance(wanted, dict):
+        if found.keys() != wanted.keys():
+            raise ValueError(f"{name or 'it'} holds other parts than {', '.join(map(str, wanted))}")
+        for key in wanted:
+            check_fits(found[key], wanted[key], f"{name}.{key}" if name else str(key))
+
+
+def check_optimizer(found: dict[str, Any], optimizer: torch.optim.Optimizer) -> None:
+    """Raise ValueError unless `found` is what state_dict() of such an optimizer gives, before or after a step."""
+    if not isinstance(found, dict) or not all(isinstance(group, dict) for group in found["param_groups"]):
+        raise ValueError("its optimizer has no settings")
+    groups = [{**group, "lr": 0.0} for group in optimizer.state_dict()["param_groups"]]
+    # As text, for which 1 is not True, nor a tensor of one.
+    if repr([{**group, "lr": 0.0 * float(group["lr"])} for group in found["param_groups"]]) != repr(groups):
+        raise ValueError("its optimizer has other settings")
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    entries = found["state"]
+    names = {"step", "exp_avg", "exp_avg_sq"} if isinstance(optimizer, torch.optim.AdamW) else {"momentum_buffer"}
+    if entries and (
+        entries.keys() != set(range(len(parameters))) or any(entry.keys() != names for entry in entries.values())
+    ):
+        raise ValueError("its optimizer holds other parts")
+    for number, entry in entries.items():
+        for name, tensor in entry.items():
+            check_fits(tensor, torch.zeros(()) if name == "step" else parameters[number].data, f"optimizer.{name}")
+
+
+def newest_state(run: Path) -> tuple[dict[str, Any], str]:
+    """The newest whole checkpoint of a run that nobody is writing to, and a sentence if it is not the last one, or "".
+
+    The one that is used is then the last one. Raises the error of `last.pt` if there is no other.
+    """
+    try:
+        return load_state(run / STATE_FILE), ""
+    except DamagedError as damage:
+        try:
+            state = load_state(run / PREVIOUS_FILE)
+        except DamagedError:
+            raise damage from None
+        # In its place, so that the next checkpoint does not put the damaged one in the place of this one.
+        (run / PREVIOUS_FILE).replace(run / STATE_FILE)
+        return state, f"{run / STATE_FILE} is missing or damaged, so this goes on from the checkpoint before it."

@@ -1,0 +1,276 @@
+"""Going on from what is left of a run, whatever that is."""
+
+import copy
+import os
+import random
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import quiet
+
+from catdog import trainer as trainer_module
+from catdog.checkpoint import PREVIOUS_FILE, STATE_FILE
+from catdog.config import Config
+from catdog.errors import CatdogError
+from catdog.signals import Interrupted
+from catdog.state import load_state, save_state
+from catdog.train import resume, train
+
+MakePhotos = Callable[..., Path]
+MakeConfig = Callable[..., Config]
+SAME = ("model.safetensors", "metrics.csv")
+
+
+@pytest.fixture
+def stop_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """stop_after(5): the next training gets SIGTERM after its fifth step; later ones do not."""
+
+    def prepare(wanted: int) -> None:
+        steps = 0
+        update = trainer_module.AveragedWeights.update
+
+        def update_then_stop(self: Any, model: Any, step: int) -> None:
+            nonlocal steps
+            update(self, model, step)
+            steps += 1
+            if steps == wanted:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        monkeypatch.setattr(trainer_module.AveragedWeights, "update", update_then_stop)
+
+    return prepare
+
+
+def assert_same(run: Path, whole: Path) -> None:
+    for name in SAME:
+        assert (run / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("damage", ["cut short", "a bit flipped", "missing"])
+def test_a_run_whose_last_checkpoint_is_damaged_ends_as_if_nothing_had_been(
+    make_photos: MakePhotos, small_config: MakeConfig, tmp_path: Path, stop_after: Callable[[int], None], damage: str
+) -> None:
+    from test_state import spoil
+
+    photos = make_photos({"cat": 20, "dog": 20})
+    whole = train(small_config(photos, out=str(tmp_path / "whole"), hidden=(200, 12)), log=quiet)
+    stop_after(7)
+    run = tmp_path / "run"
+    with pytest.raises(Interrupted):
+        train(small_config(photos, hidden=(200, 12)), log=quiet)
+    spoil_or_cut = "cut short" if damage == "a bit flipped" else damage
+    spoil(run / STATE_FILE, spoil_or_cut)
+    if damage == "a bit flipped":
+        shutil.copy(whole / STATE_FILE, run / STATE_FILE)
+        data = bytearray((run / STATE_FILE).read_bytes())
+        data[len(data) // 2] ^= 1
+        (run / STATE_FILE).write_bytes(data)
+    lines: list[str] = []
+    resume(run, log=lines.append)
+    assert "goes on from the checkpoint before it" in lines[0]
+    assert "goes on from the checkpoint before it" in (run / "train.log").read_text()
+    assert_same(run, whole)
+
+
+def test_a_run_without_a_whole_checkpoint_is_one_sentence(make_photos: MakePhotos, small_config: MakeConfig) -> None:
+    run = train(small_config(make_photos({"cat": 9, "dog": 9}), epochs=1), log=quiet)
+    for name in (STATE_FILE, PREVIOUS_FILE):
+        (run / name).write_bytes(b"")
+    with pytest.raises(CatdogError, match=r"last\.pt is not a whole checkpoint: its checksum is wrong"):
+        resume(run, log=quiet)
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_again(
+    make_photos: MakePhotos, small_config: MakeConfig, tmp_path: Path
+) -> None:
+    photos = make_photos({"cat": 9, "dog": 9})
+    whole = train(small_config(photos, out=str(tmp_path / "whole")), log=quiet)
+    run = tmp_path / "run"
+    run.mkdir()
+    shutil.copy(whole / "config.toml", run)
+    (run / ".last.pt.0123abcd.tmp").write_bytes(b"half")
+    lines: list[str] = []
+    resume(run, log=lines.append)
+    assert "holds no checkpoint yet, so this starts from the beginning" in lines[0]
+    assert_same(run, whole)
+    assert not list(run.glob(".*"))
+
+
+def test_a_run_killed_before_it_wrote_anything_may_be_started_again(
+    make_photos: MakePhotos, small_config: MakeConfig, tmp_path: Path
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".config.toml.0123abcd.tmp").write_bytes(b"half")
+    run = train(small_config(make_photos({"cat": 9, "dog": 9})), log=quiet)
+    assert not list(run.glob(".*"))
+
+
+def test_an_evaluation_that_takes_long_is_broken_off_and_repeated(
+    make_photos: MakePhotos, small_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = make_photos({"cat": 20, "dog": 20})
+    whole = train(small_config(photos, out=str(tmp_path / "whole")), log=quiet)
+    asked = 0
+    in_chunks = trainer_module.in_chunks
+
+    def in_small_chunks(pixels: torch.Tensor) -> Iterator[torch.Tensor]:
+        nonlocal asked
+        for some in in_chunks(pixels)[0].split(2):
+            asked += 1
+            if asked == 6:
+                os.kill(os.getpid(), signal.SIGINT)
+            yield some
+
+    monkeypatch.setattr(trainer_module, "in_chunks", in_small_chunks)
+    with pytest.raises(Interrupted) as stop:
+        train(small_config(photos), log=quiet)
+    assert asked == 6
+    assert (stop.value.signal, stop.value.saved) == (signal.SIGINT, True)
+    assert load_state(tmp_path / "run" / STATE_FILE)["progress"]["step"] > 0
+    monkeypatch.undo()
+    resume(tmp_path / "run", log=quiet)
+    assert_same(tmp_path / "run", whole)
+
+
+def test_a_signal_while_a_checkpoint_is_written_leaves_it_whole(
+    make_photos: MakePhotos, small_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = make_photos({"cat": 20, "dog": 20})
+    whole = train(small_config(photos, out=str(tmp_path / "whole")), log=quiet)
+    fsync, calls = os.fsync, 0
+
+    def fsync_and_signal(handle: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 14:
+            os.kill(os.getpid(), signal.SIGTERM)
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync_and_signal)
+    with pytest.raises(Interrupted):
+        train(small_config(photos), log=quiet)
+    load_state(tmp_path / "run" / STATE_FILE)
+    resume(tmp_path / "run", log=quiet)
+    assert_same(tmp_path / "run", whole)
+
+
+def test_a_second_signal_stops_at_once(
+    make_photos: MakePhotos, small_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = make_photos({"cat": 20, "dog": 20})
+    whole = train(small_config(photos, out=str(tmp_path / "whole")), log=quiet)
+    batch, steps = trainer_module.Trainer._batch, 0
+
+    def signal_twice(self: Any, rows: Any, rng: Any) -> Any:
+        nonlocal steps
+        steps += 1
+        if steps == 7:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGTERM)
+            raise AssertionError("it went on")
+        return batch(self, rows, rng)
+
+    monkeypatch.setattr(trainer_module.Trainer, "_batch", signal_twice)
+    lines: list[str] = []
+    with pytest.raises(Interrupted) as stop:
+        train(small_config(photos), log=lines.append)
+    assert (stop.value.signal, stop.value.saved) == (signal.SIGTERM, False)
+    assert lines[-1].startswith("stopped at once, after the last checkpoint; go on with: catdog train --resume")
+    monkeypatch.undo()
+    resume(tmp_path / "run", log=quiet)
+    assert_same(tmp_path / "run", whole)
+
+
+def test_other_classes_than_at_the_start_are_refused_and_other_photos_are_mentioned(
+    make_photos: MakePhotos, small_config: MakeConfig, stop_after: Callable[[int], None]
+) -> None:
+    photos = make_photos({"cat": 20, "dog": 20})
+    stop_after(7)
+    with pytest.raises(Interrupted):
+        train(small_config(photos), log=quiet)
+    run = Path(small_config(photos).run.out)
+    make_photos({"fox": 5})
+    with pytest.raises(CatdogError, match="started with the classes cat, dog, and .* now holds cat, dog, fox"):
+        resume(run, log=quiet)
+    shutil.rmtree(photos / "fox")
+    make_photos({"cat": 12}, first=20)
+    lines: list[str] = []
+    resume(run, log=lines.append)
+    assert any("the photos are not as many as when this run was started" in line for line in lines)
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The way to every part of a state."""
+    if path:
+        yield path
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        yield from places(item, (*path, key))
+
+
+WRONG: list[Any] = [
+    None, True, -1, 7, 10**30, 1.5, float("nan"), "", "x", "[[[", [], {}, [1, 2], {"a": 1}, torch.zeros(()),
+    torch.zeros(3), torch.zeros(3, 3, dtype=torch.float64), torch.full((5, 144), float("inf")), torch.ones(5).bool(),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_a_whole_checkpoint_of_another_build_is_one_sentence(
+    make_photos: MakePhotos,
+    small_config: MakeConfig,
+    tmp_path: Path,
+    stop_after: Callable[[int], None],
+    monkeypatch: pytest.MonkeyPatch,
+    optimizer: str,
+) -> None:
+    """Each part missing, or something else, with a right checksum: refused in a sentence, or it trains to the end."""
+    monkeypatch.setattr("catdog.train.draw_curves", lambda history, path: None)  # takes longer than all else
+    photos = make_photos({"cat": 9, "dog": 9})
+    stop_after(2)
+    with pytest.raises(Interrupted):
+        train(small_config(photos, epochs=1, batch_size=4, hidden=(5,), optimizer=optimizer), log=quiet)
+    run, rng = tmp_path / "run", random.Random(0)
+    state = load_state(run / STATE_FILE)
+    config = (run / "config.toml").read_bytes()
+    refused = 0
+    ways = list(places(state))
+    assert len(ways) > 40
+    for path in ways:
+        for wrong in ["missing", *rng.sample(WRONG, 2)]:
+            changed = copy.deepcopy(state)
+            part = changed
+            for key in path[:-1]:
+                part = part[key]
+            if isinstance(wrong, str) and wrong == "missing":
+                del part[path[-1]]
+            else:
+                part[path[-1]] = wrong
+            shutil.rmtree(run)
+            run.mkdir()
+            (run / "config.toml").write_bytes(config)
+            save_state(run / STATE_FILE, changed)
+            try:
+                resume(run, log=quiet)
+            except CatdogError as error:
+                refused += 1
+                assert "\n" not in str(error)
+                assert len(str(error)) < 600
+    assert refused > 2 * len(ways)
+
+
+def test_a_configuration_in_a_checkpoint_may_not_ask_for_a_network_of_any_size(
+    make_photos: MakePhotos, small_config: MakeConfig, tmp_path: Path
+) -> None:
+    run = train(small_config(make_photos({"cat": 9, "dog": 9}), epochs=1), log=quiet)
+    state = load_state(run / STATE_FILE)
+    for hidden in ("[1000000, 1000000]", "[" + "9, " * 100_000 + "9]", "[" * 5000 + "]" * 5000, "[" + "9" * 5000 + "]"):
+        text = state["config"].replace("hidden = [16, 12]", f"hidden = {hidden}")
+        assert text != state["config"]
+        save_state(run / STATE_FILE, {**state, "config": text})
+        with pytest.raises(CatdogError):
+            resume(run, log=quiet)
