@@ -209,7 +209,7 @@ def _add_evaluate(verbs: Any) -> None:
     parser.add_argument(
         "--out", metavar="FILE.png", help="where the picture goes (default: evaluation.png in the run's folder)"
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--json", action="store_true", help="print one JSON object; no picture without --out")
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:

@@ -103,6 +103,9 @@ def main(run: str | None, data: str | None, as_json: bool, out: str | None) -> i
     folder = Path(data) if data is not None else photo_folder(config.photos)  # type: ignore[union-attr]
     photos = held_out_photos(folder, config)
     figures, labels, probabilities = evaluate(classifier, photos, config.photos.cache if config else "auto")
+    if as_json and out is None:  # for programs: quick, and without matplotlib
+        print(json.dumps(asdict(figures)))
+        return 0
     from catdog.report import draw_evaluation  # matplotlib takes a while to import
 
     picture = Path(out) if out else model.parent / "evaluation.png"

@@ -6,6 +6,7 @@ import io
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from catdog.cache import Skipped
 from catdog.checkpoint import write_text
@@ -61,24 +62,22 @@ class RunFolder:
         """A function that shows a row of metrics.csv in TensorBoard, where that is installed."""
         if importlib.util.find_spec("tensorboard") is None:
             return lambda row: None
-        from torch.utils.tensorboard import SummaryWriter
-
         place = self.path / "tensorboard"
-        if place.is_symlink():
-            raise CatdogError(f"{place} is a link, which nothing is written through; remove it.")
+        _refuse_link(place)
+        board: Any = None
 
         def show(row: dict[str, float]) -> None:
+            nonlocal board
+            from torch.utils.tensorboard import SummaryWriter
+
             try:
+                # Not before there is a row: its thread shows a traceback where a disk cannot be written.
+                board = board or SummaryWriter(str(place))
                 for name, value in row.items():
                     board.add_scalar(name, value, int(row["epoch"]))
                 board.flush()
             except OSError as error:
                 raise self._cannot_write(place, error) from None
-
-        try:
-            board = SummaryWriter(str(place))
-        except OSError as error:
-            raise self._cannot_write(place, error) from None
 
         return show
 
@@ -88,6 +87,7 @@ class RunFolder:
         def log_both(line: str) -> None:
             log(line)
             path = self.path / "train.log"
+            _refuse_link(path)
             try:
                 with open(path, "a", encoding="utf-8", errors="surrogateescape", opener=_open_no_link) as file:
                     file.write(line + "\n")
@@ -102,6 +102,11 @@ class RunFolder:
             f"cannot write {path}: {error.strerror or error}; what was saved before is whole: "
             "make room, or give another --out."
         )
+
+
+def _refuse_link(path: Path) -> None:
+    if path.is_symlink():
+        raise CatdogError(f"{path} is a link, and nothing is written through links; remove it.")
 
 
 def _open_no_link(path: str, flags: int) -> int:

@@ -105,7 +105,8 @@ def _train(config: Config, state: dict[str, Any] | None, log: Callable[[str], No
     card = describe(config, train_photos)
     with RunFolder(run) as folder:
         if state is None:
-            write_text(run / "config.toml", to_toml(config))
+            # Without the folder itself, so that the file can be trained with again: that takes a new one.
+            write_text(run / "config.toml", to_toml(replace(config, run=replace(config.run, out=""))))
         folder.write_skipped([*train_photos.skipped, *val_photos.skipped])
         log_both = folder.logger(log)
         if train_photos.skipped or val_photos.skipped:

@@ -2,10 +2,10 @@
 
 python scripts/torture.py [--kills 200] [--seed 0] [--folder DIR]
 
-One training is left alone. The others, with the same settings, are killed (SIGKILL) again and again: half of the times at
-a random moment, half of the times while a file is being written; and now and then `last.pt` is cut short or a bit of it is
-flipped before they go on. In the end each must have the same model.safetensors and metrics.csv, to the last byte.
-Exit status 1 if anything was lost.
+One training is left alone. The others, with the same settings, are killed (SIGKILL) again and again, half of the times
+at a random moment, half of the times when a file is seen to be written; and now and then `last.pt` is cut short, or a
+bit of it is flipped, before they go on. In the end each must have the same model.safetensors, metrics.csv and
+weights.csv, to the last byte. Exit status 1 if anything was lost.
 """
 
 import argparse
@@ -30,8 +30,13 @@ from catdog.checkpoint import MODEL_FILE, PREVIOUS_FILE, STATE_FILE, load_model
 from catdog.config import load_config
 from catdog.errors import CatdogError
 
-KILLS_A_TRAINING = 10
 SAME = (MODEL_FILE, "metrics.csv", "weights.csv")
+BETWEEN, WRITING = "kills between writes", "kills while a file was being written"
+CUT_SHORT, FLIPPED = "checkpoints cut short", "checkpoints with a bit flipped"
+FINISHED, IDENTICAL = "trainings killed, damaged and gone on with to the end", "of them the same to the last byte"
+DONE = (BETWEEN, WRITING, CUT_SHORT, FLIPPED, FINISHED, IDENTICAL)
+UNREADABLE, DIFFERENT, LEFT_OVER = "LOST: unreadable files", "LOST: trainings that ended otherwise", "LOST: left-overs"
+LOST = (UNREADABLE, DIFFERENT, LEFT_OVER)
 
 
 def main() -> int:
@@ -48,7 +53,7 @@ def main() -> int:
         print(f"in {time.monotonic() - started:.0f} s; the undisturbed training took {count.pop('milliseconds')} ms")
     for what, number in count.items():
         print(f"{number:6}  {what}")
-    return 1 if any(number for what, number in count.items() if what.startswith("LOST")) else 0
+    return 1 if any(count[what] for what in LOST) else 0
 
 
 def draw_photos(folder: Path) -> None:
@@ -74,8 +79,16 @@ def train_or_resume(photos: str, run: str, cache: str) -> None:
         if (Path(run) / "config.toml").exists():
             resume(Path(run), log)
             return
-        settings = {"data": photos, "out": run, "cache": cache, "image_size": (8, 8), "hidden": (256, 128), "epochs": 4}
-        more = {"batch_size": 8, "dropout": 0.2, "mixup": 0.4, "learning_rate": 3e-3, "device": "cpu", "threads": 1}
+        settings = {"data": photos, "out": run, "cache": cache, "image_size": (8, 8), "epochs": 16}
+        more = {
+            "hidden": (256, 128),
+            "batch_size": 8,
+            "dropout": 0.2,
+            "mixup": 0.4,
+            "learning_rate": 3e-3,
+            "device": "cpu",
+            "threads": 1,
+        }
         train(load_config(None, {**settings, **more, "checkpoint_minutes": 1e-5}), log)
 
 
@@ -84,7 +97,7 @@ def torture(folder: Path, kills: int, rng: random.Random) -> Counter[str]:
     # Children are forked from a process that has imported everything and done nothing yet.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        ["catdog.train", "torch._dynamo", "torch.utils.tensorboard", "matplotlib.figure", "matplotlib.backends.backend_agg"]
+        ["catdog.train", "torch._dynamo", "torch.utils.tensorboard", "matplotlib.backends.backend_agg"]
     )
 
     def start(name: str) -> BaseProcess:
@@ -97,43 +110,34 @@ def torture(folder: Path, kills: int, rng: random.Random) -> Counter[str]:
     began = time.monotonic()
     start("whole").join()
     length = time.monotonic() - began
-    count = Counter(milliseconds=round(1000 * length))
-    for key in ("kills, at any time", "kills, while a file was being written", "checkpoints cut short", "bits flipped"):
-        count[key] = 0
-    for key in ("trainings gone on with to the end", "of them the same to the last byte"):
-        count[key] = 0
-    for key in ("unreadable files", "trainings that could not go on, or ended otherwise", "temporary files at the end"):
-        count[f"LOST: {key}"] = 0
-    done = 0
-    while done < kills:
-        name = f"killed-{count['trainings gone on with to the end']:03}"
-        run = folder / name
-        for _ in range(min(KILLS_A_TRAINING, kills - done)):
+    count = Counter(dict.fromkeys([*DONE, *LOST], 0))
+    count["milliseconds"] = round(1000 * length)
+    while count[BETWEEN] + count[WRITING] < kills:
+        name = f"killed-{count[FINISHED]:03}"
+        run, damaged = folder / name, b""
+        while True:
+            before = set(run.glob(".*.tmp"))
             process = start(name)
-            if rng.random() < 0.5:
-                process.join(rng.uniform(0, length))
+            if count[BETWEEN] + count[WRITING] == kills:
+                process.join()
+            elif rng.random() < 0.5:
+                process.join(rng.uniform(0, 0.4 * length))
             else:
                 wait_for_a_write(process, run, rng)
+            if not process.is_alive():
+                break
             process.kill()
             process.join()
-            done += 1
-            left = sorted(run.glob(".*.tmp"))
-            count["kills, while a file was being written" if left else "kills, at any time"] += 1
-            count["LOST: unreadable files"] += unreadable(run)
+            count[WRITING if set(run.glob(".*.tmp")) - before else BETWEEN] += 1
+            count[UNREADABLE] += unreadable(run, damaged)
             if rng.random() < 0.2 and (run / PREVIOUS_FILE).exists():
-                count[damage(run / STATE_FILE, rng)] += 1
-        last = start(name)
-        last.join()
-        count["trainings gone on with to the end"] += 1
-        same = all(
-            (run / file).is_file() and (run / file).read_bytes() == (folder / "whole" / file).read_bytes()
-            for file in SAME
-        )
-        good = last.exitcode == 0 and same
-        count["of them the same to the last byte" if good else "LOST: trainings that could not go on, or ended otherwise"] += 1
-        count["LOST: temporary files at the end"] += len(
-            [path for path in (*run.rglob("*"), *(folder / f"{name}.cache").rglob("*")) if path.name.startswith(".")]
-        )
+                what, damaged = damage(run / STATE_FILE, rng)
+                count[what] += 1
+        count[FINISHED] += 1
+        same = all((run / file).read_bytes() == (folder / "whole" / file).read_bytes() for file in SAME)
+        count[IDENTICAL if process.exitcode == 0 and same else DIFFERENT] += 1
+        for place in (run, folder / f"{name}.cache"):
+            count[LEFT_OVER] += sum(path.name.startswith(".") for path in place.rglob("*"))
     return count
 
 
@@ -149,8 +153,8 @@ def wait_for_a_write(process: BaseProcess, run: Path, rng: random.Random) -> Non
             return
 
 
-def unreadable(run: Path) -> int:
-    """How many files of the run cannot be read as what their names say."""
+def unreadable(run: Path, damaged: bytes) -> int:
+    """How many files of the run cannot be read as what their names say, but for one that was made so."""
     from catdog.state import load_state
 
     readers: dict[str, Callable[[Path], object]] = {
@@ -163,7 +167,7 @@ def unreadable(run: Path) -> int:
     bad = 0
     for name, read in readers.items():
         try:
-            if (run / name).exists():
+            if (run / name).exists() and (run / name).read_bytes() != damaged:
                 read(run / name)
         except (CatdogError, ValueError) as error:
             print(error)
@@ -171,15 +175,17 @@ def unreadable(run: Path) -> int:
     return bad
 
 
-def damage(path: Path, rng: random.Random) -> str:
-    """Cut a file short or flip one of its bits, anywhere; says which."""
+def damage(path: Path, rng: random.Random) -> tuple[str, bytes]:
+    """Cut a file short or flip one of its bits, anywhere; says which, and what it holds now."""
     data = bytearray(path.read_bytes())
+    path.unlink()  # a new file: this one may have another name as well
     if rng.random() < 0.5:
-        path.write_bytes(data[: rng.randrange(len(data))])
-        return "checkpoints cut short"
-    data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+        what, data = CUT_SHORT, data[: rng.randrange(len(data))]
+    else:
+        what = FLIPPED
+        data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
     path.write_bytes(data)
-    return "bits flipped"
+    return what, bytes(data)
 
 
 if __name__ == "__main__":

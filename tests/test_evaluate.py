@@ -37,6 +37,8 @@ def test_evaluates_the_photos_kept_from_training_by_default(
     assert 0 <= found["ece"] <= 1
     history = (run / "metrics.csv").read_text().splitlines()[1:]
     assert str(found["accuracy"]) in "".join(history)
+    assert not (run / "evaluation.png").exists()  # figures alone, unless a picture is asked for
+    assert main(["evaluate", "--run", str(run)]) == 0
     with Image.open(run / "evaluation.png") as picture:
         assert min(picture.size) > 300
 

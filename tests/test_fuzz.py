@@ -36,7 +36,8 @@ CARD = ModelCard(
     validation={"accuracy": 0.75, "loss": 0.5, "photos": 8, "epoch": 3},
 )
 ARRAYS = {
-    name: np.random.default_rng(0).normal(size=shape).astype(np.float32) for name, shape in expected_shapes(CARD).items()
+    name: np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    for name, shape in expected_shapes(CARD).items()
 }
 STATE = {
     "format_version": 1,
@@ -62,7 +63,7 @@ def _little_memory() -> Iterator[None]:
 
 
 def mutated(data: bytes, rng: random.Random) -> bytes:
-    """`data` with one to four changes: bits, bytes, numbers, pieces cut out, doubled or swapped, cut short, made longer."""
+    """`data` with one to four changes: bits, bytes, numbers; pieces cut out or doubled; cut short or made longer."""
     changed = bytearray(data)
     for _ in range(rng.choice([1, 1, 1, 2, 4])):
         at = rng.randrange(len(changed) + 1)
@@ -129,9 +130,9 @@ def test_any_bit_of_a_model_may_flip(tmp_path: Path) -> None:
 
 
 VALUES: list[Any] = [
-    None, True, 0, -1, 1, 2, 2**31, 2**70, 10**400, 0.0, -1.5, 1e308, float("nan"), float("inf"), "", "x", "../x", "a/b",
-    "\0", "\ud800", [], [[]], {}, [1], [1, 2], [2**30, 2**30], [0, 0], ["cat"], ["cat", "cat"], [1.0, 2.0, 3.0], [None] * 3,
-    {"a": 1}, {"": {}}, [[1.0, 2.0, 3.0]] * 5, [10] * 2000,
+    None, True, 0, -1, 1, 2, 2**31, 2**70, 10**400, 0.0, -1.5, 1e308, float("nan"), float("inf"),
+    "", "x", "../x", "a/b", "\0", "\ud800", [], [[]], {}, [1], [1, 2], [2**30, 2**30], [0, 0], ["cat"], ["cat", "cat"],
+    [1.0, 2.0, 3.0], [None] * 3, {"a": 1}, {"": {}}, [[1.0, 2.0, 3.0]] * 5, [10] * 2000,
 ]  # fmt: skip
 
 
@@ -209,7 +210,7 @@ def test_a_state_is_read_as_it_was_saved_or_refused(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore:invalid escape sequence:DeprecationWarning")
 def test_a_made_up_state_is_one_sentence(tmp_path: Path) -> None:
-    """Archives with a right checksum, whose pickle, or any other byte, is changed: this is what torch.load gets to see."""
+    """Archives whose pickle, or any other byte, is changed, with a right checksum: what torch.load gets to see."""
     path, rng = tmp_path / "last.pt", random.Random(4)
     plain = io.BytesIO()
     torch.save(STATE, plain)

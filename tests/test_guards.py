@@ -145,7 +145,7 @@ def test_where_the_loss_is_read_now_and_then_the_same_step_is_found(
 
     monkeypatch.setattr(trainer.Trainer, "_batch", batch_with_bad_weights)
     with pytest.raises(
-        CatdogError, match="in epoch 1, step 5, .* outputs of hidden layer 2 .* after epoch 0;"
+        CatdogError, match=r"in epoch 1, step 5, .* outputs of hidden layer 2 .* after epoch 0;"
     ) as direct:
         train(small_config(photos), log=quiet)
     monkeypatch.setattr(trainer.Trainer, "__init__", make_as_on_a_gpu)

@@ -1,4 +1,4 @@
-"""What happens to a training from outside: Ctrl-C, a batch system's SIGTERM, a full disk, a disk that cannot be written.
+"""What comes to a training from outside: Ctrl-C, a batch system's SIGTERM, a disk that is full or cannot be written.
 
 In processes of their own, and with real limits, not with stand-ins for write().
 """
@@ -18,7 +18,23 @@ from processes import Catdog
 from catdog.state import load_state
 
 MakePhotos = Callable[..., Path]
-SMALL = (*"--image-size 16 16 --hidden 16 --batch-size 8 --device cpu --threads 1 --learning-rate 3e-3".split(),)
+SMALL = (
+    *[
+        "--image-size",
+        "16",
+        "16",
+        "--hidden",
+        "16",
+        "--batch-size",
+        "8",
+        "--device",
+        "cpu",
+        "--threads",
+        "1",
+        "--learning-rate",
+        "3e-3",
+    ],
+)
 ENDLESS = (*SMALL, "--epochs", "100000")
 
 
@@ -73,9 +89,7 @@ def test_a_signal_while_photos_are_decoded_leaves_nothing_behind(tmp_path: Path,
     assert not (tmp_path / "run").exists()
 
 
-def test_what_a_killed_decoding_has_left_is_removed_at_the_next_start(
-    make_photos: MakePhotos, tmp_path: Path
-) -> None:
+def test_what_a_killed_decoding_has_left_is_removed_at_the_next_start(make_photos: MakePhotos, tmp_path: Path) -> None:
     """But what a live one is writing is not."""
     from catdog.locks import new_folder
 

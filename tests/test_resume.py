@@ -195,7 +195,7 @@ def test_other_classes_than_at_the_start_are_refused_and_other_photos_are_mentio
         train(small_config(photos), log=quiet)
     run = Path(small_config(photos).run.out)
     make_photos({"fox": 5})
-    with pytest.raises(CatdogError, match="started with the classes cat, dog, and .* now holds cat, dog, fox"):
+    with pytest.raises(CatdogError, match=r"started with the classes cat, dog, and .* now holds cat, dog, fox"):
         resume(run, log=quiet)
     shutil.rmtree(photos / "fox")
     make_photos({"cat": 12}, first=20)

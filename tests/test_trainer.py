@@ -15,12 +15,12 @@ from conftest import quiet
 from safetensors.numpy import load_file
 
 from catdog import trainer as trainer_module
-from catdog.state import load_state
 from catdog.config import Config, load_config
 from catdog.errors import CatdogError
 from catdog.predict import Classifier
-from catdog.train import resume, train
 from catdog.signals import Interrupted
+from catdog.state import load_state
+from catdog.train import resume, train
 from catdog.trainer import Trainer
 
 MakePhotos = Callable[..., Path]
@@ -44,7 +44,7 @@ def test_a_run_learns_and_leaves_its_files(make_photos: MakePhotos, small_config
         "config.toml", "curves.png", "last.pt", "metrics.csv", "model.safetensors", "previous.pt", "tensorboard",
         "train.log", "weights.csv",
     }  # fmt: skip
-    assert load_config(run / "config.toml") == config
+    assert load_config(run / "config.toml", {"out": str(run)}) == config
     printed = "\n".join(lines)
     assert "144 weights and a bias" in printed
     assert str(run / "model.safetensors") in lines[-1]
@@ -66,11 +66,9 @@ def test_the_same_seed_gives_the_same_bytes(make_photos: MakePhotos, small_confi
     assert (runs[0] / "metrics.csv").read_bytes() == (runs[1] / "metrics.csv").read_bytes()
 
 
-def test_a_saved_configuration_repeats_the_run(
-    make_photos: MakePhotos, small_config: MakeConfig, tmp_path: Path
-) -> None:
+def test_a_saved_configuration_repeats_the_run(make_photos: MakePhotos, small_config: MakeConfig) -> None:
     run = train(small_config(make_photos({"cat": 12, "dog": 12}), loss="svm", hidden=(5,)), log=quiet)
-    again = load_config(run / "config.toml", {"out": str(tmp_path / "again")})
+    again = load_config(run / "config.toml")
     assert (train(again, log=quiet) / "model.safetensors").read_bytes() == (run / "model.safetensors").read_bytes()
 
 
