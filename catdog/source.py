@@ -18,10 +18,12 @@ def photo_folder(photos: Photos) -> Path:
 
     base = cache.default_folder() if photos.cache in ("auto", "none") else Path(photos.cache)
     height, width = sample.DEFAULT_SIZE
-    folder = base / f"sample-{sample.VERSION}-{sample.DEFAULT_COUNT}-{height}x{width}"
+    # As many as make a gibibyte of pixels: at 800 x 600 that is 745 drawings, not 6,000.
+    count = min(sample.DEFAULT_COUNT, max(200, 2**30 // (3 * photos.image_size[0] * photos.image_size[1])))
+    folder = base / f"sample-{sample.VERSION}-{count}-{height}x{width}"
     if not folder.is_dir():
         remove_abandoned(folder.parent, sample.UNFINISHED)
-        sample.write_sample(folder, sample.DEFAULT_COUNT, sample.DEFAULT_SIZE)
+        sample.write_sample(folder, count, sample.DEFAULT_SIZE)
     return folder
 
 

@@ -77,7 +77,9 @@ def test_no_command_touches_a_photo_or_anything_but_its_run_and_the_cache(
         ["evaluate", "--run", "runs/one"],
         ["evaluate", "--run", "runs/one", "--data", photos, "--json"],
         ["explain", photos / "cat" / "cat-000.png", "--run", "runs/one"],
+        ["doctor", "--run", "runs/one"],
         ["data", "check", photos],
+        ["data", "stats", photos],
         ["data", "sample", "drawn", "--count", "2", "--size", "16", "16"],
     ]
     for command in commands:
