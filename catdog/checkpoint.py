@@ -129,8 +129,8 @@ def save_model(path: Path, tensors: Mapping[str, np.ndarray], card: ModelCard) -
     arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     about = {"format_version": FORMAT_VERSION, **asdict(card)}
     about["crc32"] = _checksum(json.dumps(about, sort_keys=True), arrays)
-    # One entry: safetensors writes several in an order that changes.
-    header = json.dumps(about, ensure_ascii=False, sort_keys=True)
+    # One entry, since safetensors writes several in an order that changes; in ASCII, since a name need not be text.
+    header = json.dumps(about, sort_keys=True)
     data = save(arrays, metadata={"catdog": header})
     write_atomic(path, lambda file: file.write(data))
 

@@ -106,7 +106,7 @@ def what_is_not_learned(
         guess = guessing_loss(training, len(card.classes))
         if min(row["train_loss"] for row in progress.history) > 0.99 * guess:
             said.append(
-                f"note: after {progress.epoch} epochs the loss is {progress.history[-1]['train_loss']:.3g}, and giving "
+                f"note: after epoch {progress.epoch} the loss is {progress.history[-1]['train_loss']:.3g}, and giving "
                 f"every class the same score costs {guess:.3g}; {_why_no_better(progress, training, card)}"
             )
     return said
@@ -133,10 +133,7 @@ def _why_no_better(progress: Progress, training: Training, card: ModelCard) -> s
         )
     steps = progress.epoch * -(-sum(card.train_counts) // training.batch_size)
     if steps < _FEW_STEPS:
-        return (
-            f"the likely cause is that there were only {steps} steps so far: try a smaller --batch-size, or more "
-            "--epochs."
-        )
+        return f"the likely cause is too few steps ({steps} so far): try a smaller --batch-size, or more --epochs."
     return (
         "the likely cause is a learning rate that is too low, or labels that the photos do not tell: try "
         f"--learning-rate {training.learning_rate * 10:g}, and look whether the photos lie in the folders of their "

@@ -56,6 +56,13 @@ def test_a_model_reads_back_as_it_was_saved(tmp_path: Path) -> None:
     assert all(np.array_equal(found[name], array) for name, array in tensors().items())
 
 
+def test_a_class_whose_name_is_not_text_is_kept_too(tmp_path: Path) -> None:
+    """Names of folders are bytes; Python gives those that are not UTF-8 as lone surrogates."""
+    card = replace(CARD, classes=("cat", b"d\xff".decode("utf-8", "surrogateescape")))
+    save_model(tmp_path / "m", tensors(), card)
+    assert load_model(tmp_path / "m")[1] == card
+
+
 def test_expected_shapes_are_those_of_the_network() -> None:
     for batch_norm in (False, True):
         card = replace(CARD, architecture=replace(CARD.architecture, batch_norm=batch_norm))

@@ -249,7 +249,7 @@ def test_a_network_that_calls_everything_one_class_is_reported_once_with_the_cau
             {"learning_rate": 1e-12, "batch_size": 2},
             "a learning rate that is too low, or labels that the photos do not tell",
         ),
-        ({"learning_rate": 1e-12}, "there were only 27 steps so far: try a smaller --batch-size"),
+        ({"learning_rate": 1e-12}, "too few steps (27 so far): try a smaller --batch-size"),
         (
             {"learning_rate": 3.0, "optimizer": "adamw"},
             "so the likely cause is a learning rate that is too high: try --learning-rate 0.3",
