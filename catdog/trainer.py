@@ -263,7 +263,10 @@ class Trainer:
         check_optimizer(state["optimizer"], self.optimizer)
         check_fits(state, {**self.state(), "optimizer": state["optimizer"]})
         check_state(state)
-        self.progress = Progress.from_plain(state["progress"], self.steps_per_epoch, self.config.training.epochs)
+        progress = Progress.from_plain(state["progress"], self.steps_per_epoch, self.config.training.epochs)
+        if (progress.step > 0) != (float(state["totals"][2]) > 0):
+            raise ValueError("its steps and its photos do not agree")
+        self.progress = progress
         self.totals.copy_(state["totals"])
         self.model.load_state_dict(state["model"])
         if self.average.decay:

@@ -130,11 +130,11 @@ def torture(folder: Path, kills: int, rng: random.Random) -> Counter[str]:
             process.join()
             count[WRITING if set(run.glob(".*.tmp")) - before else BETWEEN] += 1
             count[UNREADABLE] += unreadable(run, damaged)
-            if rng.random() < 0.2 and (run / PREVIOUS_FILE).exists():
+            if rng.random() < 0.2 and (run / PREVIOUS_FILE).exists() and read_bytes(run / STATE_FILE):
                 what, damaged = damage(run / STATE_FILE, rng)
                 count[what] += 1
         count[FINISHED] += 1
-        same = all((run / file).read_bytes() == (folder / "whole" / file).read_bytes() for file in SAME)
+        same = all(read_bytes(run / file) == (folder / "whole" / file).read_bytes() for file in SAME)
         count[IDENTICAL if process.exitcode == 0 and same else DIFFERENT] += 1
         for place in (run, folder / f"{name}.cache"):
             count[LEFT_OVER] += sum(path.name.startswith(".") for path in place.rglob("*"))
@@ -167,12 +167,16 @@ def unreadable(run: Path, damaged: bytes) -> int:
     bad = 0
     for name, read in readers.items():
         try:
-            if (run / name).exists() and (run / name).read_bytes() != damaged:
+            if (run / name).exists() and read_bytes(run / name) != damaged:
                 read(run / name)
         except (CatdogError, ValueError) as error:
             print(error)
             bad += 1
     return bad
+
+
+def read_bytes(path: Path) -> bytes:
+    return path.read_bytes() if path.exists() else b""
 
 
 def damage(path: Path, rng: random.Random) -> tuple[str, bytes]:
