@@ -195,6 +195,8 @@ class Trainer:
         for note in notes:
             self.log(note)
         self.checks_each_step = self.device.type == "cpu"
+        if not self._is_done():
+            self._stop_if_asked()
 
     @torch.no_grad()
     def evaluate(self, pixels: Tensor) -> np.ndarray:
@@ -316,7 +318,8 @@ class Trainer:
 
     def _stop_if_asked(self) -> None:
         if self._signal:
-            self.save()
+            if self._saved != (self.progress.epoch, self.progress.step):
+                self.save()
             raise Interrupted(self._signal, saved=True)
 
     def _on_signal(self, number: int) -> None:

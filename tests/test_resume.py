@@ -137,6 +137,33 @@ def test_an_evaluation_that_takes_long_is_broken_off_and_repeated(
     assert_same(tmp_path / "run", whole)
 
 
+def test_a_signal_at_the_end_of_an_epoch_takes_no_further_step_and_no_second_checkpoint(
+    make_photos: MakePhotos, small_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = make_photos({"cat": 20, "dog": 20})
+    whole = train(small_config(photos, out=str(tmp_path / "whole")), log=quiet)
+    add, written = trainer_module.Progress.add, 0
+
+    def add_and_signal(self: Any, row: Any) -> bool:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return add(self, row)
+
+    def count_and_save(*arguments: Any) -> None:
+        nonlocal written
+        written += 1
+        save_state(*arguments)
+
+    monkeypatch.setattr(trainer_module.Progress, "add", add_and_signal)
+    monkeypatch.setattr(trainer_module, "save_state", count_and_save)
+    with pytest.raises(Interrupted):
+        train(small_config(photos), log=quiet)
+    progress = load_state(tmp_path / "run" / STATE_FILE)["progress"]
+    assert (progress["epoch"], progress["step"], written) == (1, 0, 2)  # at the start, and after the epoch
+    monkeypatch.undo()
+    resume(tmp_path / "run", log=quiet)
+    assert_same(tmp_path / "run", whole)
+
+
 def test_a_signal_while_a_checkpoint_is_written_leaves_it_whole(
     make_photos: MakePhotos, small_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
