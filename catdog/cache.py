@@ -17,13 +17,14 @@ from pathlib import Path
 
 import numpy as np
 import PIL
+import simplejpeg
 
 from catdog.errors import CatdogError, ImageError
 from catdog.files import Listing
 from catdog.images import RESIZE_FILTER, decode
 from catdog.locks import new_folder, remove_abandoned
 
-FORMAT = 1  # of an entry, and of what the decoder makes of a photo: raise it when either changes
+FORMAT = 2  # of an entry, and of what the decoder makes of a photo: raise it when either changes
 _UNFINISHED = ".writing-"
 _CHUNK = 64  # photos that one thread decodes in a turn
 
@@ -122,7 +123,11 @@ def _finish_entry(temporary: Path, entry: Path, listing: Listing, decoded: Decod
 def _key(listing: Listing, size: tuple[int, int]) -> str:
     """A hash of everything that the pixels depend on."""
     made_from = hashlib.blake2b(digest_size=16)
-    made_from.update(repr((FORMAT, PIL.__version__, RESIZE_FILTER, size, str(listing.root.resolve()))).encode())
+    made_from.update(
+        repr(
+            (FORMAT, PIL.__version__, simplejpeg.__version__, RESIZE_FILTER, size, str(listing.root.resolve()))
+        ).encode()
+    )
     for index, name in enumerate(listing.paths):
         try:
             status = os.stat(listing.path(index))

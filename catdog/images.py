@@ -11,23 +11,35 @@ What it promises, whatever the file holds:
   colours are converted. A picture that would need more is refused by its header, before it is decoded.
 """
 
-import contextlib
 import io
 import os
 import re
 import stat
 import struct
 import warnings
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
+import simplejpeg
 from PIL import Image
 
 from catdog.errors import ImageError
+from catdog.formats import (
+    FORMATS,
+    MAX_PIXELS,
+    MAX_PROFILE,
+    Jpeg,
+    Stream,
+    bare_jpeg,
+    bare_png,
+    check_icon,
+    check_tiff,
+    format_of,
+    orientation,
+)
 
 if TYPE_CHECKING:
     from PIL.ImageCms import ImageCmsTransform
@@ -35,50 +47,18 @@ if TYPE_CHECKING:
 RESIZE_FILTER = "bilinear"  # Pillow's: a triangle as wide as the reduction asks, so that nothing aliases
 MAX_BYTES = 256 * 2**20
 MAX_MEMORY = 880 * 2**20
-MAX_PIXELS = 110_000_000
 MAX_SIDE = 65_535
-_MAX_PROFILE = 4 * 2**20
-_MAX_PARTS = 100_000  # chunks of a PNG, segments of a JPEG
-_MAX_SCANS = 32  # of a progressive JPEG, which has about ten; each costs a pass over all pixels
-_MAX_READS = 1_000_000
 _STRIP = 2**20  # pixels converted at a time
 
 # Pillow's remarks about odd metadata are not for the user. Appended: a filter that the program sets comes first.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.\w+ImagePlugin", append=True)
 
 
-class _Format(NamedTuple):
-    signature: bytes  # a regular expression
-    module: str
-    opener: str
-    per_pixel: int = 8  # bytes of memory, at most, for each pixel while it is decoded and converted
-    per_byte: int = 1  # and for each byte of the file
-
-
-# Rasters whose decoders can be bounded: no PostScript, no PDF, no PNM in plain text.
-_FORMATS = {
-    "JPEG": _Format(rb"\xff\xd8\xff", "PIL.JpegImagePlugin", "JpegImageFile"),
-    "PNG": _Format(rb"\x89PNG\r\n\x1a\n", "PIL.PngImagePlugin", "PngImageFile"),
-    "GIF": _Format(rb"GIF8[79]a", "PIL.GifImagePlugin", "GifImageFile"),
-    "WebP": _Format(rb"RIFF....WEBP", "PIL.WebPImagePlugin", "WebPImageFile", 20, 3),
-    "TIFF": _Format(rb"II[*+]\0|MM\0[*+]", "PIL.TiffImagePlugin", "TiffImageFile", 14),
-    "BMP": _Format(rb"BM", "PIL.BmpImagePlugin", "BmpImageFile", 12),
-    "PNM": _Format(rb"P[456f]\s", "PIL.PpmImagePlugin", "PpmImageFile"),
-    "JPEG 2000": _Format(rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51", "PIL.Jpeg2KImagePlugin", "Jpeg2KImageFile", 32, 18),
-    "AVIF": _Format(rb"....ftyp(?:.{4})*?avi[fs]", "PIL.AvifImagePlugin", "AvifImageFile", 24, 40),
-    "HEIC": _Format(rb"....ftyp(?:he[iv].|m[is]f1)", "pillow_heif", "HeifImageFile", 32, 40),
-    "ICO": _Format(rb"\0\0\x01\0", "PIL.IcoImagePlugin", "IcoImageFile"),
-    "DIB": _Format(rb"[(48@l|]\0\0\0", "PIL.BmpImagePlugin", "DibImageFile", 12),
-    "PCX": _Format(rb"\n[\0\x02\x03\x05]\x01", "PIL.PcxImagePlugin", "PcxImageFile"),
-    "TGA": _Format(rb".[\0\x01][\x01-\x03\x09-\x0b].{13}[\x01\x08\x10\x18\x20]", "PIL.TgaImagePlugin", "TgaImageFile"),
-}
-
-
 def decode(source: str | os.PathLike[str] | bytes | BinaryIO, size: tuple[int, int] | None = None) -> np.ndarray:
     """The pixels of a path, of a file's bytes or of a file object: uint8, H x W x 3, RGB, contiguous and writable.
 
     size: (height, width) to which the upright picture is squashed, each side on its own, with RESIZE_FILTER; a large
-    JPEG is then decoded at a half, a quarter or an eighth, not below twice that size. None: as large as it is.
+    JPEG is then decoded at a half, a quarter or an eighth, not below that size. None: as large as it is.
     Raises ImageError, which names the path. Threads may call it at the same time.
     """
     return decode_and_measure(source, size)[0]
@@ -113,7 +93,7 @@ def _read(source: str | os.PathLike[str] | bytes | BinaryIO) -> bytes:
             raise ImageError("a folder, not a picture" if stat.S_ISDIR(status.st_mode) else "not an ordinary file")
         if status.st_size > MAX_BYTES:
             raise too_large
-        with open(source, "rb") as file:
+        with open(source, "rb", buffering=0) as file:  # the fewer system calls, the less threads wait for each other
             data = file.read(status.st_size)
     else:
         if source.seekable():
@@ -128,36 +108,38 @@ def _read(source: str | os.PathLike[str] | bytes | BinaryIO) -> bytes:
 
 
 def _decode(data: bytes, size: tuple[int, int] | None) -> tuple[np.ndarray, tuple[int, int]]:
-    kind = _kind(data)
+    kind = format_of(data)
     try:
         exif = profile = b""
         if kind == "JPEG":
-            data, exif, profile = _bare_jpeg(data)
+            jpeg = bare_jpeg(data)
+            done = _turbo(jpeg, size)
+            if done is not None:
+                return done
+            data, exif, profile, _ = jpeg
         elif kind == "PNG":
-            data, exif, profile = _bare_png(data)
+            data, exif, profile = bare_png(data)
         elif kind == "TIFF":
-            _check_tiff(data)
+            check_tiff(data)
         elif kind == "ICO":
-            _check_icon(data)
+            check_icon(data)
         elif kind == "JPEG 2000" and data.find(b"\xff\xd9", data.find(b"\xff\x4f\xff\x51")) < 0:
             raise ImageError("a JPEG 2000 that is cut off: copy or download it again")
-        stream = _Stream(data)
+        stream = Stream(data)
         image = _open(kind, stream)
         _check_memory(kind, image, len(data))
-        turn = 1 if kind == "TIFF" else _orientation(exif or image.info.get("exif") or b"")  # Pillow turns a TIFF
-        target = None if size is None else (size[1], size[0]) if turn < 5 else size
-        whole = (image.height, image.width) if turn < 5 else (image.width, image.height)
-        if kind == "JPEG" and target is not None:
-            image.draft(None, (2 * target[0], 2 * target[1]))
+        turn = 1 if kind == "TIFF" else orientation(exif or image.info.get("exif") or b"")  # Pillow turns a TIFF
+        whole = (image.height, image.width)
+        part = _part(whole, turn, size) if kind == "JPEG" else 1
+        if part > 1:
+            image.draft(None, (image.width // part, image.height // part))
         _correct(kind, image, data)
         image.load()
         if stream.exhausted and kind != "JPEG 2000":  # whose decoder looks beyond the end of a whole file
             raise EOFError
         picture = _rgb(kind, image, profile or image.info.get("icc_profile") or b"")
         del image
-        if target is not None:
-            picture = picture.resize(target, Image.Resampling.BILINEAR)
-        return _upright(picture, turn), whole
+        return _finish(picture, whole, part, turn, size)
     except ImageError:
         raise
     except Image.DecompressionBombError:
@@ -168,156 +150,86 @@ def _decode(data: bytes, size: tuple[int, int] | None) -> tuple[np.ndarray, tupl
         raise ImageError(f"a damaged, cut-off or unusual {kind} picture{detail}: {mend}") from error
 
 
-def _kind(data: bytes) -> str:
-    head = data[:512]
-    for kind, format in _FORMATS.items():
-        if re.match(format.signature, head, re.DOTALL):
-            return kind
-    if not data.strip(b"\0"):
-        raise ImageError(f"{'nothing but zeros' if data else 'the file is empty'}: copy or download it again")
-    if re.match(rb"[\xef\xbb\xbf\s]*<[!?a-z]", head, re.IGNORECASE):
-        raise ImageError("a web page or another text with tags, not a photo: download the photo itself")
-    if not re.search(rb"[\0-\x08\x0e-\x1f]", head):
-        raise ImageError("text, not a photo: download the photo itself")
-    raise ImageError(f"not a picture in a known format ({', '.join(_FORMATS)}): convert it to JPEG or PNG")
+def _turbo(jpeg: Jpeg, size: tuple[int, int] | None) -> tuple[np.ndarray, tuple[int, int]] | None:
+    """An ordinary JPEG by libjpeg-turbo's own interface: the pixels that Pillow would give, sooner.
+
+    None where it is not an ordinary one, or anything in it is odd: then Pillow is to judge.
+    """
+    if len(jpeg.frame) < 10 or jpeg.frame[1] not in (0xC0, 0xC1, 0xC2) or jpeg.frame[4] != 8:  # bits a sample
+        return None
+    *whole, components = struct.unpack_from(">HHB", jpeg.frame, 5)
+    if min(whole) < 1 or components not in (1, 3) or len(jpeg.frame) < 10 + 3 * components:
+        return None
+    samples = [(byte >> 4) * (byte & 15) for byte in jpeg.frame[11 : 11 + 3 * components : 3]]
+    _check_size("JPEG", whole[1], whole[0], _jpeg_memory(samples), len(jpeg.data))
+    turn = orientation(jpeg.exif)
+    part = _part(whole, turn, size)
+    least = [-(-side // part) if part > 1 else 0 for side in whole]
+    try:
+        pixels = simplejpeg.decode_jpeg(
+            jpeg.data, "GRAY" if components == 1 else "RGBX", min_height=least[0], min_width=least[1]
+        )
+    except (ValueError, RuntimeError):
+        return None
+    mode = "L" if components == 1 else "RGBX"
+    image = Image.frombuffer(mode, (pixels.shape[1], pixels.shape[0]), pixels, "raw", mode, 0, 1)
+    del pixels
+    picture = _rgb("JPEG", image, jpeg.profile)
+    del image
+    return _finish(picture, whole, part, turn, size)
 
 
-def _open(kind: str, stream: "_Stream") -> Any:
+def _part(whole: Sequence[int], turn: int, size: tuple[int, int] | None) -> int:
+    """8, 4, 2 or 1: by how much a JPEG of (height, width) `whole` may be reduced while it is decoded."""
+    if size is None or min(whole) < 8:
+        return 1
+    height, width = size if turn < 5 else size[::-1]
+    room = min(whole[0] / height, whole[1] / width)
+    return 8 if room >= 8 else 4 if room >= 4 else 2 if room >= 2 else 1
+
+
+def _finish(
+    picture: Any, whole: Sequence[int], part: int, turn: int, size: tuple[int, int] | None
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """The upright pixels of `picture`, which is a `part`th of (height, width) `whole`; and `whole`, upright."""
+    if size is not None:
+        target = (size[1], size[0]) if turn < 5 else size
+        edges = (0, 0, whole[1] / part, whole[0] / part)  # beyond them lies what rounding up has added
+        picture = picture.resize(target, Image.Resampling.BILINEAR, edges)
+    height, width = whole if turn < 5 else whole[::-1]
+    return _upright(picture, turn), (height, width)
+
+
+def _open(kind: str, stream: "Stream") -> Any:
     """Pillow's own class for the format: it imports no other, makes no guess, and says what is wrong."""
     try:
-        module = import_module(_FORMATS[kind].module)
+        module = import_module(FORMATS[kind].module)
     except ImportError:
         module = None
     if module is None or not getattr(module, "SUPPORTED", True):
         raise ImageError(f"a {kind} picture, which needs a plug-in: pip install pillow-heif, or a newer pillow")
-    return getattr(module, _FORMATS[kind].opener)(stream)
-
-
-class _Stream(io.BytesIO):
-    """A file in memory. It bounds the work of parsers written in Python: every read counts, and re-reading too."""
-
-    def __init__(self, data: bytes) -> None:
-        super().__init__(data)
-        self.reads_left = _MAX_READS
-        self.bytes_left = 4 * len(data) + 2**20
-        self.exhausted = False  # which Pillow tolerates where the program set ImageFile.LOAD_TRUNCATED_IMAGES
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        data = super().read(size)
-        self.reads_left -= 1
-        self.bytes_left -= len(data)
-        if not data and size is not None and size > 0:
-            self.exhausted = True
-        if self.reads_left < 0 or self.bytes_left < 0:
-            raise OSError("it has too many parts")
-        return data
-
-
-_SEGMENT = re.compile(rb"\xff([\x02-\xcf\xd8-\xfe])")  # a marker; not stuffing, not a restart
-
-
-def _bare_jpeg(data: bytes) -> tuple[bytes, bytes, bytes]:
-    """-> (the JPEG up to its end marker, without the metadata before its first scan; Exif; colour profile)."""
-    kept: list[bytes | memoryview] = [data[:2]]
-    profile: list[bytes] = []
-    exif, first_scan, scans, at = b"", 0, 0, 2
-    for _ in range(_MAX_PARTS):
-        match = _SEGMENT.search(data, at)
-        if match is None:
-            raise ImageError("a JPEG that is cut off: copy or download it again")
-        start, code = match.start(), match[1][0]
-        if code == 0xD9:  # end of image
-            kept.append(memoryview(data)[first_scan or start : start + 2])
-            return b"".join(kept), exif, b"".join(part[2:] for part in sorted(profile))
-        at = start + 2 + (struct.unpack_from(">H", data, start + 2)[0] if code != 0xD8 else 0)
-        if code == 0xDA:
-            first_scan, scans = first_scan or start, scans + 1
-            if scans > _MAX_SCANS:
-                raise ImageError("a JPEG of too many scans: save it again, as JPEG or PNG")
-        elif not first_scan:
-            segment = data[start:at]
-            if segment.startswith(b"Exif\0\0", 4):
-                exif = exif or segment[4:]
-            elif segment.startswith(b"ICC_PROFILE\0", 4):
-                profile.append(segment[16:] if len(profile) < 64 else b"")
-            elif code in (0xE0, 0xEE) or code < 0xE0:  # JFIF and Adobe tell how the colours are stored
-                kept.append(segment)
-    raise ImageError("a JPEG of too many parts: save it again, as JPEG or PNG")
-
-
-def _bare_png(data: bytes) -> tuple[bytes, bytes, bytes]:
-    """-> (the PNG's picture, which is the first frame of an animation, without the rest; Exif; colour profile)."""
-    kept: list[bytes | memoryview] = [data[:8]]
-    exif, profile, view, at = b"", b"", memoryview(data), 8
-    for _ in range(_MAX_PARTS):
-        length, name = struct.unpack_from(">L4s", data, at)
-        body, end = view[at + 8 : at + 8 + length], at + 12 + length
-        if name in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"):
-            if struct.unpack_from(">L", data, end - 4)[0] != zlib.crc32(body, zlib.crc32(name)):
-                raise ImageError("a PNG that is damaged: copy or download it again")
-            kept.append(view[at:end])
-            if name == b"IEND":
-                return b"".join(kept), exif, profile
-        elif name == b"eXIf":
-            exif = bytes(body)
-        elif name == b"iCCP" and not profile:
-            with contextlib.suppress(zlib.error):
-                profile = zlib.decompressobj().decompress(bytes(body).partition(b"\0")[2][1:], _MAX_PROFILE)
-        at = end
-    raise ImageError("a PNG of too many parts: save it again, as JPEG or PNG")
-
-
-def _entries(tiff: bytes) -> Iterator[tuple[int, int, int, int]]:
-    """(tag, type, count, value where it is one integer, else 0) of the first directory of TIFF or Exif data."""
-    order, big = "<" if tiff[:2] == b"II" else ">", 43 in tiff[2:4]
-    at = struct.unpack_from(order + ("Q" if big else "L"), tiff, 8 if big else 4)[0]
-    entries = struct.unpack_from(order + ("Q" if big else "H"), tiff, at)[0]
-    at += 8 if big else 2
-    for _ in range(min(entries, 65_535)):
-        tag, kind, count = struct.unpack_from(order + ("HHQ" if big else "HHL"), tiff, at)
-        one = {1: "B", 3: "H", 4: "L"}.get(kind) if count == 1 else None
-        yield tag, kind, count, struct.unpack_from(order + one, tiff, at + (12 if big else 8))[0] if one else 0
-        at += 20 if big else 12
-
-
-def _orientation(exif: bytes) -> int:
-    with contextlib.suppress(struct.error, OverflowError):  # broken Exif says nothing
-        for tag, _, _, value in _entries(exif.removeprefix(b"Exif\0\0")):
-            if tag == 0x0112 and 1 <= value <= 8:
-                return value
-    return 1
-
-
-def _check_tiff(data: bytes) -> None:
-    """Refuses a directory that would take far more memory than it has bytes."""
-    tile = 1
-    for number, (tag, kind, count, value) in enumerate(_entries(data)):
-        if number > 1000 or (count > 500_000 and (kind not in (1, 2, 6, 7) or tag in (273, 324))):  # offsets of parts
-            raise ImageError("a TIFF of too many parts: save it again, as JPEG or PNG")
-        if tag in (322, 323):  # sides of a tile, which may be larger than the picture
-            tile *= value
-    if tile > MAX_PIXELS // 2:
-        raise ImageError("a TIFF of too large tiles: save it again, as JPEG or PNG")
-
-
-def _check_icon(data: bytes) -> None:
-    """An icon holds PNG or BMP pictures, of 256 pixels a side at most; Pillow decodes them before it tells the size."""
-    for entry in range(struct.unpack_from("<H", data, 4)[0]):
-        start = struct.unpack_from("<L", data, 18 + 16 * entry)[0]
-        layout, skip = (">LL", 16) if data[start : start + 4] == b"\x89PNG" else ("<LL", 4)
-        if max(struct.unpack_from(layout, data, start + skip)) > 1024:
-            raise ImageError("an icon of more than 1024 pixels a side: save it as PNG")
+    return getattr(module, FORMATS[kind].opener)(stream)
 
 
 def _check_memory(kind: str, image: Any, file_bytes: int) -> None:
-    width, height = image.size
-    per_pixel = _FORMATS[kind].per_pixel
-    if kind == "JPEG":  # where it has several scans, two bytes for each coefficient are held, beside the pixels
-        samples = [down * across for _, down, across, _ in image.layer]
-        per_pixel = max(per_pixel, 4 + 2 * -(-sum(samples) // max(samples)))
+    per_pixel = FORMATS[kind].per_pixel
+    if kind == "JPEG":
+        per_pixel = _jpeg_memory([down * across for _, down, across, _ in image.layer])
     elif image.tile and image.tile[0][0] in Image.DECODERS:  # a decoder written in Python
         per_pixel = 200
-    memory = width * height * per_pixel + file_bytes * _FORMATS[kind].per_byte
+    _check_size(kind, image.width, image.height, per_pixel, file_bytes)
+
+
+def _jpeg_memory(samples: list[int]) -> int:
+    """Bytes for each pixel: where a JPEG has several scans, two for each coefficient are held, beside the pixels.
+
+    samples: of each component, in a block of the picture.
+    """
+    return max(FORMATS["JPEG"].per_pixel, 4 + 2 * -(-sum(samples) // max(1, *samples)))
+
+
+def _check_size(kind: str, width: int, height: int, per_pixel: int, file_bytes: int) -> None:
+    memory = width * height * per_pixel + file_bytes * FORMATS[kind].per_byte
     if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS or memory > MAX_MEMORY:
         raise ImageError(f"too large, {width} x {height} pixels in a {kind}: save it smaller, as JPEG or PNG")
 
@@ -337,10 +249,10 @@ def _correct(kind: str, image: Any, data: bytes) -> None:
 def _rgb(kind: str, image: Any, profile: bytes) -> Any:
     """An image of any mode -> one of mode RGB, in strips, so that what is needed on the way stays small."""
     mode = {"P": "RGB", "PA": "RGB", "CMYK": "CMYK", "LAB": "LAB"}.get(image.mode) or Image.getmodebase(image.mode)
-    usable = isinstance(profile, bytes) and 128 < len(profile) <= _MAX_PROFILE
+    usable = isinstance(profile, bytes) and 128 < len(profile) <= MAX_PROFILE
     transform = _to_srgb(profile, mode) if usable else None
     transparent = image.has_transparency_data
-    if image.mode == "RGB" and not transparent and transform is None:
+    if image.mode in ("RGB", "RGBX") and not transparent and transform is None:
         return image
     deep = image.mode.startswith(("I", "F"))
     levels = _levels(kind, image) if deep else (0, 255)
@@ -410,7 +322,9 @@ def _strips(image: Any) -> Iterator[tuple[int, int, int, int]]:
 
 
 def _upright(picture: Any, turn: int) -> np.ndarray:
-    """The pixels of an RGB image, its orientation `turn` undone (Exif tag 0x0112: where first row and column are)."""
+    """The pixels of an RGB or RGBX image, its orientation `turn` undone (Exif tag 0x0112: the first row and column)."""
+    if turn == 1 and picture.width * picture.height <= _STRIP:
+        return np.frombuffer(bytearray(picture.tobytes("raw", "RGB")), np.uint8).reshape(*picture.size[::-1], 3)
     pixels = np.empty((*(picture.size if turn >= 5 else picture.size[::-1]), 3), np.uint8)
     stored = pixels.swapaxes(0, 1) if turn >= 5 else pixels  # the same memory, as the file has it
     if turn in (2, 3, 7, 8):
@@ -418,5 +332,6 @@ def _upright(picture: Any, turn: int) -> np.ndarray:
     if turn in (3, 4, 6, 7):
         stored = stored[::-1]
     for box in _strips(picture):
-        stored[box[1] : box[3]] = np.asarray(picture.crop(box))
+        strip = picture if box == (0, 0, *picture.size) else picture.crop(box)
+        stored[box[1] : box[3]] = np.asarray(strip)[..., :3]
     return pixels

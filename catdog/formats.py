@@ -1,0 +1,185 @@
+"""What is known of a picture's file before it is decoded: its format, what in it is not picture, what it would cost."""
+
+import contextlib
+import io
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from catdog.errors import ImageError
+
+MAX_PIXELS = 110_000_000
+MAX_PROFILE = 4 * 2**20
+_MAX_PARTS = 100_000  # chunks of a PNG, segments of a JPEG
+_MAX_SCANS = 32  # of a progressive JPEG, which has about ten; each costs a pass over all pixels
+_MAX_READS = 1_000_000
+
+
+class Format(NamedTuple):
+    signature: bytes  # a regular expression
+    module: str
+    opener: str
+    per_pixel: int = 8  # bytes of memory, at most, for each pixel while it is decoded and converted
+    per_byte: int = 1  # and for each byte of the file
+
+
+# Rasters whose decoders can be bounded: no PostScript, no PDF, no PNM in plain text.
+FORMATS = {
+    "JPEG": Format(rb"\xff\xd8\xff", "PIL.JpegImagePlugin", "JpegImageFile"),
+    "PNG": Format(rb"\x89PNG\r\n\x1a\n", "PIL.PngImagePlugin", "PngImageFile"),
+    "GIF": Format(rb"GIF8[79]a", "PIL.GifImagePlugin", "GifImageFile"),
+    "WebP": Format(rb"RIFF....WEBP", "PIL.WebPImagePlugin", "WebPImageFile", 20, 3),
+    "TIFF": Format(rb"II[*+]\0|MM\0[*+]", "PIL.TiffImagePlugin", "TiffImageFile", 14),
+    "BMP": Format(rb"BM", "PIL.BmpImagePlugin", "BmpImageFile", 12),
+    "PNM": Format(rb"P[456f]\s", "PIL.PpmImagePlugin", "PpmImageFile"),
+    "JPEG 2000": Format(rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51", "PIL.Jpeg2KImagePlugin", "Jpeg2KImageFile", 32, 18),
+    "AVIF": Format(rb"....ftyp(?:.{4})*?avi[fs]", "PIL.AvifImagePlugin", "AvifImageFile", 24, 40),
+    "HEIC": Format(rb"....ftyp(?:he[iv].|m[is]f1)", "pillow_heif", "HeifImageFile", 32, 40),
+    "ICO": Format(rb"\0\0\x01\0", "PIL.IcoImagePlugin", "IcoImageFile"),
+    "DIB": Format(rb"[(48@l|]\0\0\0", "PIL.BmpImagePlugin", "DibImageFile", 12),
+    "PCX": Format(rb"\n[\0\x02\x03\x05]\x01", "PIL.PcxImagePlugin", "PcxImageFile"),
+    "TGA": Format(rb".[\0\x01][\x01-\x03\x09-\x0b].{13}[\x01\x08\x10\x18\x20]", "PIL.TgaImagePlugin", "TgaImageFile"),
+}
+
+
+def format_of(data: bytes) -> str:
+    head = data[:512]
+    for kind, format in FORMATS.items():
+        if re.match(format.signature, head, re.DOTALL):
+            return kind
+    if not data.strip(b"\0"):
+        raise ImageError(f"{'nothing but zeros' if data else 'the file is empty'}: copy or download it again")
+    if re.match(rb"[\xef\xbb\xbf\s]*<[!?a-z]", head, re.IGNORECASE):
+        raise ImageError("a web page or another text with tags, not a photo: download the photo itself")
+    if not re.search(rb"[\0-\x08\x0e-\x1f]", head):
+        raise ImageError("text, not a photo: download the photo itself")
+    raise ImageError(f"not a picture in a known format ({', '.join(FORMATS)}): convert it to JPEG or PNG")
+
+
+class Stream(io.BytesIO):
+    """A file in memory. It bounds the work of parsers written in Python: every read counts, and re-reading too."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.reads_left = _MAX_READS
+        self.bytes_left = 4 * len(data) + 2**20
+        self.exhausted = False  # which Pillow tolerates where the program set ImageFile.LOAD_TRUNCATED_IMAGES
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        self.reads_left -= 1
+        self.bytes_left -= len(data)
+        if not data and size is not None and size > 0:
+            self.exhausted = True
+        if self.reads_left < 0 or self.bytes_left < 0:
+            raise OSError("it has too many parts")
+        return data
+
+
+_SEGMENT = re.compile(rb"\xff([\x02-\xcf\xd8-\xfe])")  # a marker; not stuffing, not a restart
+
+
+class Jpeg(NamedTuple):
+    """A JPEG: its data up to the end marker without the metadata before the first scan, and what was of use in that."""
+
+    data: bytes
+    exif: bytes
+    profile: bytes  # of its colours (ICC)
+    frame: bytes  # the first frame's header, from its marker on
+
+
+def bare_jpeg(data: bytes) -> Jpeg:
+    """Raises ImageError where it is cut off or has too many parts."""
+    kept: list[bytes | memoryview] = [data[:2]]
+    profile: list[bytes] = []
+    exif, frame, first_scan, scans, at = b"", b"", 0, 0, 2
+    for _ in range(_MAX_PARTS):
+        match = _SEGMENT.search(data, at)
+        if match is None:
+            raise ImageError("a JPEG that is cut off: copy or download it again")
+        start, code = match.start(), match[1][0]
+        if code == 0xD9:  # end of image
+            kept.append(memoryview(data)[first_scan or start : start + 2])
+            return Jpeg(b"".join(kept), exif, b"".join(part[2:] for part in sorted(profile)), frame)
+        at = start + 2 + (struct.unpack_from(">H", data, start + 2)[0] if code != 0xD8 else 0)
+        if code == 0xDA:
+            first_scan, scans = first_scan or start, scans + 1
+            if scans > _MAX_SCANS:
+                raise ImageError("a JPEG of too many scans: save it again, as JPEG or PNG")
+        elif not first_scan:
+            segment = data[start:at]
+            if segment.startswith(b"Exif\0\0", 4):
+                exif = exif or segment[4:]
+            elif segment.startswith(b"ICC_PROFILE\0", 4):
+                profile.append(segment[16:] if len(profile) < 64 else b"")
+            elif code in (0xE0, 0xEE) or code < 0xE0:  # JFIF and Adobe tell how the colours are stored
+                kept.append(segment)
+                if 0xC0 <= code <= 0xCF and code not in (0xC4, 0xC8, 0xCC):
+                    frame = frame or segment
+    raise ImageError("a JPEG of too many parts: save it again, as JPEG or PNG")
+
+
+def bare_png(data: bytes) -> tuple[bytes, bytes, bytes]:
+    """-> (the PNG's picture, which is the first frame of an animation, without the rest; Exif; colour profile)."""
+    kept: list[bytes | memoryview] = [data[:8]]
+    exif, profile, view, at = b"", b"", memoryview(data), 8
+    for _ in range(_MAX_PARTS):
+        length, name = struct.unpack_from(">L4s", data, at)
+        body, end = view[at + 8 : at + 8 + length], at + 12 + length
+        if name in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"):
+            if struct.unpack_from(">L", data, end - 4)[0] != zlib.crc32(body, zlib.crc32(name)):
+                raise ImageError("a PNG that is damaged: copy or download it again")
+            kept.append(view[at:end])
+            if name == b"IEND":
+                return b"".join(kept), exif, profile
+        elif name == b"eXIf":
+            exif = bytes(body)
+        elif name == b"iCCP" and not profile:
+            with contextlib.suppress(zlib.error):
+                profile = zlib.decompressobj().decompress(bytes(body).partition(b"\0")[2][1:], MAX_PROFILE)
+        at = end
+    raise ImageError("a PNG of too many parts: save it again, as JPEG or PNG")
+
+
+def entries(tiff: bytes) -> Iterator[tuple[int, int, int, int]]:
+    """(tag, type, count, value where it is one integer, else 0) of the first directory of TIFF or Exif data."""
+    order, big = "<" if tiff[:2] == b"II" else ">", 43 in tiff[2:4]
+    at = struct.unpack_from(order + ("Q" if big else "L"), tiff, 8 if big else 4)[0]
+    entries = struct.unpack_from(order + ("Q" if big else "H"), tiff, at)[0]
+    at += 8 if big else 2
+    for _ in range(min(entries, 65_535)):
+        tag, kind, count = struct.unpack_from(order + ("HHQ" if big else "HHL"), tiff, at)
+        one = {1: "B", 3: "H", 4: "L"}.get(kind) if count == 1 else None
+        yield tag, kind, count, struct.unpack_from(order + one, tiff, at + (12 if big else 8))[0] if one else 0
+        at += 20 if big else 12
+
+
+def orientation(exif: bytes) -> int:
+    with contextlib.suppress(struct.error, OverflowError):  # broken Exif says nothing
+        for tag, _, _, value in entries(exif.removeprefix(b"Exif\0\0")):
+            if tag == 0x0112 and 1 <= value <= 8:
+                return value
+    return 1
+
+
+def check_tiff(data: bytes) -> None:
+    """Refuses a directory that would take far more memory than it has bytes."""
+    tile = 1
+    for number, (tag, kind, count, value) in enumerate(entries(data)):
+        if number > 1000 or (count > 500_000 and (kind not in (1, 2, 6, 7) or tag in (273, 324))):  # offsets of parts
+            raise ImageError("a TIFF of too many parts: save it again, as JPEG or PNG")
+        if tag in (322, 323):  # sides of a tile, which may be larger than the picture
+            tile *= value
+    if tile > MAX_PIXELS // 2:
+        raise ImageError("a TIFF of too large tiles: save it again, as JPEG or PNG")
+
+
+def check_icon(data: bytes) -> None:
+    """An icon holds PNG or BMP pictures, of 256 pixels a side at most; Pillow decodes them before it tells the size."""
+    for entry in range(struct.unpack_from("<H", data, 4)[0]):
+        start = struct.unpack_from("<L", data, 18 + 16 * entry)[0]
+        layout, skip = (">LL", 16) if data[start : start + 4] == b"\x89PNG" else ("<LL", 4)
+        if max(struct.unpack_from(layout, data, start + skip)) > 1024:
+            raise ImageError("an icon of more than 1024 pixels a side: save it as PNG")
