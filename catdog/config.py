@@ -40,7 +40,8 @@ class Photos:
     strict: bool = False
     """Stop at the first unreadable photo instead of skipping it."""
     cache: str = "auto"
-    """Where decoded pixels are kept between runs: a folder, "auto" (the user's cache folder) or "none"."""
+    """Where decoded pixels are kept between runs: a folder, "auto" (the user's cache folder) or "none". With none,
+    training starts at once and decodes each photo again in each epoch; no more than a batch is in memory."""
 
 
 @dataclass(frozen=True)

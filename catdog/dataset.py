@@ -1,7 +1,7 @@
 """All pixels of a folder of photos as one tensor, each photo decoded once: what training reads."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -18,15 +18,25 @@ class PhotoSet:
     pixels: Tensor
     labels: Tensor
     classes: tuple[str, ...]
-    skipped: list[cache.Skipped]
+    skipped: Sequence[cache.Skipped]
 
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def image_size(self) -> tuple[int, int]:
+        height, width = self.pixels.shape[2:]
+        return height, width
 
-def in_chunks(pixels: Tensor) -> tuple[Tensor, ...]:
-    """`pixels` (N x 3 x H x W) in order, a few photos at a time: as many as make 64 MiB when they are float32."""
-    return pixels.split(max(1, 2**24 // max(1, pixels[0].numel()))) if len(pixels) else ()
+    def to(self, device: torch.device) -> "PhotoSet":
+        """The same photos, their pixels and labels on `device`."""
+        return replace(self, pixels=self.pixels.to(device), labels=self.labels.to(device))
+
+    def batches(self, batches: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        """For each of `batches`, the row numbers (int64) of photos: them, and the photos' pixels, on its device."""
+        for rows in batches:
+            rows = rows.to(self.pixels.device)
+            yield rows, self.pixels[rows]
 
 
 def load_photos(

@@ -241,8 +241,9 @@ def _conclude_permute(outcomes: Sequence[Outcome]) -> list[str]:
 @torch.no_grad()
 def largest_change(trainer: Trainer) -> float:
     """By how much a score changes at most when the photos and the first layer's weights are shuffled alike."""
-    model, pixels = trainer.average.model.eval(), trainer.val_pixels
-    assert isinstance(model, MLP)
+    model = trainer.average.model.eval()
+    assert isinstance(model, MLP) and isinstance(trainer.val, PhotoSet)
+    pixels = trainer.val.pixels
     order = shuffle_order(pixels)
     images, moved = (augment.normalise(p, trainer.mean, trainer.std) for p in (pixels, shuffle(pixels, order)))
     return float((shuffle_weights(model, order)(moved) - model(images)).abs().max())
@@ -286,8 +287,8 @@ def _conclude_loss(outcomes: Sequence[Outcome]) -> list[str]:
 
 def share_content(trainer: Trainer) -> float:
     """The share of the photos trained on in which the true class's score leads all others by the SVM's margin of 1."""
-    scores = torch.from_numpy(trainer.evaluate(trainer.train_pixels))
-    labels = trainer.train_labels.cpu()[:, None]
+    found, logits = trainer.evaluate(trainer.train)
+    labels, scores = torch.from_numpy(found)[:, None], torch.from_numpy(logits)
     others = scores.scatter(1, labels, -math.inf)
     return float((scores.gather(1, labels)[:, 0] - others.amax(1) >= 1).double().mean())
 

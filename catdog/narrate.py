@@ -90,8 +90,8 @@ def first_step(trainer: Trainer) -> FirstStep:
 
 def _first_step(trainer: Trainer) -> FirstStep:
     training = trainer.config.training
-    rows = trainer._batches(0)[0].to(trainer.device)
-    images, targets = trainer._batch(rows, trainer._rng(0, 0))
+    rows, pixels = next(trainer.train.batches(trainer._batches(0)[:1]))
+    images, targets = trainer._batch(rows, pixels, trainer._rng(0, 0))
     parts = in_parts(images, targets, training.accumulate)
     model = copy.deepcopy(trainer.model).train()
     optimizer = make_optimizer(model, training)
@@ -133,7 +133,7 @@ def _first_step(trainer: Trainer) -> FirstStep:
     x = images[0].flatten()
     return FirstStep(
         row=int(rows[0]),
-        pixels=trainer.train_pixels[rows[0]].cpu(),
+        pixels=pixels[0].cpu(),
         x=x.cpu(),
         targets=targets,
         neuron=neuron,

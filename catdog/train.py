@@ -2,21 +2,23 @@
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from catdog.checkpoint import MODEL_FILE, PREVIOUS_FILE, STATE_FILE, Architecture, ModelCard, write_text
 from catdog.config import Config, check, load_config, parse_config, to_toml
-from catdog.dataset import PhotoSet, in_chunks, load_photos
+from catdog.dataset import load_photos
 from catdog.device import choose_device
 from catdog.duplicates import leak
 from catdog.errors import CatdogError
-from catdog.files import Listing, has_photos, train_and_val
+from catdog.feed import Feed, PhotoStream, in_order, some_of_each_class
+from catdog.files import Listing, has_photos, many, train_and_val
 from catdog.images import RESIZE_FILTER
 from catdog.model import MLP, count_weights
 from catdog.report import draw_curves
@@ -25,6 +27,8 @@ from catdog.signals import Interrupted, Signals, stop_at_once
 from catdog.source import SAMPLE, photo_folder
 from catdog.state import check_fits, newest_state
 from catdog.trainer import Trainer
+
+_STATISTICS = 4096  # photos of a stream that are measured before training
 
 
 def train(config: Config, log: Callable[[str], None] = print, narrate: bool = False) -> Path:
@@ -107,11 +111,17 @@ def _train(config: Config, state: dict[str, Any] | None, log: Callable[[str], No
         if state is None:
             # Without the folder itself, so that the file can be trained with again: that takes a new one.
             write_text(run / "config.toml", to_toml(replace(config, run=replace(config.run, out=""))))
-        folder.write_skipped([*train_photos.skipped, *val_photos.skipped])
         log_both = folder.logger(log)
-        if train_photos.skipped or val_photos.skipped:
-            count = len(train_photos.skipped) + len(val_photos.skipped)
-            log_both(f"skipped {count} photos that cannot be read; {run / 'skipped.csv'} says why.")
+
+        def note_skipped() -> None:
+            skipped = [*train_photos.skipped, *val_photos.skipped]
+            folder.write_skipped(skipped)
+            if skipped:
+                log_both(f"skipped {many(len(skipped), 'photo')} that cannot be read; {run / 'skipped.csv'} says why.")
+
+        is_stream = isinstance(train_photos, PhotoStream)
+        if not is_stream:
+            note_skipped()
         if state is None and (warning := leak(train_listing, val_listing)):
             log_both(warning)
         trainer = Trainer(config, model, train_photos, val_photos, card, run, device, log_both, folder.scalars())
@@ -125,8 +135,8 @@ def _train(config: Config, state: dict[str, Any] | None, log: Callable[[str], No
             from catdog.narrate import narrate_training  # it tells with what explains a prediction
 
             unreadable = {photo.path for photo in train_photos.skipped}
-            is_read = [train_listing.path(i) not in unreadable for i in range(len(train_listing))]
-            narrate_training(trainer, train_listing.select(is_read), log_both)
+            has_row = [is_stream or train_listing.path(i) not in unreadable for i in range(len(train_listing))]
+            narrate_training(trainer, train_listing.select(has_row), log_both)
         started = time.perf_counter()
         try:
             trainer.fit()
@@ -137,6 +147,9 @@ def _train(config: Config, state: dict[str, Any] | None, log: Callable[[str], No
         except CatdogError as error:
             folder.logger(lambda line: None)(str(error))  # who calls this function will show it
             raise
+        finally:
+            if is_stream:
+                note_skipped()
         draw_curves(trainer.progress.history, run / "curves.png")
         best = trainer.progress.best
         log_both(
@@ -230,8 +243,12 @@ def _memory(config: Config, model: MLP, photos: int) -> int:
     return 700 * 2**20 + copies * 4 * count_weights(model) + photos * inputs + batch + activations
 
 
-def _load(listing: Listing, config: Config, threads: int, what: str) -> PhotoSet:
+def _load(listing: Listing, config: Config, threads: int, what: str) -> Feed:
     photos = config.photos
+    if photos.cache == "none":
+        return PhotoStream(
+            listing, photos.image_size, threads=threads, strict=photos.strict, max_skipped=photos.max_skipped
+        )
     bar = tqdm(total=len(listing), desc=f"decoding {what} photos", unit=" photos", disable=None, leave=False)
 
     def progress(done: Iterable[int]) -> Iterable[int]:
@@ -251,7 +268,7 @@ def _load(listing: Listing, config: Config, threads: int, what: str) -> PhotoSet
         )
 
 
-def _require_readable(train: PhotoSet, val: PhotoSet) -> None:
+def _require_readable(train: Feed, val: Feed) -> None:
     counts = torch.bincount(train.labels, minlength=len(train.classes)).tolist()
     for name, count in zip(train.classes, counts, strict=True):
         if count == 0:
@@ -260,7 +277,7 @@ def _require_readable(train: PhotoSet, val: PhotoSet) -> None:
         raise CatdogError(f"none of the photos to validate on can be read; the first: {val.skipped[0].reason}")
 
 
-def describe(config: Config, train: PhotoSet) -> ModelCard:
+def describe(config: Config, train: Feed) -> ModelCard:
     """The card of the network that `config` makes of the photos `train`."""
     mean, std, mean_colours = colour_statistics(train)
     m = config.model
@@ -278,21 +295,25 @@ def describe(config: Config, train: PhotoSet) -> ModelCard:
     )
 
 
-def colour_statistics(photos: PhotoSet) -> tuple[Any, Any, Any]:
+def colour_statistics(photos: Feed) -> tuple[Any, Any, Any]:
     """(mean, standard deviation of each channel over all pixels, mean colour of each class), in levels.
 
-    Summed in whole numbers, so that the result does not depend on the order.
+    Of a stream, some photos of each class are taken. Summed in whole numbers, so that the order does not matter.
     """
-    pixels = photos.pixels[0].numel() // 3
-    found, squares = [], torch.zeros(3, dtype=torch.int64)
-    for some in in_chunks(photos.pixels):
+    batches: Sequence[Tensor] = in_order(photos)
+    if isinstance(photos, PhotoStream):
+        batches = some_of_each_class(photos.labels, max(16, _STATISTICS // len(photos.classes))).split(len(batches[0]))
+    pixels = photos.image_size[0] * photos.image_size[1]
+    found, labels, squares = [], [], torch.zeros(3, dtype=torch.int64)
+    for rows, some in photos.batches(batches):
         found.append(some.sum(dim=(2, 3)))
+        labels.append(photos.labels[rows])
         squares += some.to(torch.int32).square().sum(dim=(0, 2, 3))
-    sums = torch.cat(found)
-    mean = sums.sum(0).double() / (len(photos) * pixels)
-    std = (squares.double() / (len(photos) * pixels) - mean.square()).clamp(min=0).sqrt()
+    sums, found_labels = torch.cat(found), torch.cat(labels)
+    mean = sums.sum(0).double() / (len(sums) * pixels)
+    std = (squares.double() / (len(sums) * pixels) - mean.square()).clamp(min=0).sqrt()
     std = torch.where(std < 1, torch.ones_like(std), std)  # photos all of one colour
-    by_class = torch.zeros(len(photos.classes), 3, dtype=torch.int64).index_add_(0, photos.labels, sums)
-    counts = torch.bincount(photos.labels, minlength=len(photos.classes)).clamp(min=1)
+    by_class = torch.zeros(len(photos.classes), 3, dtype=torch.int64).index_add_(0, found_labels, sums)
+    counts = torch.bincount(found_labels, minlength=len(photos.classes)).clamp(min=1)
     colours = by_class.double() / (counts[:, None] * pixels)
     return tuple(mean.tolist()), tuple(std.tolist()), tuple(tuple(colour) for colour in colours.tolist())

@@ -26,8 +26,8 @@ from catdog.checkpoint import (
     write_text,
 )
 from catdog.config import Config, to_toml
-from catdog.dataset import PhotoSet, in_chunks
 from catdog.errors import CatdogError
+from catdog.feed import Feed, in_order
 from catdog.guards import MAX_ROLLBACKS, NotFinite, check_loss, check_state, guessing_loss, what_is_not_learned
 from catdog.losses import class_weights, make_loss
 from catdog.model import MLP
@@ -51,8 +51,8 @@ class Trainer:
         self,
         config: Config,
         model: MLP,
-        train: PhotoSet,
-        val: PhotoSet,
+        train: Feed,
+        val: Feed,
         card: ModelCard,
         run: Path,
         device: torch.device,
@@ -67,8 +67,7 @@ class Trainer:
         weights = class_weights(config.training, train.labels, len(train.classes))
         self.loss = make_loss(config.training, config.training.label_smoothing, weights).to(device)
         self.val_loss = make_loss(config.training, 0.0, weights)
-        self.train_pixels, self.train_labels = train.pixels.to(device), train.labels.to(device)
-        self.val_pixels, self.val_labels = val.pixels.to(device), val.labels
+        self.train, self.val = train.to(device), val.to(device)
         self.mean, self.std = (torch.tensor(values, device=device) for values in (card.mean, card.std))
         self.steps_per_epoch = -(-len(train) // config.training.batch_size)
         self.progress = Progress()
@@ -83,7 +82,7 @@ class Trainer:
 
         Raises Interrupted at SIGINT or SIGTERM, and CatdogError where the loss is no longer a number.
         """
-        photos = len(self.train_labels)
+        photos = len(self.train)
         with (
             Signals(self._on_signal),
             tqdm(
@@ -106,9 +105,8 @@ class Trainer:
         batches = self._batches(progress.epoch)
         saved = shown = time.monotonic()
         self.model.train()
-        for step in range(progress.step, self.steps_per_epoch):
-            rows = batches[step].to(self.device)
-            images, targets = self._batch(rows, self._rng(progress.epoch, step))
+        for step, (rows, pixels) in enumerate(self.train.batches(batches[progress.step :]), progress.step):
+            images, targets = self._batch(rows, pixels, self._rng(progress.epoch, step))
             overall_step = progress.epoch * self.steps_per_epoch + step
             rate = learning_rate_at(overall_step, self.steps_per_epoch, training) / 2**progress.rollbacks
             set_learning_rate(self.optimizer, rate)
@@ -138,7 +136,7 @@ class Trainer:
 
     def _batches(self, epoch: int) -> list[Tensor]:
         """Rows of each batch of an epoch: all photos once, in an order of (seed, epoch) alone, in equal batches."""
-        order = np.random.default_rng([self.config.run.seed, epoch]).permutation(len(self.train_labels))
+        order = np.random.default_rng([self.config.run.seed, epoch]).permutation(len(self.train))
         return [torch.from_numpy(rows) for rows in np.array_split(order, self.steps_per_epoch)]
 
     def _rng(self, epoch: int, step: int) -> np.random.Generator:
@@ -147,10 +145,10 @@ class Trainer:
         torch.manual_seed(int(entropy.generate_state(1, np.uint64)[0] >> 1))
         return np.random.default_rng(entropy)
 
-    def _batch(self, rows: Tensor, rng: np.random.Generator) -> "tuple[Tensor, Targets]":
+    def _batch(self, rows: Tensor, pixels: Tensor, rng: np.random.Generator) -> "tuple[Tensor, Targets]":
         drawn = augment.draw(self.config.augment, len(rows), rng)
-        images = augment.apply(self.train_pixels[rows], drawn, self.mean, self.std)
-        labels = self.train_labels[rows]
+        images = augment.apply(pixels, drawn, self.mean, self.std)
+        labels = self.train.labels[rows]
         return images, Targets(labels, labels[drawn.partner.to(self.device)], drawn.share)
 
     def _check_running(self, images: Tensor) -> str:
@@ -164,19 +162,20 @@ class Trainer:
         """Evaluate, note the figures, keep the weights if they are the best so far, save."""
         progress, training = self.progress, self.config.training
         check_state({"model": self.model.state_dict(), "average": self.average.model.state_dict()})
-        self._check_running(self._normalised(self.val_pixels[:64]))
+        images = self._some_images()
+        self._check_running(images)
         loss_sum, right, count = self.totals.tolist()
-        logits = self.evaluate(self.val_pixels)
-        labels, answers = self.val_labels.numpy(), logits.argmax(axis=1)
+        labels, logits = self.evaluate(self.val)
+        answers = logits.argmax(axis=1)
         row = {
             "epoch": progress.epoch + 1,
             "learning_rate": self.optimizer.param_groups[0]["lr"],
             "train_loss": loss_sum / count,
             "train_accuracy": right / count,
-            "val_loss": float(self.val_loss(torch.from_numpy(logits), self.val_labels)),
+            "val_loss": float(self.val_loss(torch.from_numpy(logits), torch.from_numpy(labels))),
             "val_accuracy": float((answers == labels).mean()),
         }
-        check_loss(row["val_loss"], self.guess, self.model, self._normalised(self.val_pixels[:64]))
+        check_loss(row["val_loss"], self.guess, self.model, images)
         is_best = progress.add(row)
         self.totals.zero_()
         if is_best:
@@ -199,18 +198,27 @@ class Trainer:
             self._stop_if_asked()
 
     @torch.no_grad()
-    def evaluate(self, pixels: Tensor) -> np.ndarray:
-        """Logits (float32, N x C) of the averaged weights, as prediction computes them: mean over the mirror image."""
+    def evaluate(self, photos: Feed) -> tuple[np.ndarray, np.ndarray]:
+        """(labels, int64, N; logits, float32, N x C) of those of `photos` that can be read.
+
+        The logits are of the averaged weights, as prediction computes them: their mean over the mirror image.
+        """
         model = self.average.model.eval()
-        found = []
-        for some in in_chunks(pixels):
+        labels, found = [], []
+        for rows, pixels in photos.batches(in_order(photos)):
             self._stop_if_asked()
-            images = self._normalised(some)
+            images = self._normalised(pixels)
             logits = model(images)
             if self.card.average_mirrored:
                 logits = (logits + model(images.flip(3))) / 2
+            labels.append(photos.labels[rows].cpu())
             found.append(logits.float().cpu())
-        return torch.cat(found).numpy()
+        return torch.cat(labels).numpy(), torch.cat(found).numpy()
+
+    def _some_images(self) -> Tensor:
+        """A few photos, normalised, to look for where a number that is not finite comes from."""
+        _, pixels = next(self.val.batches([torch.arange(min(64, len(self.val)))]))
+        return self._normalised(pixels)
 
     def _normalised(self, pixels: Tensor) -> Tensor:
         return augment.normalise(pixels, self.mean, self.std)
@@ -241,7 +249,7 @@ class Trainer:
             "format_version": FORMAT_VERSION,
             "config": to_toml(self.config),
             "classes": list(self.card.classes),
-            "photos": [len(self.train_labels), len(self.val_labels)],
+            "photos": [len(self.train), len(self.val)],
             "progress": asdict(self.progress),
             "totals": self.totals,
             "model": self.model.state_dict(),

@@ -185,7 +185,7 @@ def test_photos_that_the_svm_is_content_with(split_photos: Path) -> None:
     """The share of photos whose own loss is 0."""
     sets = [load_photos(list_photos(split_photos / split), (6, 8)) for split in ("train", "val")]
     trainer = demo.train_once(load_config(None, {**SMALL, "loss": "svm", "epochs": 8}), *sets)
-    scores = trainer.evaluate(trainer.train_pixels)
+    scores = trainer.evaluate(trainer.train)[1]
     margins = [row[label] - max(np.delete(row, label)) for row, label in zip(scores, sets[0].labels, strict=True)]
     content = sum(margin >= 1 for margin in margins) / len(margins)
     assert demo.share_content(trainer) == pytest.approx(content)

@@ -133,11 +133,11 @@ def test_where_the_loss_is_read_now_and_then_the_same_step_is_found(
     photos = make_photos({"cat": 40, "dog": 40})
     batch, make = trainer.Trainer._batch, trainer.Trainer.__init__
 
-    def batch_with_bad_weights(self: Any, rows: Any, rng: Any) -> Any:
+    def batch_with_bad_weights(self: Any, *arguments: Any) -> Any:
         if (self.progress.epoch, self.progress.step) == (0, 4):
             with torch.no_grad():
                 self.model.hidden[1].linear.weight.fill_(3e38)
-        return batch(self, rows, rng)
+        return batch(self, *arguments)
 
     def make_as_on_a_gpu(self: Any, *arguments: Any, **options: Any) -> None:
         make(self, *arguments, **options)
@@ -190,8 +190,8 @@ def test_a_training_that_rolled_back_and_was_stopped_ends_as_if_never_stopped(
     changes = {"learning_rate": 0.01, "epochs": 4, "on_nan": "rollback", **EXPLODING}
     batch = trainer.Trainer._batch
 
-    def batch_with_poison(self: Any, rows: Any, rng: Any) -> Any:
-        images, targets = batch(self, rows, rng)
+    def batch_with_poison(self: Any, *arguments: Any) -> Any:
+        images, targets = batch(self, *arguments)
         if self.progress.epoch == 1 and self.progress.step == 4 and self.progress.rollbacks < 2:
             images = images * math.nan
         return images, targets

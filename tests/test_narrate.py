@@ -103,7 +103,8 @@ def test_its_numbers_are_those_of_a_step_written_out_in_float64(
     labels = s.targets.labels
     rows = trainer._batches(0)[0]
     assert s.row == int(rows[0])
-    pixels = trainer.train_pixels[rows].double()
+    ((_, pixels),) = trainer.train.batches([rows])
+    pixels = pixels.double()
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (trainer.card.mean, trainer.card.std))
     x = ((pixels - mean) / std).flatten(1)
     z = x @ w1.T + b1

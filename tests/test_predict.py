@@ -14,6 +14,7 @@ from PIL import Image
 
 from catdog.cli import main
 from catdog.config import Config
+from catdog.feed import Feed
 from catdog.predict import ACTIVATIONS, Classifier, softmax
 from catdog.train import train
 
@@ -55,9 +56,10 @@ def test_the_forward_pass_in_numpy_is_the_trainers(
     logits: list[np.ndarray] = []
     evaluate = trainer.Trainer.evaluate
 
-    def kept(self: trainer.Trainer, pixels: torch.Tensor) -> np.ndarray:
-        logits.append(evaluate(self, pixels))
-        return logits[-1]
+    def kept(self: trainer.Trainer, photos: Feed) -> tuple[np.ndarray, np.ndarray]:
+        labels, found = evaluate(self, photos)
+        logits.append(found)
+        return labels, found
 
     monkeypatch.setattr(trainer.Trainer, "evaluate", kept)
     config = small_config(

@@ -17,6 +17,7 @@ from catdog import trainer as trainer_module
 from catdog.checkpoint import PREVIOUS_FILE, STATE_FILE
 from catdog.config import Config
 from catdog.errors import CatdogError
+from catdog.feed import Feed
 from catdog.signals import Interrupted
 from catdog.state import load_state, save_state
 from catdog.train import resume, train
@@ -116,17 +117,16 @@ def test_an_evaluation_that_takes_long_is_broken_off_and_repeated(
     photos = make_photos({"cat": 20, "dog": 20})
     whole = train(small_config(photos, out=str(tmp_path / "whole")), log=quiet)
     asked = 0
-    in_chunks = trainer_module.in_chunks
 
-    def in_small_chunks(pixels: torch.Tensor) -> Iterator[torch.Tensor]:
+    def in_small_batches(photos: Feed) -> Iterator[torch.Tensor]:
         nonlocal asked
-        for some in in_chunks(pixels)[0].split(2):
+        for rows in torch.arange(len(photos)).split(2):
             asked += 1
             if asked == 6:
                 os.kill(os.getpid(), signal.SIGINT)
-            yield some
+            yield rows
 
-    monkeypatch.setattr(trainer_module, "in_chunks", in_small_chunks)
+    monkeypatch.setattr(trainer_module, "in_order", in_small_batches)
     with pytest.raises(Interrupted) as stop:
         train(small_config(photos), log=quiet)
     assert asked == 6
@@ -193,14 +193,14 @@ def test_a_second_signal_stops_at_once(
     whole = train(small_config(photos, out=str(tmp_path / "whole")), log=quiet)
     batch, steps = trainer_module.Trainer._batch, 0
 
-    def signal_twice(self: Any, rows: Any, rng: Any) -> Any:
+    def signal_twice(self: Any, *arguments: Any) -> Any:
         nonlocal steps
         steps += 1
         if steps == 7:
             os.kill(os.getpid(), signal.SIGINT)
             os.kill(os.getpid(), signal.SIGTERM)
             raise AssertionError("it went on")
-        return batch(self, rows, rng)
+        return batch(self, *arguments)
 
     monkeypatch.setattr(trainer_module.Trainer, "_batch", signal_twice)
     lines: list[str] = []

@@ -143,9 +143,9 @@ def test_every_photo_is_seen_once_an_epoch_in_another_order_and_no_batch_is_a_ru
     seen: list[list[int]] = []
     batch = Trainer._batch
 
-    def spy(self: Trainer, rows: torch.Tensor, rng: np.random.Generator) -> Any:
+    def spy(self: Trainer, rows: torch.Tensor, *others: Any) -> Any:
         seen.append(rows.tolist())
-        return batch(self, rows, rng)
+        return batch(self, rows, *others)
 
     monkeypatch.setattr(Trainer, "_batch", spy)
     config = small_config(make_photos({"cat": 21, "dog": 20}), epochs=2, val_share=0.1, batch_size=10)
