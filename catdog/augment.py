@@ -6,7 +6,7 @@ photo: what is done to its geometry is one 2 x 3 matrix, what is done to its col
 folded in, one 3 x 3 matrix and an offset.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,22 +16,26 @@ from torch.nn import functional as F
 from catdog.config import Augment
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601: how bright red, green and blue appear
+_CHUNK = 64  # photos changed at a time on a CPU, so that what is between two operations stays in its cache
 
 
 @dataclass
 class Draw:
     """The random numbers of one batch of B photos: float32 tensors; each is what its field of `Augment` bounds."""
 
-    geometry: Tensor  # B x 2 x 3: from places in the new picture to places in the old one, both in [-1, 1]
-    brightness: Tensor  # B: factors around 1
-    contrast: Tensor  # B
-    saturation: Tensor  # B
+    geometry: Tensor | None  # B x 2 x 3: from places in the new picture to those in the old one, in [-1, 1]; no turns
+    colours: Tensor | None  # 3 x B: brightness, contrast and saturation, factors around 1
     partner: Tensor  # B, int64: the photo that each is blended with
     share: float  # of the photo itself in that blend
 
+    def part(self, rows: slice) -> "Draw":
+        """The numbers for some of the photos; `partner` stays that of the batch."""
+        geometry = None if self.geometry is None else self.geometry[rows]
+        return replace(self, geometry=geometry, colours=None if self.colours is None else self.colours[:, rows])
+
 
 def draw(config: Augment, count: int, rng: np.random.Generator) -> Draw:
-    """The random numbers for `count` photos."""
+    """The random numbers for `count` photos; None where nothing is to be changed."""
     area = rng.uniform(config.crop_area, 1, count)
     stretch = np.exp(rng.uniform(-1, 1, count) * np.log(config.crop_ratio))
     width = np.minimum(np.sqrt(area * stretch), 1)
@@ -43,17 +47,21 @@ def draw(config: Augment, count: int, rng: np.random.Generator) -> Draw:
     geometry[:, 0, 2] = rng.uniform(-1, 1, count) * (1 - width)
     geometry[:, 1, 2] = rng.uniform(-1, 1, count) * (1 - height)
 
-    def factors(most: float) -> Tensor:
-        return torch.from_numpy(rng.uniform(1 - most, 1 + most, count).astype(np.float32))
-
-    brightness, contrast, saturation = factors(config.brightness), factors(config.contrast), factors(config.saturation)
+    most = np.array([config.brightness, config.contrast, config.saturation])[:, None]
+    colours = rng.uniform(1 - most, 1 + most, (3, count))
     share = float(rng.beta(config.mixup, config.mixup)) if config.mixup else 1.0
     partner = torch.from_numpy(rng.permutation(count))
-    return Draw(torch.from_numpy(geometry.astype(np.float32)), brightness, contrast, saturation, partner, share)
+    moves = config.flip or config.crop_area < 1 or config.crop_ratio > 1
+    return Draw(
+        torch.from_numpy(geometry.astype(np.float32)) if moves else None,
+        torch.from_numpy(colours.astype(np.float32)) if most.any() else None,
+        partner,
+        share,
+    )
 
 
 def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """uint8 B x 3 x H x W -> float32, each channel less its mean and over its deviation (both in levels, 0 to 255)."""
+    """uint8 or float32, B x 3 x H x W -> float32, each channel less its mean and over its deviation (both in levels, 0 to 255)."""
     return (images.to(torch.float32) - mean.view(1, 3, 1, 1)) / std.view(1, 3, 1, 1)
 
 
@@ -63,16 +71,42 @@ def apply(images: Tensor, drawn: Draw, mean: Tensor, std: Tensor) -> Tensor:
     mean, std: float32, 3, in levels (0 to 255). Colours are not clipped to 255: the network takes any number.
     """
     device = images.device
-    pixels = images.to(torch.float32)
-    grid = F.affine_grid(drawn.geometry.to(device, non_blocking=True), list(images.shape), align_corners=False)
-    pixels = F.grid_sample(pixels, grid, mode="bilinear", padding_mode="border", align_corners=False)
-    pixels = _recolour(pixels, drawn, mean, std)
+    if device.type == "cpu":
+        pixels = torch.empty(images.shape)
+        for start in range(0, len(images), _CHUNK):
+            rows = slice(start, start + _CHUNK)
+            pixels[rows] = _change(images[rows], drawn.part(rows), mean, std)
+    else:
+        pixels = _change(images, drawn, mean, std)
     if drawn.share < 1:
         pixels = torch.lerp(pixels[drawn.partner.to(device, non_blocking=True)], pixels, drawn.share)
     return pixels
 
 
-def _recolour(pixels: Tensor, drawn: Draw, mean: Tensor, std: Tensor) -> Tensor:
+def _change(images: Tensor, drawn: Draw, mean: Tensor, std: Tensor) -> Tensor:
+    pixels = images.to(torch.float32)
+    if drawn.geometry is not None:
+        grid = _places(drawn.geometry.to(images.device, non_blocking=True), images.shape[2], images.shape[3])
+        pixels = F.grid_sample(pixels, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    if drawn.colours is None:
+        return normalise(pixels, mean, std)
+    return _recolour(pixels, drawn.colours.to(images.device, non_blocking=True), mean, std)
+
+
+def _places(geometry: Tensor, height: int, width: int) -> Tensor:
+    """Where each pixel of a new picture lies in the old one: B x H x W x 2 (x, y), as F.affine_grid gives it.
+
+    A crop keeps rows and columns, so x depends on the column alone and y on the row alone, which is soon computed.
+    """
+    columns = (2 * torch.arange(width, device=geometry.device) + 1) / width - 1
+    rows = (2 * torch.arange(height, device=geometry.device) + 1) / height - 1
+    x = geometry[:, 0, 0, None] * columns + geometry[:, 0, 2, None]
+    y = geometry[:, 1, 1, None] * rows + geometry[:, 1, 2, None]
+    shape = (len(geometry), height, width)
+    return torch.stack([x[:, None, :].expand(shape), y[:, :, None].expand(shape)], dim=3)
+
+
+def _recolour(pixels: Tensor, colours: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """Brightness, then contrast around the photo's mean luma, then saturation around each pixel's luma, then normalise.
 
     All four are linear in the colour, so they are one matrix a photo:
@@ -81,9 +115,7 @@ def _recolour(pixels: Tensor, drawn: Draw, mean: Tensor, std: Tensor) -> Tensor:
     count, _, height, width = pixels.shape
     device = pixels.device
     luma = torch.tensor(LUMA, device=device)
-    brightness, contrast, saturation = (
-        f.to(device, non_blocking=True).view(count, 1, 1) for f in (drawn.brightness, drawn.contrast, drawn.saturation)
-    )
+    brightness, contrast, saturation = colours.view(3, count, 1, 1)
     to_grey = luma.expand(3, 3)
     matrix = brightness * contrast * (saturation * torch.eye(3, device=device) + (1 - saturation) * to_grey)
     mean_luma = pixels.mean(dim=(2, 3)) @ luma

@@ -50,12 +50,25 @@ def test_a_crop_is_torchvisions_resized_crop() -> None:
 
 def test_crops_stay_inside_the_photo_and_keep_the_asked_share() -> None:
     draw = augment.draw(Augment(crop_area=0.3, crop_ratio=2.0), 10_000, np.random.default_rng(0))
+    assert draw.geometry is not None
     width, height = draw.geometry[:, 0, 0].abs(), draw.geometry[:, 1, 1]
     assert (draw.geometry[:, 0, 2].abs() + width <= 1 + 1e-6).all()
     assert (draw.geometry[:, 1, 2].abs() + height <= 1 + 1e-6).all()
     assert 0.2 < (width * height).min() < 0.32
     assert (width / height).max() <= 2 + 1e-5
     assert (width / height).min() >= 0.5 - 1e-5
+
+
+def test_a_large_batch_is_changed_as_torch_s_own_sampling_of_each_photo_does() -> None:
+    """Photo by photo with affine_grid and grid_sample, where `apply` takes many at a time and a grid of its own."""
+    images = torch.randint(0, 256, (150, 3, 12, 10), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    draw = augment.draw(replace(NONE, flip=True, crop_area=0.3, crop_ratio=1.5), len(images), np.random.default_rng(0))
+    assert draw.geometry is not None
+    found = augment.apply(images, draw, MEAN, STD)
+    for image, geometry, changed in zip(images.float(), draw.geometry, found, strict=True):
+        grid = torch.nn.functional.affine_grid(geometry[None], [1, 3, 12, 10], align_corners=False)
+        sampled = torch.nn.functional.grid_sample(image[None], grid, padding_mode="border", align_corners=False)
+        torch.testing.assert_close(changed, augment.normalise(sampled, MEAN, STD)[0], atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("what", ["brightness", "contrast", "saturation"])
@@ -68,7 +81,8 @@ def test_colour_changes_are_torchvisions(what: str) -> None:
         "contrast": tv.adjust_contrast,
         "saturation": tv.adjust_saturation,
     }[what]
-    factors = getattr(draw, what).tolist()
+    assert draw.geometry is None and draw.colours is not None
+    factors = draw.colours[["brightness", "contrast", "saturation"].index(what)].tolist()
     assert len(set(factors)) == len(factors)
     expected = torch.stack([adjust(p, f) for p, f in zip(pixels, factors, strict=True)]) * 255
     found = augment.apply(as_levels, draw, torch.zeros(3), torch.ones(3))
