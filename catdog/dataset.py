@@ -36,7 +36,7 @@ class PhotoSet:
         """For each of `batches`, the row numbers (int64) of photos: them, and the photos' pixels, on its device."""
         for rows in batches:
             rows = rows.to(self.pixels.device)
-            yield rows, self.pixels[rows]
+            yield rows, self.pixels.index_select(0, rows)  # much quicker than pixels[rows]
 
 
 def load_photos(

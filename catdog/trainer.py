@@ -142,7 +142,9 @@ class Trainer:
     def _rng(self, epoch: int, step: int) -> np.random.Generator:
         """The source of all that is random in a step; dropout draws from torch's own, which is set here too."""
         entropy = np.random.SeedSequence([self.config.run.seed, epoch, step])
-        torch.manual_seed(int(entropy.generate_state(1, np.uint64)[0] >> 1))
+        # Not torch.manual_seed on a CPU: looking for the generators of other devices, it takes a millisecond.
+        seed = torch.default_generator.manual_seed if self.device.type == "cpu" else torch.manual_seed
+        seed(int(entropy.generate_state(1, np.uint64)[0] >> 1))
         return np.random.default_rng(entropy)
 
     def _batch(self, rows: Tensor, pixels: Tensor, rng: np.random.Generator) -> "tuple[Tensor, Targets]":
