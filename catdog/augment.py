@@ -61,7 +61,7 @@ def draw(config: Augment, count: int, rng: np.random.Generator) -> Draw:
 
 
 def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """uint8 or float32, B x 3 x H x W -> float32, each channel less its mean and over its deviation (both in levels, 0 to 255)."""
+    """B x 3 x H x W, uint8 or float32 -> float32: each channel less its mean, over its deviation (in levels)."""
     return (images.to(torch.float32) - mean.view(1, 3, 1, 1)).div_(std.view(1, 3, 1, 1))
 
 

@@ -8,6 +8,7 @@ may be deleted at any time.
 import contextlib
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -19,6 +20,7 @@ import numpy as np
 import PIL
 import simplejpeg
 
+from catdog.cache_folder import ABOUT_FILE, PIXELS, folder_of, make_room, note_use
 from catdog.errors import CatdogError, ImageError
 from catdog.files import Listing
 from catdog.images import RESIZE_FILTER, decode
@@ -48,36 +50,36 @@ class Decoded:
     skipped: dict[int, str]
 
 
-def default_folder() -> Path:
-    """catdog's folder in the user's cache folder (XDG Base Directory Specification)."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "catdog"
-
-
 def decode_all(
     listing: Listing,
     size: tuple[int, int],
     *,
     cache: str = "auto",
+    limit: float = math.inf,
     threads: int = 1,
     strict: bool = False,
     progress: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> Decoded:
     """Every photo of `listing` squashed to `size` (height, width), from the cache if it is there.
 
-    cache: a folder, "auto" (the user's cache folder) or "none" (memory alone). `progress` wraps an iterator
+    cache: a folder, "auto" (the user's cache folder) or "none" (memory alone); what was used longest ago is removed
+    from it to keep it under `limit` gigabytes. `progress` wraps an iterator
     that gives the number of photos done at each turn. With `strict` the first unreadable photo raises its error.
     """
     shape = (len(listing), 3, *size)
-    folder = None if cache == "none" else (default_folder() if cache == "auto" else Path(cache)) / "pixels"
+    folder = None if cache == "none" else folder_of(cache) / PIXELS
     if folder is not None:
-        found = _read(folder / _key(listing, size), shape)
+        entry = folder / _key(listing, size)
+        found = _read(entry, shape)
         if found is not None:
+            note_use(entry)
             if strict and found.skipped:
                 raise ImageError(next(iter(found.skipped.values())))
             return found
     with contextlib.ExitStack() as stack:
         temporary, pixels = None, None
         if folder is not None:
+            make_room(folder.parent, math.prod(shape), limit)
             try:
                 temporary, pixels = stack.enter_context(_new_entry(folder, shape))
             except OSError as error:
@@ -113,9 +115,15 @@ def _finish_entry(temporary: Path, entry: Path, listing: Listing, decoded: Decod
     """Make the folder `temporary` the cache's entry, unless another run has just written the same one."""
     assert isinstance(decoded.pixels, np.memmap)
     decoded.pixels.flush()
-    about = {"format": FORMAT, "root": str(listing.root), "skipped": decoded.skipped}
+    about = {
+        "format": FORMAT,
+        "root": str(listing.root.resolve()),
+        "photos": len(decoded.pixels),
+        "size": decoded.pixels.shape[2:],
+        "skipped": decoded.skipped,
+    }
     with contextlib.suppress(OSError):
-        (temporary / "entry.json").write_text(json.dumps(about), encoding="utf-8")
+        (temporary / ABOUT_FILE).write_text(json.dumps(about), encoding="utf-8")
         shutil.rmtree(entry, ignore_errors=True)  # it may be there, but damaged
         temporary.rename(entry)
 
@@ -141,7 +149,7 @@ def _key(listing: Listing, size: tuple[int, int]) -> str:
 def _read(entry: Path, shape: tuple[int, ...]) -> Decoded | None:
     """The entry, its pixels mapped from the file, or None where there is none or it is not whole."""
     try:
-        about = json.loads((entry / "entry.json").read_text(encoding="utf-8"))
+        about = json.loads((entry / ABOUT_FILE).read_text(encoding="utf-8"))
         pixels = np.load(entry / "pixels.npy", mmap_mode="c")
         if about["format"] != FORMAT or pixels.shape != shape or pixels.dtype != np.uint8:
             return None

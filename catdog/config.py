@@ -42,6 +42,8 @@ class Photos:
     cache: str = "auto"
     """Where decoded pixels are kept between runs: a folder, "auto" (the user's cache folder) or "none". With none,
     training starts at once and decodes each photo again in each epoch; no more than a batch is in memory."""
+    cache_limit: float = 20.0
+    """Largest size of the cache, in gigabytes: above it, what was used longest ago is removed. See `catdog cache`."""
 
 
 @dataclass(frozen=True)
@@ -290,6 +292,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "image_size": (1, 10_000),
     "val_share": (0.01, 0.9),
     "max_skipped": (0, 1),
+    "cache_limit": (0, 1e9),
     "hidden": (1, 1_000_000),
     "dropout": (0, 0.99),
     "crop_area": (0.01, 1),

@@ -1,5 +1,6 @@
 """All pixels of a folder of photos as one tensor, each photo decoded once: what training reads."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -44,6 +45,7 @@ def load_photos(
     size: tuple[int, int],
     *,
     cache_folder: str = "auto",
+    cache_limit: float = math.inf,
     threads: int = 1,
     strict: bool = False,
     max_skipped: float = 1.0,
@@ -53,7 +55,15 @@ def load_photos(
 
     Raises CatdogError if more than the share `max_skipped` of the photos cannot be read.
     """
-    decoded = cache.decode_all(listing, size, cache=cache_folder, threads=threads, strict=strict, progress=progress)
+    decoded = cache.decode_all(
+        listing,
+        size,
+        cache=cache_folder,
+        limit=cache_limit,
+        threads=threads,
+        strict=strict,
+        progress=progress,
+    )
     skipped = [cache.Skipped(listing.path(index), reason) for index, reason in decoded.skipped.items()]
     if len(skipped) > max_skipped * len(listing):
         raise CatdogError(

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from catdog import cache
+from catdog.cache_folder import DRAWN, folder_of
 from catdog.config import Config, Photos
 from catdog.files import Listing, find_splits, list_photos, train_and_val
 from catdog.locks import remove_abandoned
@@ -16,11 +16,11 @@ def photo_folder(photos: Photos) -> Path:
         return Path(photos.data)
     from catdog import sample
 
-    base = cache.default_folder() if photos.cache in ("auto", "none") else Path(photos.cache)
+    base = folder_of(photos.cache)
     height, width = sample.DEFAULT_SIZE
     # As many as make a gibibyte of pixels: at 800 x 600 that is 745 drawings, not 6,000.
     count = min(sample.DEFAULT_COUNT, max(200, 2**30 // (3 * photos.image_size[0] * photos.image_size[1])))
-    folder = base / f"sample-{sample.VERSION}-{count}-{height}x{width}"
+    folder = base / f"{DRAWN}{sample.VERSION}-{count}-{height}x{width}"
     if not folder.is_dir():
         remove_abandoned(folder.parent, sample.UNFINISHED)
         sample.write_sample(folder, count, sample.DEFAULT_SIZE)

@@ -261,6 +261,7 @@ def _load(listing: Listing, config: Config, threads: int, what: str) -> Feed:
             listing,
             photos.image_size,
             cache_folder=photos.cache,
+            cache_limit=photos.cache_limit,
             threads=threads,
             strict=photos.strict,
             max_skipped=photos.max_skipped,

@@ -1,0 +1,124 @@
+"""The folder in which catdog keeps what it can make again: decoded pixels and the drawn set. Seen, bounded, cleared."""
+
+import contextlib
+import json
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from catdog.errors import CatdogError
+from catdog.files import many
+
+PIXELS = "pixels"
+ABOUT_FILE = "entry.json"
+DRAWN = "sample-"  # how the names of drawn sets begin
+_REMOVED = ".removed-"
+GIGABYTE = 10**9
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Something kept: a folder, what it was made from, its size in bytes, and when it was last used (Unix time)."""
+
+    path: Path
+    made_from: str
+    size: int
+    used: float
+
+
+def default_folder() -> Path:
+    """catdog's folder in the user's cache folder (XDG Base Directory Specification)."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "catdog"
+
+
+def folder_of(cache: str) -> Path:
+    """The folder that the setting `cache` means; "none" keeps no pixels, but drawn sets lie in the default one."""
+    return default_folder() if cache in ("auto", "none") else Path(cache)
+
+
+def entries(folder: Path) -> list[Entry]:
+    """What is kept in `folder`, the last used first; nothing where there is no such folder."""
+    found = []
+    for path in [*_folders(folder / PIXELS), *(path for path in _folders(folder) if path.name.startswith(DRAWN))]:
+        with contextlib.suppress(OSError):  # somebody else is removing it
+            found.append(Entry(path, _made_from(path), _size(path), _used(path)))
+    return sorted(found, key=lambda entry: entry.used, reverse=True)
+
+
+def _folders(folder: Path) -> list[Path]:
+    with contextlib.suppress(OSError):
+        return [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    return []
+
+
+def _made_from(path: Path) -> str:
+    if path.name.startswith(DRAWN):
+        return "drawn cats and dogs"
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        about = json.loads((path / ABOUT_FILE).read_text(encoding="utf-8"))
+        height, width = about["size"]
+        return f"{many(int(about['photos']), 'photo')} at {width} x {height} of {about['root']}"
+    return "something damaged"
+
+
+def _size(path: Path) -> int:
+    return sum(file.stat().st_blocks * 512 for file in path.rglob("*") if file.is_file())
+
+
+def _used(path: Path) -> float:
+    about = path / ABOUT_FILE
+    return (about if about.exists() else path).stat().st_mtime
+
+
+def note_use(path: Path) -> None:
+    """Remember that the entry at `path` was used now."""
+    with contextlib.suppress(OSError):
+        os.utime(path / ABOUT_FILE)
+
+
+def make_room(folder: Path, needed: int, limit: float) -> None:
+    """Remove the pixels used longest ago, until `needed` bytes more keep the folder under `limit` gigabytes.
+
+    Processes that read a removed entry keep what they have mapped. Raises CatdogError where `needed` alone is too much.
+    """
+    if needed > limit * GIGABYTE:
+        raise CatdogError(
+            f"the decoded pixels take {needed / GIGABYTE:.1f} GB, more than cache_limit (--cache-limit) {limit:g} "
+            "allows; raise it, choose a smaller --image-size, or keep none with --cache none."
+        )
+    kept = entries(folder)
+    total = sum(entry.size for entry in kept)
+    kept = [entry for entry in kept if entry.path.parent.name == PIXELS]  # a drawn set may be about to be read
+    while kept and total + needed > limit * GIGABYTE:
+        total -= kept[-1].size
+        remove(kept.pop())
+
+
+def remove(entry: Entry) -> None:
+    """Remove an entry; at each moment it is whole or not there."""
+    gone = entry.path.with_name(_REMOVED + entry.path.name)
+    with contextlib.suppress(OSError):
+        entry.path.rename(gone)
+    shutil.rmtree(gone, ignore_errors=True)
+
+
+def main(cache: str, clear: bool) -> int:
+    """`catdog cache`: print what is kept, or clear it. Returns the exit status."""
+    folder = folder_of(cache)
+    kept = entries(folder)
+    total = sum(entry.size for entry in kept) / 1e6
+    if clear:
+        for entry in kept:
+            remove(entry)
+        left = entries(folder)
+        if left:
+            raise CatdogError(f"cannot remove {left[0].path}; check the permissions of {folder}.")
+        print(f"removed {many(len(kept), 'folder')}, {total:,.1f} MB, from {folder}")
+        return 0
+    for entry in kept:
+        used = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used))
+        print(f"{entry.size / 1e6:>9,.1f} MB  used {used}  {entry.made_from}")
+    print(f"{total:>9,.1f} MB  in {folder}" if kept else f"nothing is kept in {folder}")
+    return 0
