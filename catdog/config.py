@@ -41,7 +41,8 @@ class Photos:
     """Stop at the first unreadable photo instead of skipping it."""
     cache: str = "auto"
     """Where decoded pixels are kept between runs: a folder, "auto" (the user's cache folder) or "none". With none,
-    training starts at once and decodes each photo again in each epoch; no more than a batch is in memory."""
+    training starts at once, without a look for copies, and decodes each photo again in each epoch; no more than a
+    batch is in memory."""
     cache_limit: float = 20.0
     """Largest size of the cache, in gigabytes: above it, what was used longest ago is removed. See `catdog cache`."""
 

@@ -122,7 +122,7 @@ def _train(config: Config, state: dict[str, Any] | None, log: Callable[[str], No
         is_stream = isinstance(train_photos, PhotoStream)
         if not is_stream:
             note_skipped()
-        if state is None and (warning := leak(train_listing, val_listing)):
+        if state is None and not is_stream and (warning := leak(train_listing, val_listing)):
             log_both(warning)
         trainer = Trainer(config, model, train_photos, val_photos, card, run, device, log_both, folder.scalars())
         if state is not None:
