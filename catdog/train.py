@@ -236,11 +236,11 @@ def plan(config: Config, model: MLP, train: Listing, val: Listing, device: str) 
 def _memory(config: Config, model: MLP, photos: int) -> int:
     """Bytes that training will take at most, roughly."""
     t = config.training
-    copies = 2 + (2 if t.optimizer == "adamw" else 1 if t.momentum else 0) + (1 if t.ema else 0)
+    copies = 3 + (2 if t.optimizer == "adamw" else 1 if t.momentum else 0) + (1 if t.ema else 0)
     inputs = 3 * config.photos.image_size[0] * config.photos.image_size[1]
     activations = t.batch_size // t.accumulate * 3 * sum(config.model.hidden) * 4
     batch = t.batch_size * inputs * 4 * 3
-    return 700 * 2**20 + copies * 4 * count_weights(model) + photos * inputs + batch + activations
+    return 800 * 2**20 + copies * 4 * count_weights(model) + photos * inputs + batch + activations
 
 
 def _load(listing: Listing, config: Config, threads: int, what: str) -> Feed:
