@@ -55,6 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_demo(verbs)
     _add_doctor(verbs)
     _add_data(verbs)
+    _add_cache(verbs)
     _add_completion(verbs)
     return parser
 
@@ -199,21 +200,23 @@ def _add_evaluate(verbs: Any) -> None:
         verbs,
         "evaluate",
         _evaluate,
-        "measure how often a network is right",
-        "examples:\n  catdog evaluate\n  catdog evaluate --run runs/mine --data other-photos --json",
+        "measure how often a network is right, and write a report",
+        "examples:\n  catdog evaluate                          figures; the report goes to evaluation/ in the run\n"
+        "  catdog evaluate --data other-photos --out report.html\n"
+        "  catdog evaluate --run runs/mine --json   figures alone, for programs",
     )
     parser.add_argument(
         "--run", metavar="RUN", help="folder of the run, or its model file (default: the newest in runs/)"
     )
     parser.add_argument("--data", metavar="DIR", help="folder of photos (default: what the run was validated on)")
     parser.add_argument(
-        "--out", metavar="FILE.png", help="where the picture goes (default: evaluation.png in the run's folder)"
+        "--out", metavar="DIR|FILE.html", help="where the report goes (default: evaluation/ in the run's folder)"
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object; no picture without --out")
+    parser.add_argument("--json", action="store_true", help="print one JSON object; no report without --out")
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    from catdog.evaluate import main as evaluate
+    from catdog.evaluation.command import main as evaluate
 
     return evaluate(arguments.run, arguments.data, arguments.json, arguments.out)
 
@@ -414,6 +417,25 @@ def _data_fetch(arguments: argparse.Namespace) -> int:
 
     print(fetch(arguments.name, Path(arguments.folder)))
     return 0
+
+
+def _add_cache(verbs: Any) -> None:
+    parser = _verb(
+        verbs,
+        "cache",
+        _cache,
+        "list, or clear, the decoded photos that are kept between runs",
+        "examples:\n  catdog cache\n  catdog cache --clear\n\n"
+        "what is removed is decoded again when it is needed; photos and runs are not touched",
+    )
+    parser.add_argument("--cache", metavar="DIR", default="auto", help="another folder than the user's cache folder")
+    parser.add_argument("--clear", action="store_true", help="remove everything that is kept")
+
+
+def _cache(arguments: argparse.Namespace) -> int:
+    from catdog.cache_folder import main as show_cache
+
+    return show_cache(arguments.cache, arguments.clear)
 
 
 def _add_completion(verbs: Any) -> None:

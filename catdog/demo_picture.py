@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from catdog.demo import Outcome, shuffle
-from catdog.report import save_figure
+from catdog.figures import new_figure, save_figure
 
 
 def draw_demo(
@@ -18,9 +18,7 @@ def draw_demo(
 
     photos: uint8, N x 3 x H x W, a few to show as they are and shuffled into `order`; None shows none.
     """
-    from matplotlib.figure import Figure
-
-    figure: Any = Figure(figsize=(11, 4.4) if photos is None else (13, 4.4), layout="constrained", dpi=120)
+    figure = new_figure(11 if photos is None else 13, 4.4)
     figure.suptitle(question)
     if photos is None or order is None:
         curves, ends = figure.subplots(1, 2, sharey=True, width_ratios=(1.5, 1))

@@ -1,20 +1,15 @@
-"""How good is a run's network, on which photos, and beside what: `catdog evaluate`."""
+"""How good a network is on some photos, in figures. NumPy alone."""
 
-import json
 import math
 import os
-import sys
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 
 from catdog import cache, metrics
-from catdog.config import load_config
 from catdog.errors import CatdogError
 from catdog.files import Listing
-from catdog.predict import Classifier, find_model, softmax
-from catdog.source import held_out_photos, photo_folder
+from catdog.predict import Classifier, softmax
 
 _BATCH = 256
 
@@ -36,17 +31,17 @@ class Evaluation:
     classes: tuple[str, ...]
     confusion: list[list[int]]
     baselines: dict[str, float]
-    """Accuracy on the same photos of rules that anybody could use: the commonest class of the training photos, and the
-    class whose training photos have the nearest mean colour."""
+    """Accuracy on the same photos of rules that anybody could use: the commonest class of the training photos, the
+    class whose training photos have the nearest mean colour, and those of catdog/evaluation/baselines.py, if fitted."""
     skipped: int
 
 
 def evaluate(
     classifier: Classifier, photos: Listing, cache_folder: str = "auto"
-) -> tuple[Evaluation, np.ndarray, np.ndarray]:
+) -> tuple[Evaluation, cache.Decoded, np.ndarray]:
     """Evaluate on `photos`, whose classes the model must know.
 
-    Returns the figures, the labels (N) and the probabilities (N x C) of the photos that could be read.
+    Returns the figures, the pixels, and the probabilities (N x C) of the N photos that could be read.
     """
     card = classifier.card
     photos = photos.with_classes(classifier.classes, whose="the model")
@@ -56,7 +51,7 @@ def evaluate(
         raise CatdogError(
             f"{photos.root} holds no photos that can be read; give a folder of class folders with --data."
         )
-    labels = np.array([label for i, label in enumerate(photos.labels) if i not in decoded.skipped])
+    labels = np.array(readable(photos, decoded).labels)
     batches = [pixels[start : start + _BATCH] for start in range(0, len(pixels), _BATCH)]
     scaled = np.concatenate([classifier.logits(batch) for batch in batches]) / card.temperature
     colours = np.concatenate([batch.mean(axis=(2, 3)) for batch in batches])
@@ -80,59 +75,16 @@ def evaluate(
             },
             skipped=len(decoded.skipped),
         ),
-        labels,
+        decoded,
         probabilities,
     )
+
+
+def readable(photos: Listing, decoded: cache.Decoded) -> Listing:
+    """The photos of which `decoded` holds the pixels, in that order."""
+    return photos.select([i not in decoded.skipped for i in range(len(photos))])
 
 
 def _nearest(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
     """Index of the nearest of C centres (C x D) to each of N points (N x D)."""
     return ((points[:, None, :] - centres[None]) ** 2).sum(axis=2).argmin(axis=1)
-
-
-def main(run: str | None, data: str | None, as_json: bool, out: str | None) -> int:
-    """The exit status of `catdog evaluate`."""
-    model = find_model(run)
-    classifier = Classifier.load(model)
-    config_file = model.parent / "config.toml"
-    config = load_config(config_file) if config_file.is_file() else None
-    if data is None and config is None:
-        raise CatdogError(
-            f"{model.parent} has no config.toml that says what it was trained on; name a folder with --data."
-        )
-    folder = Path(data) if data is not None else photo_folder(config.photos)  # type: ignore[union-attr]
-    photos = held_out_photos(folder, config)
-    figures, labels, probabilities = evaluate(classifier, photos, config.photos.cache if config else "auto")
-    if as_json and out is None:  # for programs: quick, and without matplotlib
-        print(json.dumps(asdict(figures)))
-        return 0
-    from catdog.report import draw_evaluation  # matplotlib takes a while to import
-
-    picture = Path(out) if out else model.parent / "evaluation.png"
-    draw_evaluation(labels, probabilities, figures.confusion, classifier.classes, picture)
-    if as_json:
-        print(json.dumps(asdict(figures)))
-    else:
-        print(in_words(figures, model, photos))
-    print(f"pictures in {picture}", file=sys.stderr)
-    return 0
-
-
-def in_words(figures: Evaluation, model: Path, photos: Listing) -> str:
-    """The figures as a table to read."""
-    low, high = figures.accuracy_interval
-    width = max(map(len, figures.classes))
-    lines = [
-        f"model      {model}",
-        f"photos     {figures.n:,} in {photos.root}" + (f" ({figures.skipped} unreadable)" if figures.skipped else ""),
-        f"accuracy   {figures.accuracy:.2%}  (95% interval {low:.2%} to {high:.2%})",
-        *(f"           {accuracy:.2%}  {name.replace('_', ' ')}" for name, accuracy in figures.baselines.items()),
-        f"loss       {figures.loss:.4f}  (never leaving {math.log(len(figures.classes)):.4f} would be guessing)",
-        f"ROC AUC    {'-' if figures.auc is None else format(figures.auc, '.4f')}",
-        f"ECE        {figures.ece:.2%}  (mean gap between how sure it is and how often it is right)",
-        f"confusion  {'true class':<{width}}  called "
-        + " ".join(f"{name:>{max(width, 6)}}" for name in figures.classes),
-    ]
-    for name, row in zip(figures.classes, figures.confusion, strict=True):
-        lines.append(f"           {name:<{max(width, 10)}}         " + " ".join(f"{c:>{max(width, 6)},}" for c in row))
-    return "\n".join(lines)

@@ -1,10 +1,9 @@
-"""An explanation as one HTML page that needs nothing but itself: pictures are inside it, no script, no network."""
+"""One HTML page that needs nothing but itself: pictures are inside it, no script, no network."""
 
 import base64
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
-
-from catdog.explain.words import Section
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #24292f; --paper: #fdfdfc; --card: #fff; --line: #d8dee4; --soft: #57606a; }
@@ -23,7 +22,32 @@ section { background: var(--card); border: 1px solid var(--line); border-radius:
 img { display: block; width: 100%; height: auto; background: #fff; border-radius: 6px; }
 pre { overflow-x: auto; font: 13px/1.5 ui-monospace, monospace; margin: .8rem 0 0; }
 summary { cursor: pointer; margin-top: .8rem; color: var(--soft); }
+.gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(8.5rem, 1fr)); gap: 1rem .8rem; }
+figure { margin: 0; }
+figure img { height: 8.5rem; object-fit: contain; background: none; }
+figcaption { margin-top: .3rem; font-size: .85rem; line-height: 1.35; overflow-wrap: anywhere; }
+figcaption span { display: block; color: var(--soft); font-size: .75rem; }
 """
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """A photo of a gallery (JPEG; None where there is none to show), what is said of it, and which file it is."""
+
+    jpeg: bytes | None
+    caption: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """`about` says what is to be seen; `lines` are the numbers. `key` is the name of its picture, and its anchor."""
+
+    key: str
+    title: str
+    about: str
+    lines: Sequence[str] = ()
+    gallery: Sequence[Exhibit] = ()
 
 
 def page(title: str, about: str, sections: Sequence[Section], images: Mapping[str, bytes], *, numbered: bool) -> str:
@@ -43,10 +67,22 @@ def page(title: str, about: str, sections: Sequence[Section], images: Mapping[st
 def _card(section: Section, head: str, image: bytes | None) -> str:
     parts = [f'<section id="{section.key}">\n<h2>{escape(head)}</h2>\n<p>{escape(section.about)}</p>\n']
     if image is not None:
-        data = base64.b64encode(image).decode("ascii")
-        parts.append(f'<img alt="{escape(section.title)}" src="data:image/png;base64,{data}">\n')
+        parts.append(f'<img alt="{escape(section.title)}" src="{_data(image, "png")}">\n')
+    if section.gallery:
+        parts.append(f'<div class="gallery">\n{"".join(map(_figure, section.gallery))}</div>\n')
     if section.lines:
         text = escape("\n".join(section.lines))
         shown = "" if image is not None else " open"
-        parts.append(f"<details{shown}><summary>the numbers</summary>\n<pre>{text}</pre>\n</details>\n")
+        parts.append(f"<details{shown}><summary>in detail</summary>\n<pre>{text}</pre>\n</details>\n")
     return "".join([*parts, "</section>\n"])
+
+
+def _figure(exhibit: Exhibit) -> str:
+    caption = f"<figcaption>{escape(exhibit.caption)}<span>{escape(exhibit.path)}</span></figcaption>"
+    if exhibit.jpeg is None:
+        return f"<figure>{caption}</figure>\n"
+    return f'<figure><img alt="{escape(exhibit.caption)}" src="{_data(exhibit.jpeg, "jpeg")}">{caption}</figure>\n'
+
+
+def _data(image: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(image).decode('ascii')}"

@@ -12,7 +12,8 @@ from catdog.config import load_config
 from catdog.errors import CatdogError, ImageError
 from catdog.explain.explanation import Explanation, explain
 from catdog.explain.network import Network
-from catdog.explain.words import Section, in_words, sections
+from catdog.explain.words import in_words, sections
+from catdog.page import Section, page
 from catdog.predict import Classifier, find_model, photos_of
 
 
@@ -92,7 +93,6 @@ def _unused_name(e: Explanation, done: Sequence[Explanation]) -> str:
 def _write(e: Explanation, stem: Path) -> None:
     """STEM.png, STEM.svg and STEM.html."""
     from catdog.explain import graph  # matplotlib takes a while to import
-    from catdog.explain.page import page
     from catdog.explain.picture import cut_out, poster
 
     figure, panels = poster(e)
@@ -111,7 +111,6 @@ def _show_learned(classifier: Classifier, folder: Path, run: Path) -> None:
     """network.html and its pictures: what the network has learned, without any photo."""
     from catdog.explain import graph
     from catdog.explain.learned_picture import draw_histories, draw_neurons, draw_templates
-    from catdog.explain.page import page
 
     network = Network.of(classifier)
     found = []

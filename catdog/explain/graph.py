@@ -1,6 +1,6 @@
 """A network drawn as a graph: on each edge the forward value in green above, a gradient or new weight in red below.
 
-And how figures become files.
+And how such a figure becomes a PNG and an SVG.
 """
 
 import io
@@ -44,13 +44,6 @@ class Edge:
     below: str = ""
     at: float = 0.5
     faint: bool = False
-
-
-def new_figure(width: float, height: float) -> Any:
-    """A matplotlib figure that needs no screen and leaves matplotlib's own state alone."""
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained", dpi=120)
 
 
 def render(figure: Any) -> Image.Image:

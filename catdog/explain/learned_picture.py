@@ -11,6 +11,7 @@ from catdog.explain.learned import as_picture, importance, smooth, templates, to
 from catdog.explain.network import Network
 from catdog.explain.picture import OURS, THEIRS, draw_units
 from catdog.explain.words import number
+from catdog.figures import new_figure
 from catdog.histograms import BINS, WIDEST, History
 from catdog.predict import Classifier
 
@@ -26,7 +27,7 @@ def draw_neurons(classifier: Classifier, network: Network) -> Any:
     order = np.argsort(-importance(network), kind="stable")[: _COLUMNS * _ROWS]
     moves = towards_classes(network, np.zeros(first.inputs))[0][0].out
     rows = -(-len(order) // _COLUMNS)
-    figure = graph.new_figure(13, 2 * (1.45 * rows + 0.6))
+    figure = new_figure(13, 2 * (1.45 * rows + 0.6))
     whole, smoothed = figure.subfigures(2, 1)
     for part, change in ((whole, lambda w: w), (smoothed, lambda w: smooth(w, size))):
         for axes, unit in zip(_empty_axes(part, rows, _COLUMNS), order, strict=False):
@@ -62,7 +63,7 @@ def _empty_axes(figure: Any, rows: int, columns: int) -> list[Any]:
 def draw_templates(classifier: Classifier, network: Network) -> Any:
     """What each class looks like to the network: the gradient of its score less the others', at the average photo."""
     size, classes = classifier.card.architecture.image_size, len(classifier.classes)
-    figure = graph.new_figure(max(3.3 * classes, 7), 10.4)
+    figure = new_figure(max(3.3 * classes, 7), 10.4)
     axes = _empty_axes(figure, 3, classes)
     for c, (name, template) in enumerate(zip(classifier.classes, templates(network), strict=True)):
         axes[c].imshow(as_picture(template, size))
@@ -81,7 +82,7 @@ def draw_templates(classifier: Classifier, network: Network) -> Any:
 def draw_histories(histories: Sequence[History]) -> Any:
     """Weights above and gradients below, a column a layer: how they are spread, from the first epoch to the last."""
     layers = list(dict.fromkeys(h.layer for h in histories))
-    figure = graph.new_figure(max(3.4 * len(layers), 7), 6.4)
+    figure = new_figure(max(3.4 * len(layers), 7), 6.4)
     grid = figure.subplots(2, len(layers), squeeze=False)
     for h in histories:
         axes = grid[("weight", "gradient").index(h.what), layers.index(h.layer)]
@@ -110,7 +111,7 @@ def draw_activations(explanations: Sequence[Explanation]) -> Any:
     """A row a photo: the photo, what each unit of each hidden layer gives, and the probabilities."""
     first = explanations[0]
     hidden = len(first.path)
-    figure = graph.new_figure(3.2 * (hidden + 2), 3.1 * len(explanations))
+    figure = new_figure(3.2 * (hidden + 2), 3.1 * len(explanations))
     grid = figure.subplots(len(explanations), hidden + 2, squeeze=False)
     for row, e in zip(grid, explanations, strict=True):
         row[0].imshow(e.pixels.transpose(1, 2, 0))

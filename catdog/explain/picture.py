@@ -10,6 +10,7 @@ from catdog.explain import graph
 from catdog.explain.explanation import CHANNELS, Explanation
 from catdog.explain.graph import Edge, Node
 from catdog.explain.words import number, silent
+from catdog.figures import new_figure
 
 OURS, THEIRS = "#e8710a", "#1a73e8"  # orange speaks for the first class, blue for the second
 WIDTH = 15.0  # inches
@@ -32,7 +33,7 @@ def poster(e: Explanation) -> tuple[Any, dict[str, Any]]:
         "pixels": (4.4, spoken),
     }
     heights = [height for height, _ in panels.values()]
-    figure = graph.new_figure(WIDTH, sum(heights) + 0.6)
+    figure = new_figure(WIDTH, sum(heights) + 0.6)
     best = int(e.final.argmax())
     figure.suptitle(f"{e.title}: {e.classes[best]} {e.final[best]:.1%}", fontsize=17, fontweight="bold")
     parts = dict(zip(panels, figure.subfigures(len(panels), 1, height_ratios=heights), strict=True))

@@ -6,6 +6,7 @@ from typing import Any
 from catdog.explain import graph
 from catdog.explain.graph import Edge, Node
 from catdog.explain.textbook import RATE, Graph, circuit, network, step
+from catdog.figures import new_figure
 
 _LAYERS = (
     (("i1", "i2"), ("h1", "h2"), (("w1", "w2"), ("w3", "w4")), "b1"),
@@ -25,7 +26,7 @@ def draw_network() -> Any:
     """(a) three times: with the gradients, with the weights after the step, and forward again with those."""
     before = network()
     after = network(step(before))
-    figure = graph.new_figure(11, 15)
+    figure = new_figure(11, 15)
     first, second, third = figure.subplots(3, 1)
     gradients = {f"w{i}": f"dE/dw{i} = {before.gradient(f'w{i}'):.9f}" for i in range(1, 9)}
     moved = {f"w{i}": f"w{i}' = {w:.9f}" for i, w in enumerate(step(before), start=1)}
@@ -91,7 +92,7 @@ def draw_circuit() -> Any:
     wires += [("w1*x1", "first sum"), ("first sum", "sum"), ("w2", "sum"), ("sum", "-sum"), ("-sum", "exp")]
     wires += [("exp", "1 + exp"), ("1 + exp", "f"), ("f", "result")]
     edges = [Edge(start, end, f"{n[start]:.4f}", f"{n.gradient(start):.4f}") for start, end in wires]
-    figure = graph.new_figure(13, 5.4)
+    figure = new_figure(13, 5.4)
     axes = figure.subplots()
     graph.draw(axes, nodes, edges, font=10)
     from matplotlib.patches import FancyBboxPatch

@@ -1,25 +1,15 @@
 """An explanation in words and numbers, in the order in which a textbook tells it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from catdog.explain.check import Check
 from catdog.explain.explanation import CHANNELS, LARGEST, Explanation, largest
 from catdog.explain.network import Floats
+from catdog.page import Section
 
 _CORNER = (3, 8)  # rows and columns of the photo whose numbers are printed
-
-
-@dataclass(frozen=True)
-class Section:
-    """`about` says what happens in this step; `lines` are the numbers. `key` is the name of its panel."""
-
-    key: str
-    title: str
-    about: str
-    lines: list[str]
 
 
 def number(value: float) -> str:

@@ -1,0 +1,1 @@
+"""`catdog evaluate`: figures in words, and a report with diagrams and galleries."""

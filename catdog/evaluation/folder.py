@@ -1,0 +1,56 @@
+"""A report's folder, which is there whole or not at all."""
+
+import os
+import secrets
+import shutil
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from catdog.errors import CatdogError
+from catdog.files import on_one_line
+
+
+def check_replaceable(folder: Path, names: Collection[str]) -> None:
+    """CatdogError where `folder` is there and holds anything but files called `names`: it is not ours to replace."""
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise CatdogError(f"{folder} is not a folder, so no report is written there; remove it, or give another --out.")
+    if folder.resolve() == Path.cwd():
+        raise CatdogError(
+            f"{folder} is the folder that you are in, and a report is a folder of its own; name a new one."
+        )
+    if folder.is_dir():
+        others = sorted(path.name for path in folder.iterdir() if path.name not in names)
+        if others:
+            raise CatdogError(
+                f"{folder} holds {on_one_line(others[0])}, which is no part of a report; give another --out."
+            )
+
+
+def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write `files` (name -> content) as `folder`, in place of what is there: all of them appear at once, or none does.
+
+    Raises CatdogError where that is impossible; what was there before is then still there.
+    """
+    new, old = (folder.with_name(f".{folder.name}-{secrets.token_hex(4)}") for _ in range(2))
+    try:
+        try:
+            new.mkdir(parents=True)
+            for name, data in files.items():
+                with open(new / name, "xb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+            if folder.exists():
+                folder.rename(old)
+            new.rename(folder)
+        except BaseException:
+            shutil.rmtree(new, ignore_errors=True)
+            if old.exists():
+                old.rename(folder)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise CatdogError(
+            f"cannot write the report {folder}: {error.strerror or error}; give another --out, or --json for the "
+            "figures alone."
+        ) from None

@@ -1,0 +1,1 @@
+"""catdog measured beside its peers; `scripts/benchmark.py` is the entry."""

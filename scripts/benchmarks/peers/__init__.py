@@ -1,0 +1,1 @@
+"""Each contender as a program of its own, written as its project's documentation would."""
