@@ -3,6 +3,7 @@
 python scripts/benchmark.py --data PHOTOS --native LARGE_PHOTOS        all parts, 5 rounds; hours
 python scripts/benchmark.py ... --only predict start                  these parts
 python scripts/benchmark.py ... --trial                               a few photos, one round: does it work?
+python scripts/benchmark.py ... --only predict --again                anew, after a change
 python scripts/benchmark.py --table                                   the table from what was measured before
 
 It can be stopped and started again: what is in the JSON file is not measured again. The peers need
@@ -70,6 +71,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--native", type=Path, metavar="DIR", help="class folders of large photos")
     parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="PART", help=", ".join(names))
     parser.add_argument("--rounds", type=int, metavar="N", help="of each contender (default: 5; of a trial 1)")
+    parser.add_argument("--again", action="store_true", help="forget what was measured of these parts")
     parser.add_argument("--trial", action="store_true", help="measure little, to see whether it works")
     parser.add_argument("--photos-to-list", type=int, metavar="N", help="in the part listing (default: 1000000)")
     parser.add_argument("--out", type=Path, default=Path("benchmarks.json"), metavar="FILE.json")
@@ -108,6 +110,8 @@ def main(argv: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory() as work:
         place = Place(data, native, Path(work), sizes)
         for name in arguments.only:
+            if arguments.again:
+                found.forget(name)
             measure(parts[name], arguments.rounds or (1 if arguments.trial else 5), place, found, file)
     write_table(found, file)
 

@@ -114,6 +114,15 @@ def test_what_was_measured_is_not_measured_again(tmp_path: Path) -> None:
     assert len(load(file).measurements) == 6
 
 
+def test_a_part_that_is_measured_anew_leaves_the_others() -> None:
+    found = results_of(a=[1.0, 2.0])
+    found.measurements.append(Measurement("race-of-others", "a", 0, {"seconds": 3.0}))
+    found.not_measured = {"race / b": "it is away", "race-of-others / b": "it is away"}
+    found.forget("race")
+    assert [(m.part, m.contender) for m in found.measurements] == [("race-of-others", "a")]
+    assert list(found.not_measured) == ["race-of-others / b"]
+
+
 def test_results_of_another_machine_or_version_are_not_added_to(tmp_path: Path) -> None:
     file, now = tmp_path / "found.json", results_of(a=[1.0])
     save(now, file)

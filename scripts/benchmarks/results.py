@@ -41,6 +41,11 @@ class Results:
     def has(self, part: str, contender: str, round: int) -> bool:
         return any((m.part, m.contender, m.round) == (part, contender, round) for m in self.measurements)
 
+    def forget(self, part: str) -> None:
+        """Drop what was measured of a part."""
+        self.measurements = [m for m in self.measurements if m.part != part]
+        self.not_measured = {k: v for k, v in self.not_measured.items() if not k.startswith(f"{part} / ")}
+
     def figures(self, part: str, contender: str, figure: str) -> dict[int, float]:
         """That figure by round, of the rounds in which there is one."""
         return {

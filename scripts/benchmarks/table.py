@@ -165,6 +165,8 @@ def draw_scaling(results: Results, part: Part, path: Path) -> bool:
     axes.set_xticks([p for p, _ in next(iter(_points(results, part).values()))])
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.xaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("{x:g}")
     axes.grid(alpha=0.3, which="both")
     axes.legend()
     figure.savefig(path, dpi=150)
