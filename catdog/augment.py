@@ -114,7 +114,7 @@ def _recolour(pixels: Tensor, colours: Tensor, mean: Tensor, std: Tensor) -> Ten
     """
     count, _, height, width = pixels.shape
     device = pixels.device
-    luma = torch.tensor(LUMA, device=device)
+    luma = torch.tensor(LUMA).to(device, non_blocking=True)
     brightness, contrast, saturation = colours.view(3, count, 1, 1)
     to_grey = luma.expand(3, 3)
     matrix = brightness * contrast * (saturation * torch.eye(3, device=device) + (1 - saturation) * to_grey)

@@ -36,7 +36,7 @@ class PhotoSet:
     def batches(self, batches: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         """For each of `batches`, the row numbers (int64) of photos: them, and the photos' pixels, on its device."""
         for rows in batches:
-            rows = rows.to(self.pixels.device)
+            rows = rows.to(self.pixels.device, non_blocking=True)
             yield rows, self.pixels.index_select(0, rows)  # much quicker than pixels[rows]
 
 

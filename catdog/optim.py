@@ -12,14 +12,15 @@ from catdog.config import Training
 def make_optimizer(model: nn.Module, training: Training) -> torch.optim.Optimizer:
     """AdamW (Loshchilov and Hutter 2019) or SGD over `model`; weight decay pulls on matrices only.
 
-    The fused implementations update all weights in one pass over memory.
+    The fused implementations, where a device has them, update all weights in one pass over memory.
     """
+    fused = next(model.parameters()).device.type in ("cpu", "cuda", "mps")
     matrices = [p for p in model.parameters() if p.ndim > 1]
     vectors = [p for p in model.parameters() if p.ndim <= 1]
     groups = [{"params": matrices, "weight_decay": training.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
     if training.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=training.learning_rate, fused=True)
-    return torch.optim.SGD(groups, lr=training.learning_rate, momentum=training.momentum, fused=True)
+        return torch.optim.AdamW(groups, lr=training.learning_rate, fused=fused)
+    return torch.optim.SGD(groups, lr=training.learning_rate, momentum=training.momentum, fused=fused)
 
 
 def learning_rate_at(step: int, steps_per_epoch: int, training: Training) -> float:

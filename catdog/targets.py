@@ -24,7 +24,7 @@ class Targets:
         """(loss, right answers, photos), to be added up."""
         likelier = self.labels if self.share >= 0.5 else self.partners
         right = (logits.detach().argmax(dim=1) == likelier).sum()
-        return torch.stack([loss_sum.double(), right.double(), torch.full_like(right, len(logits)).double()])
+        return torch.stack([loss_sum, right.to(loss_sum), torch.full_like(loss_sum, len(logits))])
 
 
 def in_parts(images: Tensor, targets: Targets, parts: int) -> list[tuple[Tensor, Targets]]:

@@ -37,7 +37,7 @@ from catdog.signals import Interrupted, Signals
 from catdog.state import check_fits, check_optimizer, load_state, save_state
 from catdog.targets import Targets, in_parts
 
-_SHOW_EVERY = 0.5  # seconds between two readings of the running loss, which make a GPU wait
+_LOOK_EVERY = 16  # steps between two readings of the running loss on a GPU, which waits for them
 
 
 class Trainer:
@@ -71,7 +71,8 @@ class Trainer:
         self.mean, self.std = (torch.tensor(values, device=device) for values in (card.mean, card.std))
         self.steps_per_epoch = -(-len(train) // config.training.batch_size)
         self.progress = Progress()
-        self.totals = torch.zeros(3, dtype=torch.float64, device=device)  # of the epoch: loss, right answers, photos
+        exact = torch.float32 if device.type == "mps" else torch.float64  # mps has nothing longer
+        self.totals = torch.zeros(3, dtype=exact, device=device)  # of the epoch: loss, right answers, photos
         self.guess = guessing_loss(config.training, len(train.classes))
         self.checks_each_step = device.type == "cpu"
         self._saved = (-1, -1)  # epochs and steps done at the last checkpoint
@@ -101,38 +102,49 @@ class Trainer:
                     self._recover(problem)
 
     def _train_epoch(self, bar: Any) -> None:
-        training, progress = self.config.training, self.progress
+        progress = self.progress
         batches = self._batches(progress.epoch)
-        saved = shown = time.monotonic()
+        saved = time.monotonic()
         self.model.train()
         for step, (rows, pixels) in enumerate(self.train.batches(batches[progress.step :]), progress.step):
-            images, targets = self._batch(rows, pixels, self._rng(progress.epoch, step))
-            overall_step = progress.epoch * self.steps_per_epoch + step
-            rate = learning_rate_at(overall_step, self.steps_per_epoch, training) / 2**progress.rollbacks
-            set_learning_rate(self.optimizer, rate)
-
-            self.optimizer.zero_grad()
-            for part, part_targets in in_parts(images, targets, training.accumulate):
-                logits = self.model(part)  # forward
-                loss = part_targets.loss(self.loss, logits) * (len(part) / len(images))  # loss
-                loss.backward()  # backward: dE/dw of every weight, by the chain rule
-                self.totals += part_targets.count(loss.detach() * len(images), logits)
-            if self.checks_each_step or time.monotonic() - shown > _SHOW_EVERY:
-                shown = time.monotonic()
-                bar.set_description(self._check_running(images), refresh=False)
-            if training.clip_norm:
-                nn.utils.clip_grad_norm_(self.model.parameters(), training.clip_norm)
-            self.optimizer.step()  # step: w' = w - lr * dE/dw, or the optimizer's refinement of it
-            self.average.update(self.model, overall_step)
+            looks = self.checks_each_step or step % _LOOK_EVERY == 0
+            said = self._step(rows, pixels, step, looks)
+            if looks:
+                bar.set_description(said, refresh=False)
             if step + 1 == self.steps_per_epoch:
                 progress.weights += histograms.of_model(self.model, progress.epoch + 1)
-
             progress.step = step + 1
             bar.update(len(rows))
             self._stop_if_asked()
             if time.monotonic() - saved > 60 * self.config.run.checkpoint_minutes > 0:
                 self.save()
                 saved = time.monotonic()
+
+    def _step(self, rows: Tensor, pixels: Tensor, step: int, looks: bool) -> str:
+        """Step number `step` (from 0) of the epoch, on the photos `rows` (B), whose pixels (B x 3 x H x W) it is given.
+
+        Only if it `looks` does it wait for the device: then it returns the epoch's figures so far, in words, and raises
+        NotFinite, before any weight is moved, if they show that training cannot go on.
+        """
+        training, progress, said = self.config.training, self.progress, ""
+        overall_step = progress.epoch * self.steps_per_epoch + step
+        rate = learning_rate_at(overall_step, self.steps_per_epoch, training) / 2**progress.rollbacks
+        set_learning_rate(self.optimizer, rate)
+        images, targets = self._batch(rows, pixels, self._rng(progress.epoch, step))
+
+        self.optimizer.zero_grad()
+        for part, part_targets in in_parts(images, targets, training.accumulate):
+            logits = self.model(part)  # forward
+            loss = part_targets.loss(self.loss, logits) * (len(part) / len(images))  # loss
+            loss.backward()  # backward: dE/dw of every weight, by the chain rule
+            self.totals += part_targets.count(loss.detach() * len(images), logits)
+        if looks:
+            said = self._check_running(images)
+        if training.clip_norm:
+            nn.utils.clip_grad_norm_(self.model.parameters(), training.clip_norm)
+        self.optimizer.step()  # step: w' = w - lr * dE/dw, or the optimizer's refinement of it
+        self.average.update(self.model, overall_step)
+        return said
 
     def _batches(self, epoch: int) -> list[Tensor]:
         """Rows of each batch of an epoch: all photos once, in an order of (seed, epoch) alone, in equal batches."""
@@ -151,7 +163,7 @@ class Trainer:
         drawn = augment.draw(self.config.augment, len(rows), rng)
         images = augment.apply(pixels, drawn, self.mean, self.std)
         labels = self.train.labels[rows]
-        return images, Targets(labels, labels[drawn.partner.to(self.device)], drawn.share)
+        return images, Targets(labels, labels[drawn.partner.to(self.device, non_blocking=True)], drawn.share)
 
     def _check_running(self, images: Tensor) -> str:
         """The epoch's figures so far, in words; raises NotFinite if they show that training cannot go on."""
@@ -253,7 +265,7 @@ class Trainer:
             "classes": list(self.card.classes),
             "photos": [len(self.train), len(self.val)],
             "progress": asdict(self.progress),
-            "totals": self.totals,
+            "totals": self.totals.cpu().double(),
             "model": self.model.state_dict(),
             "average": self.average.model.state_dict() if self.average.decay else {},
             "optimizer": self.optimizer.state_dict(),
