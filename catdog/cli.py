@@ -317,7 +317,7 @@ def _add_doctor(verbs: Any) -> None:
         section: parser.add_argument_group(section, cls.__doc__) for section, cls in configuration.SECTIONS.items()
     }
     for field in configuration.fields().values():
-        if field.name not in ("out", "checkpoint_minutes", "early_stopping", "on_nan"):
+        if field.name not in ("out", "checkpoint_minutes", "early_stopping", "on_nan", "precision", "compile"):
             _add_field(groups[field.section], field)
 
 

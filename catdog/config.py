@@ -100,8 +100,9 @@ class Training:
     """Share of the target spread evenly over the classes (softmax only): some labels are wrong, no photo is certain."""
     class_weights: Literal["none", "balanced"] = "none"
     """balanced: weigh each photo by the inverse of its class's frequency, for classes of unequal size."""
-    optimizer: Literal["adamw", "sgd"] = "adamw"
-    """adamw adapts the rate of each weight. sgd with momentum 0 is plain gradient descent, w' = w - lr * dE/dw."""
+    optimizer: Literal["adamw", "sgd", "muon"] = "adamw"
+    """adamw adapts the rate of each weight. sgd with momentum 0 is plain gradient descent, w' = w - lr * dE/dw. muon
+    makes all directions of a step equally long, for matrices between hidden layers; all else is moved by adamw."""
     learning_rate: float = 5e-4
     """lr: how far a step moves against the gradient; the highest rate reached, after warm-up."""
     momentum: float = 0.9
@@ -136,6 +137,11 @@ class Run:
     """Folder of the run; empty: runs/<date>-<time>."""
     device: str = "auto"
     """auto (cuda, else mps, else cpu), cpu, cuda, cuda:1, ..."""
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """What the forward pass multiplies matrices in; auto: bfloat16 on a GPU that has it, else float16 on a GPU, else
+    float32. Weights are float32 always."""
+    compile: bool = False
+    """Let torch.compile make the network's own kernels: a longer start, then shorter steps on some GPUs."""
     threads: int = 0
     """CPU threads (0: as many as there are cores)."""
     seed: int = 0

@@ -4,6 +4,7 @@ Both are files of torch.save, read with weights_only, so nothing in them is exec
 file but itself and stands in the comment that a zip archive may have at its end.
 """
 
+import math
 import pickle
 import pickletools
 import struct
@@ -160,16 +161,33 @@ def check_optimizer(found: dict[str, Any], optimizer: torch.optim.Optimizer) -> 
     # As text, for which 1 is not True, nor a tensor of one.
     if repr([{**group, "lr": 0.0 * float(group["lr"])} for group in found["param_groups"]]) != repr(groups):
         raise ValueError("its optimizer has other settings")
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    wanted = [
+        (parameter, {"momentum_buffer"} if "momentum" in group else {"step", "exp_avg", "exp_avg_sq"})
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    ]
     entries = found["state"]
-    names = {"step", "exp_avg", "exp_avg_sq"} if isinstance(optimizer, torch.optim.AdamW) else {"momentum_buffer"}
     if entries and (
-        entries.keys() != set(range(len(parameters))) or any(entry.keys() != names for entry in entries.values())
+        entries.keys() != set(range(len(wanted)))
+        or any(entries[number].keys() != names for number, (_, names) in enumerate(wanted))
     ):
         raise ValueError("its optimizer holds other parts")
     for number, entry in entries.items():
         for name, tensor in entry.items():
-            check_fits(tensor, torch.zeros(()) if name == "step" else parameters[number].data, f"optimizer.{name}")
+            check_fits(tensor, torch.zeros(()) if name == "step" else wanted[number][0].data, f"optimizer.{name}")
+
+
+def check_scaler(found: Any) -> None:
+    """Raise ValueError unless `found` is what state_dict() of a GradScaler gives; {} where there is no need of one."""
+    wanted = torch.amp.GradScaler("cpu").state_dict()
+    if found != {}:
+        check_fits(found, wanted, "scaler")
+        if not (math.isfinite(found["scale"]) and found["scale"] > 0 and {**found, **_changing(wanted)} == wanted):
+            raise ValueError("its gradient scaler has other settings")
+
+
+def _changing(scaler: dict[str, Any]) -> dict[str, Any]:
+    return {name: scaler[name] for name in ("scale", "_growth_tracker")}
 
 
 def newest_state(run: Path) -> tuple[dict[str, Any], str]:

@@ -21,6 +21,7 @@ from catdog.feed import Feed, PhotoStream, in_order, some_of_each_class
 from catdog.files import Listing, has_photos, many, train_and_val
 from catdog.images import RESIZE_FILTER
 from catdog.model import MLP, count_weights
+from catdog.precision import choose_precision
 from catdog.report import draw_curves
 from catdog.runs import RunFolder, is_left_over
 from catdog.signals import Interrupted, Signals, stop_at_once
@@ -101,7 +102,7 @@ def _train(config: Config, state: dict[str, Any] | None, log: Callable[[str], No
         )
     torch.manual_seed(config.run.seed)
     model = build_model(config, len(train_listing.classes))
-    log(plan(config, model, train_listing, val_listing, device_in_words))
+    log(plan(config, model, train_listing, val_listing, device, device_in_words))
 
     train_photos = _load(train_listing, config, threads, "training")
     val_photos = _load(val_listing, config, threads, "validation")
@@ -206,8 +207,8 @@ def build_model(config: Config, classes: int) -> MLP:
     return MLP(config.photos.image_size, classes, m.hidden, m.activation, m.batch_norm, m.dropout)
 
 
-def plan(config: Config, model: MLP, train: Listing, val: Listing, device: str) -> str:
-    """What is about to happen: data, network, number of weights, device, memory."""
+def plan(config: Config, model: MLP, train: Listing, val: Listing, device: torch.device, device_in_words: str) -> str:
+    """What is about to happen: data, network, number of weights, device, precision, memory."""
     height, width = config.photos.image_size
     inputs = 3 * height * width
 
@@ -216,6 +217,7 @@ def plan(config: Config, model: MLP, train: Listing, val: Listing, device: str) 
         return f"{len(listing):,} ({each})"
 
     t = config.training
+    compiled = "; compiled at the first steps" if config.run.compile else ""
     rate = f"{t.optimizer}, learning rate {t.learning_rate:g} ({t.schedule})"
     return "\n".join(
         [
@@ -226,7 +228,8 @@ def plan(config: Config, model: MLP, train: Listing, val: Listing, device: str) 
             f"so each neuron of the first layer has {inputs:,} weights and a bias",
             *(f"{'network' if i == 0 else '':<11}{line}" for i, line in enumerate(model.describe().splitlines())),
             f"training   {t.epochs} epochs in batches of {t.batch_size}, {t.loss} loss, {rate}",
-            f"device     {device}",
+            f"device     {device_in_words}",
+            f"precision  {choose_precision(config.run.precision, device).in_words()}{compiled}",
             f"memory     about {_memory(config, model, len(train) + len(val)) / 2**20:,.0f} MiB",
             f"run        {config.run.out}",
         ]
@@ -236,7 +239,7 @@ def plan(config: Config, model: MLP, train: Listing, val: Listing, device: str) 
 def _memory(config: Config, model: MLP, photos: int) -> int:
     """Bytes that training will take at most, roughly."""
     t = config.training
-    copies = 3 + (2 if t.optimizer == "adamw" else 1 if t.momentum else 0) + (1 if t.ema else 0)
+    copies = 3 + (2 if t.optimizer != "sgd" else 1 if t.momentum else 0) + (1 if t.ema else 0)
     inputs = 3 * config.photos.image_size[0] * config.photos.image_size[1]
     activations = t.batch_size // t.accumulate * 3 * sum(config.model.hidden) * 4
     batch = t.batch_size * inputs * 4 * 3

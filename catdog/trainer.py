@@ -32,9 +32,10 @@ from catdog.guards import MAX_ROLLBACKS, NotFinite, check_loss, check_state, gue
 from catdog.losses import class_weights, make_loss
 from catdog.model import MLP
 from catdog.optim import AveragedWeights, learning_rate_at, make_optimizer, set_learning_rate
+from catdog.precision import choose_precision, compiled
 from catdog.progress import Progress, to_csv
 from catdog.signals import Interrupted, Signals
-from catdog.state import check_fits, check_optimizer, load_state, save_state
+from catdog.state import check_fits, check_optimizer, check_scaler, load_state, save_state
 from catdog.targets import Targets, in_parts
 
 _LOOK_EVERY = 16  # steps between two readings of the running loss on a GPU, which waits for them
@@ -62,6 +63,10 @@ class Trainer:
         self.config, self.card, self.run, self.device = config, card, run, device
         self.log, self.on_epoch = log, on_epoch
         self.model = model.to(device)
+        self.network = compiled(self.model, device) if config.run.compile else self.model  # what the step computes
+        self.precision = choose_precision(config.run.precision, device)
+        self.precision.set_matrix_products()
+        self.scaler = self.precision.scaler()
         self.average = AveragedWeights(self.model, config.training.ema)
         self.optimizer = make_optimizer(self.model, config.training)
         weights = class_weights(config.training, train.labels, len(train.classes))
@@ -134,15 +139,19 @@ class Trainer:
 
         self.optimizer.zero_grad()
         for part, part_targets in in_parts(images, targets, training.accumulate):
-            logits = self.model(part)  # forward
+            with self.precision.autocast():
+                logits = self.network(part)  # forward
+            logits = logits.to(part.dtype)
             loss = part_targets.loss(self.loss, logits) * (len(part) / len(images))  # loss
-            loss.backward()  # backward: dE/dw of every weight, by the chain rule
+            self.scaler.scale(loss).backward()  # backward: dE/dw of every weight, by the chain rule
             self.totals += part_targets.count(loss.detach() * len(images), logits)
         if looks:
             said = self._check_running(images)
+        self.scaler.unscale_(self.optimizer)
         if training.clip_norm:
             nn.utils.clip_grad_norm_(self.model.parameters(), training.clip_norm)
-        self.optimizer.step()  # step: w' = w - lr * dE/dw, or the optimizer's refinement of it
+        self.scaler.step(self.optimizer)  # step: w' = w - lr * dE/dw, or the optimizer's refinement of it
+        self.scaler.update()
         self.average.update(self.model, overall_step)
         return said
 
@@ -269,6 +278,7 @@ class Trainer:
             "model": self.model.state_dict(),
             "average": self.average.model.state_dict() if self.average.decay else {},
             "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
         }
 
     def save(self) -> None:
@@ -285,7 +295,9 @@ class Trainer:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a `state`; raises ValueError, before anything is changed, if it is not one of this training."""
         check_optimizer(state["optimizer"], self.optimizer)
-        check_fits(state, {**self.state(), "optimizer": state["optimizer"]})
+        state = {"scaler": {}, **state}  # a checkpoint of before there was one
+        check_scaler(state["scaler"])
+        check_fits(state, {**self.state(), "optimizer": state["optimizer"], "scaler": state["scaler"]})
         check_state(state)
         progress = Progress.from_plain(state["progress"], self.steps_per_epoch, self.config.training.epochs)
         if (progress.step > 0) != (float(state["totals"][2]) > 0):
@@ -296,6 +308,8 @@ class Trainer:
         if self.average.decay:
             self.average.model.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
+        if state["scaler"]:  # none, where the checkpoint was written on a device that needs none
+            self.scaler.load_state_dict(state["scaler"])
         self._saved = (self.progress.epoch, self.progress.step)
         if state["photos"] != self.state()["photos"]:
             self.log("the photos are not as many as when this run was started; it will not end as it would have.")

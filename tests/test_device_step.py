@@ -68,6 +68,7 @@ def take_steps(trainer: Trainer) -> None:
 
 VARIANTS = [
     {}, {"optimizer": "sgd", "loss": "svm", "squared_hinge": True}, {"hidden": (), "mixup": 0.0, "accumulate": 1},
+    {"optimizer": "muon"},
     {"ema": 0.0, "clip_norm": 0.0, "class_weights": "none", "batch_norm": False, "label_smoothing": 0.0},
 ]  # fmt: skip
 
@@ -208,6 +209,7 @@ def trainer_on_cuda(folder: Path, **changes: Any) -> Trainer:
     return trainer
 
 
+@pytest.mark.filterwarnings("ignore:.*CUDA is not available")
 @pytest.mark.parametrize("changes", VARIANTS, ids=lambda changes: ",".join(changes))
 def test_forward_and_optimizer_step_on_a_gpu_that_is_not_there(
     tmp_path: Path, fake_cuda: None, changes: dict[str, Any]
@@ -220,6 +222,7 @@ def test_forward_and_optimizer_step_on_a_gpu_that_is_not_there(
         assert {tensor.device.type for tensor in entry.values()} == {"cuda"}
 
 
+@pytest.mark.filterwarnings("ignore:.*CUDA is not available")
 @pytest.mark.parametrize("fault", [_labels_on_the_cpu, _images_on_the_cpu, _item])
 def test_it_would_notice_a_misplaced_tensor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fake_cuda: None, fault: Fault

@@ -171,7 +171,7 @@ def test_class_weights_let_a_small_class_be_found(
 
 
 @pytest.mark.parametrize("loss", ["softmax", "svm"])
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "muon"])
 def test_every_loss_and_optimizer_learns(
     make_photos: MakePhotos, small_config: MakeConfig, loss: str, optimizer: str
 ) -> None:
