@@ -91,7 +91,7 @@ def test_matrices_are_multiplied_in_that_type_and_all_else_is_float32(
         assert parameter.dtype == torch.float32
         assert parameter.grad is not None and parameter.grad.dtype == torch.float32
     seen.clear()
-    trainer.evaluate(trainer.val_pixels)  # by the copy that holds the average of the weights
+    trainer.evaluate(trainer.val)  # by the copy that holds the average of the weights
     assert seen == []
 
 
@@ -114,11 +114,12 @@ def test_an_overflow_of_float16_moves_no_weight_and_lowers_the_scale(tmp_path: P
     before = [parameter.detach().clone() for parameter in trainer.model.parameters()]
     scale = trainer.scaler.get_scale()
     hook = trainer.model.classifier.bias.register_hook(lambda gradient: gradient * float("inf"))
-    trainer._step(trainer._batches(0)[0], 0, looks=False)
+    rows, pixels = next(trainer.train.batches(trainer._batches(0)))
+    trainer._step(rows, pixels, 0, looks=False)
     assert all(torch.equal(p, b) for p, b in zip(trainer.model.parameters(), before, strict=True))
     assert trainer.scaler.get_scale() == scale / 2
     hook.remove()
-    trainer._step(trainer._batches(0)[0], 0, looks=False)
+    trainer._step(rows, pixels, 0, looks=False)
     assert not any(torch.equal(p, b) for p, b in zip(trainer.model.parameters(), before, strict=True))
 
 
