@@ -1,8 +1,8 @@
 """One training by several processes, each with its slice of every batch: what they tell each other.
 
 `torchrun --nproc-per-node 8 scripts/train.py` starts eight and says to each, in environment variables, which it is.
-Each computes the gradient of its slice, and DistributedDataParallel (Li et al. 2020) adds these up, so that all take the
-same step. Everything else, such as evaluation and decisions, is made the same in each by the functions here.
+Each computes the gradient of its slice, and DistributedDataParallel (Li et al. 2020) adds these up, so all take
+the same step. Everything else, such as evaluation and decisions, is made the same in each by the functions here.
 """
 
 import contextlib
@@ -10,17 +10,17 @@ import os
 import time
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
-from torch.distributed.nn import functional as differentiable
 from torch.nn.parallel import DistributedDataParallel
 
 from catdog.device import available_devices, choose_device
 from catdog.errors import CatdogError
 from catdog.signals import Interrupted
 
+Network = TypeVar("Network", bound=nn.Module)
 _VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 _TIMEOUT = timedelta(days=1)  # that one waits for another in a step, which may be writing a large checkpoint
 _FAILED = "failed"
@@ -153,7 +153,7 @@ class Team:
                 f"{f' in {parts} parts' if parts > 1 else ''}; give a larger --batch-size, or start fewer processes."
             )
 
-    def prepared(self, model: nn.Module, device: torch.device) -> nn.Module:
+    def prepared(self, model: Network, device: torch.device) -> Network:
         """`model` on `device`, its batch normalisation over the whole batch and not this process's slice of it."""
         if self.size > 1:
             for module in list(model.modules()):
@@ -167,7 +167,7 @@ class Team:
         if self.size == 1:
             return model
         devices = [device.index] if device.type == "cuda" else None
-        return DistributedDataParallel(model, devices, broadcast_buffers=False, gradient_as_bucket_view=True)
+        return DistributedDataParallel(model, devices, gradient_as_bucket_view=True)
 
     def is_first_to_fail(self) -> bool:
         try:
@@ -214,6 +214,22 @@ def _is_connection_lost(error: Exception) -> bool:
     )
 
 
+class _SumOverAll(torch.autograd.Function):
+    """The sum of the tensors of all processes. The losses of all depend on it, so its gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(context: Any, tensor: Tensor) -> Tensor:
+        total = tensor.clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].clone()
+        distributed.all_reduce(total)
+        return total
+
+
 class WholeBatchNorm(nn.BatchNorm1d):
     """Batch normalisation (Ioffe and Szegedy 2015, algorithm 1) over the slices of a batch of all processes.
 
@@ -222,7 +238,7 @@ class WholeBatchNorm(nn.BatchNorm1d):
 
     @classmethod
     def like(cls, norm: nn.BatchNorm1d) -> "WholeBatchNorm":
-        same = cls(norm.num_features, norm.eps, norm.momentum)
+        same = cls(norm.num_features, norm.eps, norm.momentum, dtype=norm.weight.dtype, device=norm.weight.device)
         same.load_state_dict(norm.state_dict())
         return same
 
@@ -231,10 +247,10 @@ class WholeBatchNorm(nn.BatchNorm1d):
         if not self.training:
             return super().forward(x)
         exact = x.to(self.weight.dtype)
-        sums = differentiable.all_reduce(torch.cat([exact.sum(0), exact.new_full((1,), len(x))]))
+        sums = _SumOverAll.apply(torch.cat([exact.sum(0), exact.new_full((1,), len(x))]))
         count = sums[-1].detach()
         mean = sums[:-1] / count
-        variance = differentiable.all_reduce((exact - mean).square().sum(0)) / count
+        variance = _SumOverAll.apply((exact - mean).square().sum(0)) / count
         with torch.no_grad():
             assert self.running_mean is not None and self.running_var is not None
             assert self.momentum is not None and self.num_batches_tracked is not None

@@ -258,8 +258,9 @@ class Trainer:
         model = self.average.model.eval()
         # A row a photo: the logits, and whether it could be read. Each process fills in some, and the rest is 0.
         answers = torch.zeros(len(photos), len(self.card.classes) + 1, device=self.device)
-        for rows, pixels in photos.batches(in_order(photos)[self.team.rank :: self.team.size]):
-            if self.team.size == 1:
+        alone, batches = self.team.size == 1, in_order(photos)
+        for rows, pixels in photos.batches(batches if alone else batches[self.team.rank :: self.team.size]):
+            if alone:
                 self._stop_if_asked()
             images = self._normalised(pixels)
             logits = model(images)

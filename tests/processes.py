@@ -13,7 +13,14 @@ from pathlib import Path
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
-    ["catdog.train", "catdog.cli", "torch._dynamo", "torch.utils.tensorboard", "matplotlib.backends.backend_agg", "torch.distributed.nn", "torch.nn.parallel"]
+    [
+        "catdog.train",
+        "catdog.cli",
+        "torch._dynamo",
+        "torch.utils.tensorboard",
+        "matplotlib.backends.backend_agg",
+        "torch.nn.parallel",
+    ]
 )
 LIMIT = 60.0  # seconds, after which something is stuck
 

@@ -152,12 +152,12 @@ def in_float64(rank: int) -> None:
         return images.double(), targets
 
     def make64(self: Trainer, config: Config, model: torch.nn.Module, *arguments: Any) -> None:
-        make(self, config, model.double(), *arguments)  # type: ignore[arg-type]
+        make(self, config, model.double(), *arguments)  # type: ignore[assignment, method-assign]
         self.loss.double()
 
     Trainer.__init__ = make64  # type: ignore[assignment, method-assign]
-    Trainer._batch = batch64  # type: ignore[method-assign]
-    Trainer._normalised = lambda self, pixels: normalised(self, pixels).double()  # type: ignore[method-assign]
+    Trainer._batch = batch64  # type: ignore[assignment, method-assign]
+    Trainer._normalised = lambda self, pixels: normalised(self, pixels).double()  # type: ignore[assignment, method-assign]
 
 
 @pytest.mark.parametrize("name", ["the defaults, smaller", "with all that looks at several photos", "in parts"])
@@ -177,13 +177,13 @@ def test_in_float64_the_curves_agree_to_ten_places(
 
 def weigh_slices_alike(rank: int) -> None:
     """The fault that DistributedDataParallel alone has: each process's mean counts for as much, whatever its size."""
-    Criterion.weight = lambda self, labels: 1  # type: ignore[method-assign]
+    Criterion.weight = lambda self, labels: 1  # type: ignore[assignment, method-assign]
     Targets.batch_size = 13  # type: ignore[assignment, method-assign]
 
 
 def draw_for_the_slice(rank: int) -> None:
     """The fault that each process changes its first photo as the others change theirs."""
-    Team.slice = lambda self, count: slice(count // self.size)  # type: ignore[method-assign, assignment]
+    Team.slice = lambda self, count: slice(count // self.size)  # type: ignore[assignment, method-assign]
 
 
 @pytest.mark.parametrize("fault", [weigh_slices_alike, draw_for_the_slice])
@@ -208,14 +208,14 @@ def stop_after_seven_steps(rank: int) -> None:
         if steps == 7 and rank == 1:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    AveragedWeights.update = update_then_stop  # type: ignore[method-assign]
+    AveragedWeights.update = update_then_stop  # type: ignore[assignment, method-assign]
 
 
 def test_a_signal_stops_all_at_one_step_and_any_number_may_go_on(
     make_photos: MakePhotos, small_config: MakeConfig, tmp_path: Path
 ) -> None:
     photos = make_photos({"cat": 20, "dog": 12})
-    changes = {"batch_size": 8, "epochs": 4, "batch_norm": True, "mixup": 0.3}
+    changes = {**ALL_ON, "batch_size": 8, "epochs": 4, "accumulate": 1}
     whole = train_by(2, small_config(photos, out=str(tmp_path / "whole"), **changes))
     stopped = tmp_path / "stopped"
     processes = Processes(2, small_config(photos, out=str(stopped), **changes), stop_after_seven_steps)
@@ -248,7 +248,7 @@ def note_dropout(rank: int) -> None:
             file.write(f"{torch.rand(()).item()} ")
         return said
 
-    Trainer._step = step_and_note  # type: ignore[method-assign]
+    Trainer._step = step_and_note  # type: ignore[assignment, method-assign]
 
 
 def test_dropout_silences_other_units_in_each_process(make_photos: MakePhotos, small_config: MakeConfig) -> None:
@@ -268,7 +268,7 @@ def fail_in_one(rank: int) -> None:
             raise CatdogError("the disk of process 1 is full.")
         update(self, model, step)
 
-    AveragedWeights.update = fail  # type: ignore[method-assign]
+    AveragedWeights.update = fail  # type: ignore[assignment, method-assign]
 
 
 def die_in_one(rank: int) -> None:
@@ -281,7 +281,7 @@ def die_in_one(rank: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         update(self, model, step)
 
-    AveragedWeights.update = die  # type: ignore[method-assign]
+    AveragedWeights.update = die  # type: ignore[assignment, method-assign]
 
 
 def fail_to_decode(rank: int) -> None:
@@ -289,7 +289,7 @@ def fail_to_decode(rank: int) -> None:
         raise CatdogError("the cache cannot be written.")
 
     if rank == 0:
-        train_module.load_photos = fail  # type: ignore[assignment]
+        train_module.load_photos = fail  # type: ignore[assignment, method-assign]
 
 
 @pytest.mark.parametrize(
@@ -329,7 +329,7 @@ def one_decodes_slowly(rank: int) -> None:
         time.sleep(0.02)
         return decode(path, size)
 
-    cache.decode = slow  # type: ignore[assignment]
+    cache.decode = slow  # type: ignore[assignment, method-assign]
 
 
 def test_the_photos_are_decoded_once_on_a_machine(make_photos: MakePhotos, small_config: MakeConfig) -> None:
