@@ -28,10 +28,19 @@ class Draw:
     partner: Tensor  # B, int64: the photo that each is blended with
     share: float  # of the photo itself in that blend
 
-    def part(self, rows: slice) -> "Draw":
+    def part(self, rows: slice | Tensor) -> "Draw":
         """The numbers for some of the photos; `partner` stays that of the batch."""
         geometry = None if self.geometry is None else self.geometry[rows]
         return replace(self, geometry=geometry, colours=None if self.colours is None else self.colours[:, rows])
+
+
+def own_slice(pixels: Tensor, drawn: Draw, own: slice) -> tuple[Tensor, Draw]:
+    """Of a batch that is blended, what `apply` needs for the photos `own`: they, then the partner of each."""
+    partners = drawn.partner[own]
+    rows = torch.cat([torch.arange(own.start, own.stop), partners])
+    first_partner = len(partners)
+    drawn = replace(drawn.part(rows), partner=torch.arange(first_partner, 2 * first_partner))
+    return pixels[rows.to(pixels.device, non_blocking=True)], drawn
 
 
 def draw(config: Augment, count: int, rng: np.random.Generator) -> Draw:
@@ -68,6 +77,7 @@ def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
 def apply(images: Tensor, drawn: Draw, mean: Tensor, std: Tensor) -> Tensor:
     """uint8 B x 3 x H x W -> float32 B x 3 x H x W: cropped, mirrored, recoloured, normalised, blended.
 
+    Where partners were drawn for the first photos alone, those are returned.
     mean, std: float32, 3, in levels (0 to 255). Colours are not clipped to 255: the network takes any number.
     """
     device = images.device
@@ -79,7 +89,8 @@ def apply(images: Tensor, drawn: Draw, mean: Tensor, std: Tensor) -> Tensor:
     else:
         pixels = _change(images, drawn, mean, std)
     if drawn.share < 1:
-        pixels = torch.lerp(pixels[drawn.partner.to(device, non_blocking=True)], pixels, drawn.share)
+        partners = pixels[drawn.partner.to(device, non_blocking=True)]
+        pixels = torch.lerp(partners, pixels[: len(partners)], drawn.share)
     return pixels
 
 

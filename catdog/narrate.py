@@ -180,11 +180,7 @@ def _gradient(tensor: Tensor) -> Tensor:
 
 def _loss(trainer: Trainer, logits: Sequence[Tensor], parts: Sequence[tuple[Tensor, Targets]]) -> Tensor:
     """E of a batch, as the trainer adds it up over the parts."""
-    photos = sum(len(part) for part, _ in parts)
-    losses = [
-        targets.loss(trainer.loss, scores) * (len(part) / photos)
-        for scores, (part, targets) in zip(logits, parts, strict=True)
-    ]
+    losses = [targets.loss(trainer.loss, scores) for scores, (_, targets) in zip(logits, parts, strict=True)]
     return torch.stack(losses).sum()
 
 

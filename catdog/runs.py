@@ -20,13 +20,19 @@ def is_left_over(path: Path) -> bool:
 
 
 class RunFolder:
-    """Makes the folder `path` and holds it locked until it is left; a second training is refused with CatdogError."""
+    """Makes the folder `path` and holds it locked until it is left; a second training is refused with CatdogError.
 
-    def __init__(self, path: Path) -> None:
+    One that does not write leaves all of it to another process of the same training.
+    """
+
+    def __init__(self, path: Path, writes: bool = True) -> None:
         self.path = path
+        self.writes = writes
         self._lock: int | None = None
 
     def __enter__(self) -> "RunFolder":
+        if not self.writes:
+            return self
         if self.path.is_symlink():
             raise CatdogError(f"the run folder {self.path} is a link; give the folder itself: {self.path.resolve()}.")
         try:
@@ -51,7 +57,7 @@ class RunFolder:
 
     def write_skipped(self, skipped: list[Skipped]) -> None:
         """skipped.csv: path and reason of each photo that could not be read; not written where there is none."""
-        if skipped:
+        if skipped and self.writes:
             table = io.StringIO()
             writer = csv.writer(table, lineterminator="\n")
             writer.writerow(("path", "reason"))
@@ -60,7 +66,7 @@ class RunFolder:
 
     def scalars(self) -> Callable[[dict[str, float]], None]:
         """A function that shows a row of metrics.csv in TensorBoard, where that is installed."""
-        if importlib.util.find_spec("tensorboard") is None:
+        if not self.writes or importlib.util.find_spec("tensorboard") is None:
             return lambda row: None
         place = self.path / "tensorboard"
         _refuse_link(place)
@@ -83,6 +89,8 @@ class RunFolder:
 
     def logger(self, log: Callable[[str], None]) -> Callable[[str], None]:
         """A function that gives a line to `log` and to train.log."""
+        if not self.writes:
+            return lambda line: None
 
         def log_both(line: str) -> None:
             log(line)

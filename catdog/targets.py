@@ -1,9 +1,12 @@
 """What a batch should be answered with."""
 
+import itertools
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from catdog.losses import Criterion
 
 
 @dataclass
@@ -13,12 +16,26 @@ class Targets:
     labels: Tensor
     partners: Tensor
     share: float
+    whole: "Targets | None" = None
+    """Those of the whole batch, where these are a part of them."""
 
-    def loss(self, criterion: nn.Module, logits: Tensor) -> Tensor:
+    @property
+    def batch_size(self) -> int:
+        """Photos in the whole batch."""
+        return len((self.whole or self).labels)
+
+    def part(self, rows: slice) -> "Targets":
+        return Targets(self.labels[rows], self.partners[rows], self.share, self.whole or self)
+
+    def loss(self, criterion: Criterion, logits: Tensor) -> Tensor:
+        """What these photos add to the mean loss of the whole batch: the losses of its parts add up to it."""
+        whole = self.whole or self
+        loss = criterion(logits, self.labels) * (criterion.weight(self.labels) / criterion.weight(whole.labels))
         if self.share == 1:
-            return criterion(logits, self.labels)
+            return loss
         # Mixup (Zhang 2018, section 2): the loss blends as the photos did.
-        return self.share * criterion(logits, self.labels) + (1 - self.share) * criterion(logits, self.partners)
+        blended = criterion.weight(self.partners) / criterion.weight(whole.partners)
+        return self.share * loss + (1 - self.share) * criterion(logits, self.partners) * blended
 
     def count(self, loss_sum: Tensor, logits: Tensor) -> Tensor:
         """(loss, right answers, photos), to be added up."""
@@ -31,10 +48,6 @@ def in_parts(images: Tensor, targets: Targets, parts: int) -> list[tuple[Tensor,
     """A batch as `parts` smaller ones (fewer where it holds fewer photos)."""
     if parts == 1:
         return [(images, targets)]
-    pieces = zip(
-        images.tensor_split(parts),
-        targets.labels.tensor_split(parts),
-        targets.partners.tensor_split(parts),
-        strict=True,
-    )
-    return [(image, Targets(labels, partners, targets.share)) for image, labels, partners in pieces if len(image)]
+    ends = itertools.accumulate((len(piece) for piece in images.tensor_split(parts)), initial=0)
+    pieces = [slice(start, end) for start, end in itertools.pairwise(ends) if start < end]
+    return [(images[rows], targets.part(rows)) for rows in pieces]

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from catdog.checkpoint import MODEL_FILE, PREVIOUS_FILE, STATE_FILE, Architecture, ModelCard, write_text
 from catdog.config import Config, check, load_config, parse_config, to_toml
 from catdog.dataset import load_photos
-from catdog.device import choose_device
+from catdog.distributed import Team, joined
 from catdog.duplicates import leak
 from catdog.errors import CatdogError
 from catdog.feed import Feed, PhotoStream, in_order, some_of_each_class
@@ -38,28 +38,40 @@ def train(config: Config, log: Callable[[str], None] = print, narrate: bool = Fa
     Raises CatdogError for what the user can mend, before anything is written where that is possible, and Interrupted at
     a signal, after a checkpoint if training had begun.
     """
-    config = _settle(config, log)
-    run = Path(config.run.out)
-    _check_places(config)
-    if run.exists() and (not run.is_dir() or any(not is_left_over(path) for path in run.iterdir())):
-        raise CatdogError(f"the run folder {run} exists; give another --out, or go on with it by --resume {run}.")
-    with Signals(stop_at_once):
-        return _train(config, None, log, narrate)
+    with joined() as team, Signals(stop_at_once):
+        if team.is_main:
+            config = _settle(config, log)
+            run = Path(config.run.out)
+            _check_places(config)
+            if run.exists() and (not run.is_dir() or any(not is_left_over(path) for path in run.iterdir())):
+                raise CatdogError(
+                    f"the run folder {run} exists; give another --out, or go on with it by --resume {run}."
+                )
+        if narrate and team.size > 1:
+            raise CatdogError("--narrate tells the first step of a single process; leave it out, or start one.")
+        return _train(_of_main(config, team), None, team, log, narrate)
 
 
 def resume(run: Path, log: Callable[[str], None] = print, on_nan: Literal["stop", "rollback"] | None = None) -> Path:
     """Go on with the training in the run folder `run` from its last whole checkpoint; `on_nan` changes that setting."""
-    if not run.is_dir():
-        raise CatdogError(f"there is no run folder {run} to resume; give one that `catdog train` made.")
-    with Signals(stop_at_once):
-        with RunFolder(run) as folder:
-            config, state, note = _saved(run)
-            if note:
-                folder.logger(log)(note)
-        config = replace(config, run=replace(config.run, out=str(run)))
-        if on_nan:
-            config = check(replace(config, training=replace(config.training, on_nan=on_nan)))
-        return _train(config, state, log)
+    with joined() as team, Signals(stop_at_once):
+        config, state = Config(), None
+        if team.is_main:
+            if not run.is_dir():
+                raise CatdogError(f"there is no run folder {run} to resume; give one that `catdog train` made.")
+            with RunFolder(run) as folder:
+                config, state, note = _saved(run)
+                if note:
+                    folder.logger(log)(note)
+            config = replace(config, run=replace(config.run, out=str(run)))
+            if on_nan:
+                config = check(replace(config, training=replace(config.training, on_nan=on_nan)))
+        return _train(_of_main(config, team), state, team, log)
+
+
+def _of_main(config: Config, team: Team) -> Config:
+    """The configuration of the team's main process, which alone has looked at folders and at the clock."""
+    return parse_config(team.same(to_toml(config)), "the configuration") if team.size > 1 else config
 
 
 def _saved(run: Path) -> tuple[Config, dict[str, Any] | None, str]:
@@ -88,13 +100,20 @@ def _does_not_fit(run: Path, error: Exception) -> CatdogError:
     return CatdogError(f"cannot go on from {run / STATE_FILE} ({reason}); resume another run, or train again.")
 
 
-def _train(config: Config, state: dict[str, Any] | None, log: Callable[[str], None], narrate: bool = False) -> Path:
-    """Train in a run folder that is empty, or from the checkpoint `state`."""
+def _train(
+    config: Config, state: dict[str, Any] | None, team: Team, log: Callable[[str], None], narrate: bool = False
+) -> Path:
+    """Train in a run folder that is empty, or from the checkpoint `state`, which the team's main process has."""
     run = Path(config.run.out)
-    device, device_in_words = choose_device(config.run.device)
-    threads = config.run.threads or os.cpu_count() or 1
+    device, device_in_words = team.choose_device(config.run.device)
+    threads = config.run.threads or max(1, (os.cpu_count() or 1) // team.local_size)
     torch.set_num_threads(threads)
-    train_listing, val_listing = train_and_val(photo_folder(config.photos), config.photos.val_share, config.run.seed)
+    team.start(device)
+    state = team.from_main(state)
+    with team.first_on_machine():
+        train_listing, val_listing = train_and_val(
+            photo_folder(config.photos), config.photos.val_share, config.run.seed
+        )
     if state is not None and tuple(state["classes"]) != train_listing.classes:
         raise CatdogError(
             f"{run} was started with the classes {', '.join(state['classes'])}, and {train_listing.root} now holds "
@@ -102,14 +121,16 @@ def _train(config: Config, state: dict[str, Any] | None, log: Callable[[str], No
         )
     torch.manual_seed(config.run.seed)
     model = build_model(config, len(train_listing.classes))
-    log(plan(config, model, train_listing, val_listing, device, device_in_words))
+    if team.is_main:
+        log(plan(config, model, train_listing, val_listing, device, device_in_words))
 
-    train_photos = _load(train_listing, config, threads, "training")
-    val_photos = _load(val_listing, config, threads, "validation")
+    with team.first_on_machine():  # who fills the cache, from which the others then read
+        train_photos = _load(train_listing, config, threads, "training", team)
+        val_photos = _load(val_listing, config, threads, "validation", team)
     _require_readable(train_photos, val_photos)
     card = describe(config, train_photos)
-    with RunFolder(run) as folder:
-        if state is None:
+    with RunFolder(run, writes=team.is_main) as folder:
+        if state is None and team.is_main:
             # Without the folder itself, so that the file can be trained with again: that takes a new one.
             write_text(run / "config.toml", to_toml(replace(config, run=replace(config.run, out=""))))
         log_both = folder.logger(log)
@@ -123,9 +144,9 @@ def _train(config: Config, state: dict[str, Any] | None, log: Callable[[str], No
         is_stream = isinstance(train_photos, PhotoStream)
         if not is_stream:
             note_skipped()
-        if state is None and not is_stream and (warning := leak(train_listing, val_listing)):
+        if state is None and team.is_main and not is_stream and (warning := leak(train_listing, val_listing)):
             log_both(warning)
-        trainer = Trainer(config, model, train_photos, val_photos, card, run, device, log_both, folder.scalars())
+        trainer = Trainer(config, model, train_photos, val_photos, card, run, device, log_both, folder.scalars(), team)
         if state is not None:
             try:
                 trainer.restore(state)
@@ -151,7 +172,8 @@ def _train(config: Config, state: dict[str, Any] | None, log: Callable[[str], No
         finally:
             if is_stream:
                 note_skipped()
-        draw_curves(trainer.progress.history, run / "curves.png")
+        if team.is_main:
+            draw_curves(trainer.progress.history, run / "curves.png")
         best = trainer.progress.best
         log_both(
             f"trained in {time.perf_counter() - started:.0f} s; best after epoch {best['epoch']}: "
@@ -246,12 +268,12 @@ def _memory(config: Config, model: MLP, photos: int) -> int:
     return 800 * 2**20 + copies * 4 * count_weights(model) + photos * inputs + batch + activations
 
 
-def _load(listing: Listing, config: Config, threads: int, what: str) -> Feed:
+def _load(listing: Listing, config: Config, threads: int, what: str, team: Team) -> Feed:
     photos = config.photos
     if photos.cache == "none":
-        return PhotoStream(
-            listing, photos.image_size, threads=threads, strict=photos.strict, max_skipped=photos.max_skipped
-        )
+        # With several processes each must find as many photos in a batch as the others think it does.
+        strict = photos.strict or team.size > 1
+        return PhotoStream(listing, photos.image_size, threads=threads, strict=strict, max_skipped=photos.max_skipped)
     bar = tqdm(total=len(listing), desc=f"decoding {what} photos", unit=" photos", disable=None, leave=False)
 
     def progress(done: Iterable[int]) -> Iterable[int]:

@@ -5,7 +5,7 @@ repeats to the bit what it would have done without a stop.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from tqdm import tqdm
 
 from catdog import augment, histograms, metrics
@@ -26,6 +27,7 @@ from catdog.checkpoint import (
     write_text,
 )
 from catdog.config import Config, to_toml
+from catdog.distributed import ALONE, Team
 from catdog.errors import CatdogError
 from catdog.feed import Feed, in_order
 from catdog.guards import MAX_ROLLBACKS, NotFinite, check_loss, check_state, guessing_loss, what_is_not_learned
@@ -59,11 +61,13 @@ class Trainer:
         device: torch.device,
         log: Callable[[str], None] = print,
         on_epoch: Callable[[dict[str, float]], None] = lambda row: None,
+        team: Team = ALONE,
     ) -> None:
         self.config, self.card, self.run, self.device = config, card, run, device
-        self.log, self.on_epoch = log, on_epoch
-        self.model = model.to(device)
-        self.network = compiled(self.model, device) if config.run.compile else self.model  # what the step computes
+        self.log, self.on_epoch, self.team = log, on_epoch, team
+        self.model = team.prepared(model, device)
+        network = team.network(self.model, device)
+        self.network = compiled(network, device) if config.run.compile else network  # what a step computes
         self.precision = choose_precision(config.run.precision, device)
         self.precision.set_matrix_products()
         self.scaler = self.precision.scaler()
@@ -75,6 +79,7 @@ class Trainer:
         self.train, self.val = train.to(device), val.to(device)
         self.mean, self.std = (torch.tensor(values, device=device) for values in (card.mean, card.std))
         self.steps_per_epoch = -(-len(train) // config.training.batch_size)
+        team.check_batches(len(train) // self.steps_per_epoch, config.training.accumulate)
         self.progress = Progress()
         exact = torch.float32 if device.type == "mps" else torch.float64  # mps has nothing longer
         self.totals = torch.zeros(3, dtype=exact, device=device)  # of the epoch: loss, right answers, photos
@@ -92,7 +97,11 @@ class Trainer:
         with (
             Signals(self._on_signal),
             tqdm(
-                total=photos * self.config.training.epochs, unit=" photos", unit_scale=True, disable=None, leave=False
+                total=photos * self.config.training.epochs,
+                unit=" photos",
+                unit_scale=True,
+                disable=None if self.team.is_main else True,
+                leave=False,
             ) as bar,
         ):
             if self._saved == (-1, -1):
@@ -111,7 +120,7 @@ class Trainer:
         batches = self._batches(progress.epoch)
         saved = time.monotonic()
         self.model.train()
-        for step, (rows, pixels) in enumerate(self.train.batches(batches[progress.step :]), progress.step):
+        for step, (rows, pixels) in enumerate(self._photos(batches[progress.step :]), progress.step):
             looks = self.checks_each_step or step % _LOOK_EVERY == 0
             said = self._step(rows, pixels, step, looks)
             if looks:
@@ -120,13 +129,14 @@ class Trainer:
                 progress.weights += histograms.of_model(self.model, progress.epoch + 1)
             progress.step = step + 1
             bar.update(len(rows))
-            self._stop_if_asked()
-            if time.monotonic() - saved > 60 * self.config.run.checkpoint_minutes > 0:
-                self.save()
-                saved = time.monotonic()
+            if looks or self.team.size == 1:  # the others are asked only when the device is waited for anyway
+                self._stop_if_asked()
+                if self._any(time.monotonic() - saved > 60 * self.config.run.checkpoint_minutes > 0):
+                    self.save()
+                    saved = time.monotonic()
 
     def _step(self, rows: Tensor, pixels: Tensor, step: int, looks: bool) -> str:
-        """Step number `step` (from 0) of the epoch, on the photos `rows` (B), whose pixels (B x 3 x H x W) it is given.
+        """Step number `step` (from 0) of the epoch, on the photos `rows` (B) with their `pixels` (B x 3 x H x W).
 
         Only if it `looks` does it wait for the device: then it returns the epoch's figures so far, in words, and raises
         NotFinite, before any weight is moved, if they show that training cannot go on.
@@ -142,9 +152,10 @@ class Trainer:
             with self.precision.autocast():
                 logits = self.network(part)  # forward
             logits = logits.to(part.dtype)
-            loss = part_targets.loss(self.loss, logits) * (len(part) / len(images))  # loss
-            self.scaler.scale(loss).backward()  # backward: dE/dw of every weight, by the chain rule
-            self.totals += part_targets.count(loss.detach() * len(images), logits)
+            loss = part_targets.loss(self.loss, logits)  # loss
+            # backward: dE/dw of every weight, by the chain rule (of all processes: their mean, times how many they are)
+            self.scaler.scale(loss * self.team.size).backward()
+            self.totals += part_targets.count(loss.detach() * targets.batch_size, logits)
         if looks:
             said = self._check_running(images)
         self.scaler.unscale_(self.optimizer)
@@ -160,23 +171,40 @@ class Trainer:
         order = np.random.default_rng([self.config.run.seed, epoch]).permutation(len(self.train))
         return [torch.from_numpy(rows) for rows in np.array_split(order, self.steps_per_epoch)]
 
+    def _photos(self, batches: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        """For each batch its rows, and the pixels of those that this process needs: its slice; to blend photos, all."""
+        if self.team.size == 1:
+            yield from self.train.batches(batches)
+            return
+        needed = batches if self.config.augment.mixup else [rows[self.team.slice(len(rows))] for rows in batches]
+        for rows, (_, pixels) in zip(batches, self.train.batches(needed), strict=True):
+            yield rows.to(self.device, non_blocking=True), pixels
+
     def _rng(self, epoch: int, step: int) -> np.random.Generator:
         """The source of all that is random in a step; dropout draws from torch's own, which is set here too."""
         entropy = np.random.SeedSequence([self.config.run.seed, epoch, step])
         # Not torch.manual_seed on a CPU: looking for the generators of other devices, it takes a millisecond.
         seed = torch.default_generator.manual_seed if self.device.type == "cpu" else torch.manual_seed
-        seed(int(entropy.generate_state(1, np.uint64)[0] >> 1))
+        seed(int(entropy.generate_state(self.team.rank + 1, np.uint64)[-1] >> 1))
         return np.random.default_rng(entropy)
 
     def _batch(self, rows: Tensor, pixels: Tensor, rng: np.random.Generator) -> "tuple[Tensor, Targets]":
+        """This process's slice of the batch `rows`, changed at random, and what it should be answered with."""
         drawn = augment.draw(self.config.augment, len(rows), rng)
-        images = augment.apply(pixels, drawn, self.mean, self.std)
         labels = self.train.labels[rows]
-        return images, Targets(labels, labels[drawn.partner.to(self.device, non_blocking=True)], drawn.share)
+        targets = Targets(labels, labels[drawn.partner.to(self.device, non_blocking=True)], drawn.share)
+        if self.team.size > 1:
+            own = self.team.slice(len(rows))
+            targets = targets.part(own)
+            if self.config.augment.mixup:
+                pixels, drawn = augment.own_slice(pixels, drawn, own)
+            else:
+                drawn = drawn.part(own)
+        return augment.apply(pixels, drawn, self.mean, self.std), targets
 
     def _check_running(self, images: Tensor) -> str:
         """The epoch's figures so far, in words; raises NotFinite if they show that training cannot go on."""
-        loss, right, count = self.totals.tolist()
+        loss, right, count = self.team.sum(self.totals).tolist()
         check_loss(loss / count, self.guess, self.model, images)
         epochs = self.config.training.epochs
         return f"epoch {self.progress.epoch + 1}/{epochs} loss {loss / count:.4f} accuracy {right / count:.1%}"
@@ -187,7 +215,7 @@ class Trainer:
         check_state({"model": self.model.state_dict(), "average": self.average.model.state_dict()})
         images = self._some_images()
         self._check_running(images)
-        loss_sum, right, count = self.totals.tolist()
+        loss_sum, right, count = self.team.sum(self.totals).tolist()
         labels, logits = self.evaluate(self.val)
         answers = logits.argmax(axis=1)
         row = {
@@ -201,11 +229,12 @@ class Trainer:
         check_loss(row["val_loss"], self.guess, self.model, images)
         is_best = progress.add(row)
         self.totals.zero_()
-        if is_best:
+        if is_best and self.team.is_main:
             self._save_best(labels, logits)
         notes = what_is_not_learned(progress, training, self.card, labels, answers, self._is_done())
-        write_text(self.run / "metrics.csv", to_csv(progress.history))
-        write_text(self.run / histograms.FILE, histograms.to_csv(progress.weights))
+        if self.team.is_main:
+            write_text(self.run / "metrics.csv", to_csv(progress.history))
+            write_text(self.run / histograms.FILE, histograms.to_csv(progress.weights))
         self.save()
         self.on_epoch(row)
         self.log(
@@ -227,16 +256,20 @@ class Trainer:
         The logits are of the averaged weights, as prediction computes them: their mean over the mirror image.
         """
         model = self.average.model.eval()
-        labels, found = [], []
-        for rows, pixels in photos.batches(in_order(photos)):
-            self._stop_if_asked()
+        # A row a photo: the logits, and whether it could be read. Each process fills in some, and the rest is 0.
+        answers = torch.zeros(len(photos), len(self.card.classes) + 1, device=self.device)
+        alone, batches = self.team.size == 1, in_order(photos)
+        for rows, pixels in photos.batches(batches if alone else batches[self.team.rank :: self.team.size]):
+            if alone:
+                self._stop_if_asked()
             images = self._normalised(pixels)
             logits = model(images)
             if self.card.average_mirrored:
                 logits = (logits + model(images.flip(3))) / 2
-            labels.append(photos.labels[rows].cpu())
-            found.append(logits.float().cpu())
-        return torch.cat(labels).numpy(), torch.cat(found).numpy()
+            answers[rows] = F.pad(logits.float(), (0, 1), value=1.0)
+        answers = self.team.sum(answers).cpu()
+        is_read = answers[:, -1] > 0
+        return photos.labels.cpu()[is_read].numpy(), answers[is_read, :-1].numpy()
 
     def _some_images(self) -> Tensor:
         """A few photos, normalised, to look for where a number that is not finite comes from."""
@@ -274,7 +307,7 @@ class Trainer:
             "classes": list(self.card.classes),
             "photos": [len(self.train), len(self.val)],
             "progress": asdict(self.progress),
-            "totals": self.totals.cpu().double(),
+            "totals": self.team.sum(self.totals).cpu().double(),
             "model": self.model.state_dict(),
             "average": self.average.model.state_dict() if self.average.decay else {},
             "optimizer": self.optimizer.state_dict(),
@@ -289,7 +322,8 @@ class Trainer:
         """
         state = self.state()
         check_state(state)
-        save_state(self.run / STATE_FILE, state, self.run / PREVIOUS_FILE if self._saved[1] == 0 else None)
+        if self.team.is_main:
+            save_state(self.run / STATE_FILE, state, self.run / PREVIOUS_FILE if self._saved[1] == 0 else None)
         self._saved = (self.progress.epoch, self.progress.step)
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -303,7 +337,7 @@ class Trainer:
         if (progress.step > 0) != (float(state["totals"][2]) > 0):
             raise ValueError("its steps and its photos do not agree")
         self.progress = progress
-        self.totals.copy_(state["totals"])
+        self.totals.copy_(state["totals"] if self.team.is_main else torch.zeros(3))  # they are added up
         self.model.load_state_dict(state["model"])
         if self.average.decay:
             self.average.model.load_state_dict(state["average"])
@@ -344,7 +378,8 @@ class Trainer:
     def _go_back(self) -> None:
         """To the start of the epoch, not to a later checkpoint, so that it does not matter when those were written."""
         saved = self._saved
-        self.restore(load_state(self.run / (STATE_FILE if saved[1] == 0 else PREVIOUS_FILE)))
+        path = self.run / (STATE_FILE if saved[1] == 0 else PREVIOUS_FILE)
+        self.restore(self.team.from_main(load_state(path) if self.team.is_main else None))
         self._saved = saved  # of last.pt, which is as it was
 
     def _is_done(self) -> bool:
@@ -352,10 +387,16 @@ class Trainer:
         has_stalled = bool(patience) and len(progress.history) - 1 - progress.best_epoch >= patience
         return has_stalled or progress.epoch >= self.config.training.epochs
 
+    def _any(self, condition: bool) -> bool:
+        """Whether it is so in any process of the team."""
+        return bool(self.team.largest(int(condition), self.device))
+
     def _stop_if_asked(self) -> None:
+        self._signal = self.team.largest(self._signal, self.device)
         if self._signal:
             if self._saved != (self.progress.epoch, self.progress.step):
                 self.save()
+            self.team.wait()  # for the one that writes: when one ends, all are ended
             raise Interrupted(self._signal, saved=True)
 
     def _on_signal(self, number: int) -> None:

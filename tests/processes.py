@@ -11,9 +11,16 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-_context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(
-    ["catdog.train", "catdog.cli", "torch._dynamo", "torch.utils.tensorboard", "matplotlib.backends.backend_agg"]
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(
+    [
+        "catdog.train",
+        "catdog.cli",
+        "torch._dynamo",
+        "torch.utils.tensorboard",
+        "matplotlib.backends.backend_agg",
+        "torch.nn.parallel",
+    ]
 )
 LIMIT = 60.0  # seconds, after which something is stuck
 
@@ -39,7 +46,7 @@ class Catdog:
         self.place = Path.cwd() / f"output-{time.monotonic_ns()}"
         environment = {"XDG_CACHE_HOME": os.environ["XDG_CACHE_HOME"]}
         arguments = (list(map(str, argv)), str(self.place), str(Path.cwd()), environment, largest_file)
-        self.process = _context.Process(target=_run, args=arguments)
+        self.process = CONTEXT.Process(target=_run, args=arguments)
         self.process.start()
 
     @property
