@@ -18,7 +18,7 @@ from catdog.cli import main
 from catdog.config import Config
 from catdog.dataset import PhotoSet
 from catdog.doctor.command import check_copies, examine, sample
-from catdog.doctor.history import check_collapse, check_history, read_metrics, trained_model
+from catdog.doctor.history import check_collapse, check_history, trained_model
 from catdog.doctor.learning import check_by_heart, check_initial_loss, check_shuffled_labels, shuffled
 from catdog.doctor.network import check_gradients, check_units, check_update_ratio
 from catdog.doctor.patient import Patient, answers, steps
@@ -28,6 +28,7 @@ from catdog.files import list_photos, train_and_val
 from catdog.losses import make_loss
 from catdog.model import MLP
 from catdog.predict import Classifier
+from catdog.progress import read_metrics
 from catdog.train import build_model, train
 
 MakePhotos = Callable[..., Path]

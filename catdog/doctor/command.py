@@ -14,7 +14,7 @@ from catdog.config import Config, load_config
 from catdog.contact_sheet import require_png
 from catdog.dataset import load_photos
 from catdog.device import choose_device
-from catdog.doctor.history import check_collapse, check_history, read_metrics, trained_model
+from catdog.doctor.history import check_collapse, check_history, trained_model
 from catdog.doctor.learning import check_by_heart, check_initial_loss, check_shuffled_labels
 from catdog.doctor.network import check_gradients, check_units, check_update_ratio
 from catdog.doctor.patient import Finding, Patient
@@ -24,6 +24,7 @@ from catdog.errors import CatdogError
 from catdog.files import Listing, has_photos, many, on_one_line, train_and_val
 from catdog.model import count_weights
 from catdog.predict import Classifier, find_model
+from catdog.progress import read_metrics
 from catdog.source import SAMPLE, photo_folder
 from catdog.train import describe
 

@@ -1,35 +1,15 @@
 """What a run's metrics.csv and its network say of how the training went."""
 
-import csv
 import math
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from catdog.dataset import PhotoSet
 from catdog.doctor.patient import Finding
-from catdog.errors import CatdogError
 from catdog.model import MLP
 from catdog.predict import Classifier
-
-_FIGURES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
-
-
-def read_metrics(run: Path) -> list[dict[str, float]]:
-    """The rows of metrics.csv, one an epoch. CatdogError where the file is missing, empty or not such a table."""
-    path = run / "metrics.csv"
-    try:
-        with open(path, encoding="utf-8", newline="") as file:
-            rows = [{name: float(row[name]) for name in _FIGURES} for row in csv.DictReader(file)]
-    except OSError as error:
-        raise CatdogError(f"cannot read {path}: {error.strerror}; give a run that finished an epoch.") from None
-    except (ValueError, KeyError, TypeError, csv.Error):
-        raise CatdogError(f"{path} is not the metrics.csv of a run; restore it, or give another run.") from None
-    if not rows:
-        raise CatdogError(f"{path} holds no epoch; give a run that finished one.")
-    return rows
 
 
 def check_history(rows: list[dict[str, float]], guess: float, classes: int) -> Iterator[Finding]:

@@ -18,6 +18,7 @@ from catdog.evaluation.folder import check_replaceable, write_folder
 from catdog.evaluation.report import FILES, PAGE, report
 from catdog.files import Listing, many, on_one_line, train_and_val
 from catdog.predict import Classifier, find_model
+from catdog.progress import read_metrics
 from catdog.source import held_out_photos, photo_folder
 
 
@@ -145,8 +146,6 @@ def _validated(config: Config | None, photos: Listing) -> bool:
 
 def _history(run: Path) -> list[dict[str, float]] | str:
     """The rows of the run's metrics.csv, or why there are none."""
-    from catdog.doctor.history import read_metrics  # imports torch
-
     try:
         return [{"epoch": epoch, **row} for epoch, row in enumerate(read_metrics(run), start=1)]
     except CatdogError as error:
