@@ -10,20 +10,7 @@ from torch.nn import functional as F
 from catdog.config import Training
 
 
-class Criterion(nn.Module):
-    """What is common to both: the mean over photos that may weigh by their class."""
-
-    def __init__(self, class_weights: Tensor | None) -> None:
-        super().__init__()
-        self.class_weights: Tensor | None
-        self.register_buffer("class_weights", class_weights, persistent=False)
-
-    def weight(self, labels: Tensor) -> Tensor | int:
-        """What the photos of these `labels` weigh together, in a mean over more of them."""
-        return len(labels) if self.class_weights is None else self.class_weights[labels].sum()
-
-
-class SoftmaxLoss(Criterion):
+class SoftmaxLoss(nn.Module):
     """-log of the probability that softmax gives the true class (cross-entropy), in nats.
 
     With `label_smoothing` s the target is 1 - s + s/C for the true class and s/C for the others (Szegedy 2016,
@@ -31,23 +18,27 @@ class SoftmaxLoss(Criterion):
     """
 
     def __init__(self, label_smoothing: float = 0.0, class_weights: Tensor | None = None) -> None:
-        super().__init__(class_weights)
+        super().__init__()
         self.label_smoothing = label_smoothing
+        self.class_weights: Tensor | None
+        self.register_buffer("class_weights", class_weights, persistent=False)
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(logits, labels, weight=self.class_weights, label_smoothing=self.label_smoothing)
 
 
-class SVMLoss(Criterion):
+class SVMLoss(nn.Module):
     """Multi-class hinge: the sum over the other classes j of max(0, margin + s_j - s_y), or of its square.
 
     Weston and Watkins 1999; the form taught in Stanford's CS231n, "Multiclass Support Vector Machine loss".
     """
 
     def __init__(self, squared: bool = False, margin: float = 1.0, class_weights: Tensor | None = None) -> None:
-        super().__init__(class_weights)
+        super().__init__()
         self.squared = squared
         self.margin = margin
+        self.class_weights: Tensor | None
+        self.register_buffer("class_weights", class_weights, persistent=False)
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         true_score = logits.gather(1, labels[:, None])
@@ -60,7 +51,13 @@ class SVMLoss(Criterion):
         return (losses * weights).sum() / weights.sum()
 
 
-def make_loss(training: Training, label_smoothing: float, weights: Tensor | None) -> Criterion:
+def weight_of(labels: Tensor, criterion: nn.Module) -> Tensor | int:
+    """What the photos of these `labels` weigh together in the mean that `criterion` takes over more of them."""
+    weights = criterion.class_weights if isinstance(criterion, SoftmaxLoss | SVMLoss) else None
+    return len(labels) if weights is None else weights[labels].sum()
+
+
+def make_loss(training: Training, label_smoothing: float, weights: Tensor | None) -> nn.Module:
     """The loss that the configuration asks for."""
     if training.loss == "svm":
         return SVMLoss(training.squared_hinge, class_weights=weights)

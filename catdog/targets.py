@@ -4,9 +4,9 @@ import itertools
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from catdog.losses import Criterion
+from catdog.losses import weight_of
 
 
 @dataclass
@@ -27,15 +27,16 @@ class Targets:
     def part(self, rows: slice) -> "Targets":
         return Targets(self.labels[rows], self.partners[rows], self.share, self.whole or self)
 
-    def loss(self, criterion: Criterion, logits: Tensor) -> Tensor:
+    def loss(self, criterion: nn.Module, logits: Tensor) -> Tensor:
         """What these photos add to the mean loss of the whole batch: the losses of its parts add up to it."""
         whole = self.whole or self
-        loss = criterion(logits, self.labels) * (criterion.weight(self.labels) / criterion.weight(whole.labels))
+        share = weight_of(self.labels, criterion) / weight_of(whole.labels, criterion)
+        loss = criterion(logits, self.labels) * share
         if self.share == 1:
             return loss
         # Mixup (Zhang 2018, section 2): the loss blends as the photos did.
-        blended = criterion.weight(self.partners) / criterion.weight(whole.partners)
-        return self.share * loss + (1 - self.share) * criterion(logits, self.partners) * blended
+        partners_share = weight_of(self.partners, criterion) / weight_of(whole.partners, criterion)
+        return self.share * loss + (1 - self.share) * criterion(logits, self.partners) * partners_share
 
     def count(self, loss_sum: Tensor, logits: Tensor) -> Tensor:
         """(loss, right answers, photos), to be added up."""

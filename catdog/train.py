@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from catdog.checkpoint import MODEL_FILE, PREVIOUS_FILE, STATE_FILE, Architecture, ModelCard, write_text
 from catdog.config import Config, check, load_config, parse_config, to_toml
-from catdog.dataset import load_photos
+from catdog.dataset import PhotoSet, load_photos
 from catdog.distributed import Team, joined
 from catdog.duplicates import leak
 from catdog.errors import CatdogError
@@ -21,6 +21,7 @@ from catdog.feed import Feed, PhotoStream, in_order, some_of_each_class
 from catdog.files import Listing, has_photos, many, train_and_val
 from catdog.images import RESIZE_FILTER
 from catdog.model import MLP, count_weights
+from catdog.pinned import PinnedPhotos
 from catdog.precision import choose_precision
 from catdog.report import draw_curves
 from catdog.runs import RunFolder, is_left_over
@@ -146,6 +147,10 @@ def _train(
             note_skipped()
         if state is None and team.is_main and not is_stream and (warning := leak(train_listing, val_listing)):
             log_both(warning)
+        if device.type == "cuda" and isinstance(train_photos, PhotoSet) and isinstance(val_photos, PhotoSet):
+            photos = len(train_photos) + len(val_photos)
+            if not _place_of_pixels(config, model, photos, device)[0]:
+                train_photos, val_photos = PinnedPhotos(train_photos), PinnedPhotos(val_photos)
         trainer = Trainer(config, model, train_photos, val_photos, card, run, device, log_both, folder.scalars(), team)
         if state is not None:
             try:
@@ -166,6 +171,11 @@ def _train(
             where = "stopped and saved" if stop.saved else "stopped at once, after the last checkpoint"
             log_both(f"{where}; go on with: catdog train --resume {run}")
             raise
+        except torch.OutOfMemoryError as error:
+            raise CatdogError(
+                f"the memory of {device} is full ({str(error).splitlines()[0][:160]}); give --accumulate "
+                f"{2 * config.training.accumulate}, a smaller --batch-size, or a smaller network."
+            ) from None
         except CatdogError as error:
             folder.logger(lambda line: None)(str(error))  # who calls this function will show it
             raise
@@ -239,6 +249,7 @@ def plan(config: Config, model: MLP, train: Listing, val: Listing, device: torch
         return f"{len(listing):,} ({each})"
 
     t = config.training
+    on_gpu = device.type == "cuda" and config.photos.cache != "none"
     compiled = "; compiled at the first steps" if config.run.compile else ""
     rate = f"{t.optimizer}, learning rate {t.learning_rate:g} ({t.schedule})"
     return "\n".join(
@@ -253,6 +264,7 @@ def plan(config: Config, model: MLP, train: Listing, val: Listing, device: torch
             f"device     {device_in_words}",
             f"precision  {choose_precision(config.run.precision, device).in_words()}{compiled}",
             f"memory     about {_memory(config, model, len(train) + len(val)) / 2**20:,.0f} MiB",
+            *([f"pixels     {_place_of_pixels(config, model, len(train) + len(val), device)[1]}"] if on_gpu else []),
             f"run        {config.run.out}",
         ]
     )
@@ -266,6 +278,17 @@ def _memory(config: Config, model: MLP, photos: int) -> int:
     activations = t.batch_size // t.accumulate * 3 * sum(config.model.hidden) * 4
     batch = t.batch_size * inputs * 4 * 3
     return 800 * 2**20 + copies * 4 * count_weights(model) + photos * inputs + batch + activations
+
+
+def _place_of_pixels(config: Config, model: MLP, photos: int, device: torch.device) -> tuple[bool, str]:
+    """Whether the pixels of so many photos fit on the GPU `device` beside the training, and in words where they go."""
+    free, _ = torch.cuda.mem_get_info(device)
+    pixels = photos * 3 * config.photos.image_size[0] * config.photos.image_size[1]
+    training = _memory(config, model, photos) - pixels
+    size = f"{pixels / 2**20:,.0f} MiB, uint8; {free / 2**20:,.0f} MiB are free there"
+    if training + pixels <= free:
+        return True, f"all on the GPU ({size})"
+    return False, f"in main memory, and each batch copied to the GPU ahead of its use ({size})"
 
 
 def _load(listing: Listing, config: Config, threads: int, what: str, team: Team) -> Feed:

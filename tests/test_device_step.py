@@ -41,8 +41,10 @@ class NoWaiting(TorchDispatchMode):
                 raise AssertionError(f"a copy from {source} to {to} is waited for")
         if function is torch.ops.aten.copy_.default and arguments[0].device != arguments[1].device:
             raise AssertionError("a copy between devices is waited for")
-        if function is torch.ops.aten.index.Tensor and any(
-            index is not None and index.device != arguments[0].device for index in arguments[1]
+        indices = {torch.ops.aten.index.Tensor: 1, torch.ops.aten.index_select.default: 2}.get(function)
+        if indices and any(
+            index is not None and index.device != arguments[0].device
+            for index in (arguments[1] if indices == 1 else arguments[2:])
         ):
             raise AssertionError("the indices are on another device, and their copy is waited for")
         return function(*arguments, **settings)

@@ -17,13 +17,13 @@ import torch
 from conftest import quiet
 from processes import CONTEXT
 
-from catdog import distributed
+from catdog import distributed, targets
 from catdog import train as train_module
 from catdog.checkpoint import STATE_FILE
 from catdog.config import Config, load_config
 from catdog.distributed import Team
 from catdog.errors import CatdogError
-from catdog.losses import Criterion
+from catdog.model import MLP
 from catdog.signals import Interrupted
 from catdog.state import load_state
 from catdog.targets import Targets
@@ -34,6 +34,7 @@ MakePhotos = Callable[..., Path]
 MakeConfig = Callable[..., Config]
 Change = Callable[[int], None]
 LIMIT = 120.0
+PATCH = pytest.MonkeyPatch()  # used in processes that end with the test
 
 
 def _member(rank: int, environment: dict[str, str], folder: str, change: Change, job: Callable[[], Any]) -> None:
@@ -41,7 +42,7 @@ def _member(rank: int, environment: dict[str, str], folder: str, change: Change,
     os.dup2(handle, 1)
     os.dup2(handle, 2)
     os.environ.update(environment, RANK=str(rank), LOCAL_RANK=str(rank))
-    train_module.draw_curves = lambda history, path: None  # takes longer than all else
+    PATCH.setattr(train_module, "draw_curves", lambda history, path: None)  # takes longer than all else
     change(rank)
     try:
         job()
@@ -151,13 +152,13 @@ def in_float64(rank: int) -> None:
         images, targets = batch(self, *arguments)
         return images.double(), targets
 
-    def make64(self: Trainer, config: Config, model: torch.nn.Module, *arguments: Any) -> None:
-        make(self, config, model.double(), *arguments)  # type: ignore[assignment, method-assign]
+    def make64(self: Trainer, config: Config, model: MLP, *arguments: Any) -> None:
+        make(self, config, model.double(), *arguments)
         self.loss.double()
 
-    Trainer.__init__ = make64  # type: ignore[assignment, method-assign]
-    Trainer._batch = batch64  # type: ignore[assignment, method-assign]
-    Trainer._normalised = lambda self, pixels: normalised(self, pixels).double()  # type: ignore[assignment, method-assign]
+    PATCH.setattr(Trainer, "__init__", make64)
+    PATCH.setattr(Trainer, "_batch", batch64)
+    PATCH.setattr(Trainer, "_normalised", lambda self, pixels: normalised(self, pixels).double())
 
 
 @pytest.mark.parametrize("name", ["the defaults, smaller", "with all that looks at several photos", "in parts"])
@@ -177,13 +178,13 @@ def test_in_float64_the_curves_agree_to_ten_places(
 
 def weigh_slices_alike(rank: int) -> None:
     """The fault that DistributedDataParallel alone has: each process's mean counts for as much, whatever its size."""
-    Criterion.weight = lambda self, labels: 1  # type: ignore[assignment, method-assign]
-    Targets.batch_size = 13  # type: ignore[assignment, method-assign]
+    PATCH.setattr(targets, "weight_of", lambda labels, criterion: 1)
+    PATCH.setattr(Targets, "batch_size", 13)
 
 
 def draw_for_the_slice(rank: int) -> None:
     """The fault that each process changes its first photo as the others change theirs."""
-    Team.slice = lambda self, count: slice(count // self.size)  # type: ignore[assignment, method-assign]
+    PATCH.setattr(Team, "slice", lambda self, count: slice(count // self.size))
 
 
 @pytest.mark.parametrize("fault", [weigh_slices_alike, draw_for_the_slice])
@@ -208,7 +209,7 @@ def stop_after_seven_steps(rank: int) -> None:
         if steps == 7 and rank == 1:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    AveragedWeights.update = update_then_stop  # type: ignore[assignment, method-assign]
+    PATCH.setattr(AveragedWeights, "update", update_then_stop)
 
 
 def test_a_signal_stops_all_at_one_step_and_any_number_may_go_on(
@@ -248,7 +249,7 @@ def note_dropout(rank: int) -> None:
             file.write(f"{torch.rand(()).item()} ")
         return said
 
-    Trainer._step = step_and_note  # type: ignore[assignment, method-assign]
+    PATCH.setattr(Trainer, "_step", step_and_note)
 
 
 def test_dropout_silences_other_units_in_each_process(make_photos: MakePhotos, small_config: MakeConfig) -> None:
@@ -268,7 +269,7 @@ def fail_in_one(rank: int) -> None:
             raise CatdogError("the disk of process 1 is full.")
         update(self, model, step)
 
-    AveragedWeights.update = fail  # type: ignore[assignment, method-assign]
+    PATCH.setattr(AveragedWeights, "update", fail)
 
 
 def die_in_one(rank: int) -> None:
@@ -281,7 +282,7 @@ def die_in_one(rank: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         update(self, model, step)
 
-    AveragedWeights.update = die  # type: ignore[assignment, method-assign]
+    PATCH.setattr(AveragedWeights, "update", die)
 
 
 def fail_to_decode(rank: int) -> None:
@@ -289,7 +290,7 @@ def fail_to_decode(rank: int) -> None:
         raise CatdogError("the cache cannot be written.")
 
     if rank == 0:
-        train_module.load_photos = fail  # type: ignore[assignment, method-assign]
+        PATCH.setattr(train_module, "load_photos", fail)
 
 
 @pytest.mark.parametrize(
@@ -329,7 +330,7 @@ def one_decodes_slowly(rank: int) -> None:
         time.sleep(0.02)
         return decode(path, size)
 
-    cache.decode = slow  # type: ignore[assignment, method-assign]
+    PATCH.setattr(cache, "decode", slow)
 
 
 def test_the_photos_are_decoded_once_on_a_machine(make_photos: MakePhotos, small_config: MakeConfig) -> None:

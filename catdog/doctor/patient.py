@@ -15,7 +15,7 @@ from catdog.checkpoint import ModelCard
 from catdog.config import Config, Training
 from catdog.dataset import PhotoSet
 from catdog.guards import guessing_loss
-from catdog.losses import Criterion, class_weights, make_loss
+from catdog.losses import class_weights, make_loss
 from catdog.model import MLP
 from catdog.optim import make_optimizer, set_learning_rate
 from catdog.targets import Targets
@@ -65,7 +65,7 @@ class Patient:
         torch.manual_seed(config.run.seed)
         return self.build(config, self.classes).to(self.device)
 
-    def criterion(self, label_smoothing: float = 0.0) -> Criterion:
+    def criterion(self, label_smoothing: float = 0.0) -> nn.Module:
         training = self.config.training
         weights = class_weights(training, self.train.labels, self.classes)
         return self.loss(training, label_smoothing, weights).to(self.device)
