@@ -2,13 +2,12 @@
 
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from catdog.checkpoint import MODEL_FILE, PREVIOUS_FILE, STATE_FILE, Architecture, ModelCard, write_text
@@ -30,7 +29,7 @@ from catdog.source import SAMPLE, photo_folder
 from catdog.state import check_fits, newest_state
 from catdog.trainer import Trainer
 
-_STATISTICS = 4096  # photos of a stream that are measured before training
+_STATISTICS = 4096  # photos, at most, whose colours are measured before training
 
 
 def train(config: Config, log: Callable[[str], None] = print, narrate: bool = False) -> Path:
@@ -347,11 +346,10 @@ def describe(config: Config, train: Feed) -> ModelCard:
 def colour_statistics(photos: Feed) -> tuple[Any, Any, Any]:
     """(mean, standard deviation of each channel over all pixels, mean colour of each class), in levels.
 
-    Of a stream, some photos of each class are taken. Summed in whole numbers, so that the order does not matter.
+    Of many photos, some of each class are taken. Summed in whole numbers, so that the order does not matter.
     """
-    batches: Sequence[Tensor] = in_order(photos)
-    if isinstance(photos, PhotoStream):
-        batches = some_of_each_class(photos.labels, max(16, _STATISTICS // len(photos.classes))).split(len(batches[0]))
+    most = max(16, _STATISTICS // len(photos.classes))
+    batches = some_of_each_class(photos.labels, most).split(len(in_order(photos)[0]))
     pixels = photos.image_size[0] * photos.image_size[1]
     found, labels, squares = [], [], torch.zeros(3, dtype=torch.int64)
     for rows, some in photos.batches(batches):
