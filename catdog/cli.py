@@ -1,6 +1,7 @@
 """The command line: `catdog VERB`. What a verb does is in the package; here is how it is asked for."""
 
 import argparse
+import contextlib
 import csv
 import json
 import os
@@ -161,9 +162,24 @@ def _add_predict(verbs: Any) -> None:
     parser.add_argument(
         "--run", metavar="RUN", help="folder of the run, or its model file (default: the newest in runs/)"
     )
+    parser.add_argument(
+        "--unsure-below",
+        metavar="P",
+        type=_probability,
+        default=0.0,
+        help='answer "not sure" where the likeliest class is less probable than P, from 0 to 1; the label is then null '
+        "with --json, empty with --csv",
+    )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON object a line")
     form.add_argument("--csv", action="store_true", help="a table with a header")
+
+
+def _probability(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 <= float(text) <= 1:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"must be a number from 0 to 1, not {text!r}")
 
 
 def _predict(arguments: argparse.Namespace) -> int:
@@ -186,12 +202,16 @@ def _predict(arguments: argparse.Namespace) -> int:
                 write((name, "", "", *("" for _ in classifier.classes), str(answer)))
             else:
                 print(f"catdog: {answer}", file=sys.stderr)
-        elif arguments.json:
-            print(json.dumps({"path": name, **vars(answer)}), flush=True)
+            continue
+        unsure = answer.probability < arguments.unsure_below
+        if arguments.json:
+            print(json.dumps({"path": name, **vars(answer), "label": None if unsure else answer.label}), flush=True)
         elif arguments.csv:
-            write((name, answer.label, answer.probability, *answer.probabilities.values(), ""))
+            label = "" if unsure else answer.label
+            write((name, label, answer.probability, *answer.probabilities.values(), ""))
         else:
-            print(f"{answer.label} {answer.probability:.1%}  {on_one_line(name)}", flush=True)
+            said = f"{answer.label} {answer.probability:.1%}"
+            print(f"not sure ({said})" if unsure else said, f" {on_one_line(name)}", flush=True)
     return 1 if failed else 0
 
 

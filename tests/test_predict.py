@@ -196,3 +196,34 @@ def test_a_photo_on_its_side_is_seen_upright(run: Path, tmp_path: Path) -> None:
     sideways, straight = (classifier.predict(tmp_path / f"{name}.png") for name in ("sideways", "upright"))
     # It is made small before it is turned, so a level may be rounded the other way.
     assert sideways.probabilities == pytest.approx(straight.probabilities, abs=1e-3)
+
+
+def test_below_a_probability_the_answer_is_not_sure(
+    run: Path, make_photos: MakePhotos, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new = make_photos({"cat": 1, "dog": 1}, name="new", first=500)
+    cat, dog = (Image.open(new / name / f"{name}-500.png") for name in ("cat", "dog"))
+    for share in range(1, 20):  # between a cat and a dog it cannot be sure
+        Image.blend(cat, dog, share / 20).save(new / f"{share:02}.png")
+    folder = str(new)
+    assert main(["predict", "--run", str(run), "--json", folder]) == 0
+    plain = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    limit = max(answer["probability"] for answer in plain)
+    flags = ["predict", "--run", str(run), "--unsure-below", repr(limit), folder]
+
+    assert main([*flags, "--json"]) == 0
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    expected = [{**one, "label": None} if one["probability"] < limit else one for one in plain]
+    assert answers == expected and 0 < sum(answer["label"] is None for answer in answers) < 21
+
+    assert main([*flags, "--csv"]) == 0
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert [row["label"] for row in rows] == [answer["label"] or "" for answer in answers]
+
+    assert main(flags) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.startswith("not sure (") for line in lines] == [answer["label"] is None for answer in answers]
+
+    for wrong in ("1.5", "-1", "half", "nan"):
+        assert main(["predict", "--unsure-below", wrong, folder]) == 2
+        assert "from 0 to 1" in capsys.readouterr().err
