@@ -193,7 +193,9 @@ def joined() -> Iterator[Team]:
     team = Team(rank, size, local_rank, local_size, distributed.PrefixStore("catdog", store))
     try:
         yield team
-    except Interrupted:
+    except Interrupted as stop:
+        if stop.saved:  # by all, at the same step
+            distributed.destroy_process_group()
         raise
     except Exception as error:
         if not team.is_first_to_fail():

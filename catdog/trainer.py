@@ -392,12 +392,12 @@ class Trainer:
         return bool(self.team.largest(int(condition), self.device))
 
     def _stop_if_asked(self) -> None:
-        self._signal = self.team.largest(self._signal, self.device)
-        if self._signal:
+        number = self.team.largest(self._signal, self.device)  # a signal that comes meanwhile is for the next time
+        if number:
             if self._saved != (self.progress.epoch, self.progress.step):
                 self.save()
             self.team.wait()  # for the one that writes: when one ends, all are ended
-            raise Interrupted(self._signal, saved=True)
+            raise Interrupted(number, saved=True)
 
     def _on_signal(self, number: int) -> None:
         self._signal = number

@@ -238,6 +238,25 @@ def test_a_signal_stops_all_at_one_step_and_any_number_may_go_on(
                 assert (run / name).read_bytes() == (whole / name).read_bytes()
 
 
+def test_a_signal_that_comes_while_the_processes_agree_is_not_lost(
+    make_photos: MakePhotos, small_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    largest, calls = Team.largest, 0
+
+    def with_signal(self: Team, number: int, device: torch.device) -> int:
+        nonlocal calls
+        calls += 1
+        found = largest(self, number, device)
+        if calls == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return found
+
+    monkeypatch.setattr(Team, "largest", with_signal)
+    with pytest.raises(Interrupted):
+        train(small_config(make_photos({"cat": 20, "dog": 12}), epochs=1), log=quiet)
+    assert 5 < calls < 9
+
+
 def note_dropout(rank: int) -> None:
     """Each process leaves a file with what dropout would draw first in each of its steps."""
     step = Trainer._step
