@@ -114,6 +114,8 @@ class ModelCard:
     loss: str
     temperature: float
     """Probabilities are softmax(logits / temperature); fitted on the validation photos."""
+    squared_hinge: bool = False
+    """Whether each hinge of the svm loss is squared."""
     mean_colours: tuple[tuple[float, float, float], ...] = ()
     """Mean red, green, blue of each class's training photos, in levels: for the nearest-mean-colour baseline."""
     train_counts: tuple[int, ...] = ()
@@ -211,6 +213,7 @@ def _card_from_json(path: Path, text: str) -> tuple[ModelCard, str, str]:
             average_mirrored=bool(about["average_mirrored"]),
             loss=str(about["loss"]),
             temperature=_finite(about["temperature"]),
+            squared_hinge=bool(about.get("squared_hinge", False)),  # which models did not say at first
             mean_colours=tuple(_three(colour) for colour in about["mean_colours"]),
             train_counts=tuple(int(count) for count in about["train_counts"]),
             validation={str(name): _finite(value) for name, value in about["validation"].items()},

@@ -338,6 +338,7 @@ def describe(config: Config, train: Feed) -> ModelCard:
         average_mirrored=config.augment.flip,
         loss=config.training.loss,
         temperature=1.0,
+        squared_hinge=config.training.squared_hinge,
         mean_colours=mean_colours,
         train_counts=tuple(torch.bincount(train.labels, minlength=len(train.classes)).tolist()),
     )

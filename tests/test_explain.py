@@ -73,9 +73,9 @@ def photo(tmp_path: Path) -> str:
 
 def explained(tmp_path: Path, photo: str, loss: str = "softmax", **changes: Any) -> tuple[Explanation, MLP, Tensor]:
     """(the explanation, the torch network, its input, which wants a gradient)."""
-    kind = LOSSES[loss].kind
-    classifier = Classifier.load(random_run(tmp_path / "run", loss=kind, **changes))
-    e = explain(classifier, photo, photo, squared_hinge=LOSSES[loss].squared)
+    about = {"loss": LOSSES[loss].kind, "squared_hinge": LOSSES[loss].squared}
+    classifier = Classifier.load(random_run(tmp_path / "run", **about, **changes))
+    e = explain(classifier, photo, photo)
     x = torch.from_numpy(e.x).view(1, *e.pixels.shape).clone().requires_grad_()
     return e, torch_twin(classifier), x
 

@@ -7,22 +7,24 @@ import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import save_photo
+from conftest import quiet, save_photo
 from PIL import Image
 from test_explain import random_run
 
 from catdog.cli import main
-from catdog.config import load_config, to_toml
+from catdog.config import Config
 from catdog.explain import command, graph
 from catdog.explain.explanation import explain
 from catdog.explain.picture import block_sums, cut_out, poster
 from catdog.explain.words import sections
 from catdog.predict import Classifier
+from catdog.train import train
 
 
 @pytest.fixture
@@ -116,18 +118,26 @@ def test_several_photos_and_a_broken_one(tmp_path: Path, photo: str, capsys: pyt
     }
 
 
-def test_the_runs_configuration_tells_whether_hinges_are_squared(
+def test_the_model_tells_whether_hinges_are_squared(
     tmp_path: Path, photo: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(command, "_write", lambda e, stem: None)
-    run = random_run(tmp_path / "run", loss="svm")
     losses = []
     for squared in (False, True):
-        (run / "config.toml").write_text(to_toml(load_config(None, {"loss": "svm", "squared_hinge": squared})))
+        run = random_run(tmp_path / "run", loss="svm", squared_hinge=squared)
         assert main(["explain", "--run", str(run), "--label", "cat", photo]) == 0
         losses.append(float(re.findall(r"loss L = (.*)", capsys.readouterr().out)[0]))
     assert losses[0] != 1
     assert losses[1] == pytest.approx(losses[0] ** 2, rel=1e-3)  # one other class, so one hinge
+
+
+@pytest.mark.parametrize("squared", [False, True])
+def test_a_training_notes_in_its_model_whether_hinges_are_squared(
+    make_photos: Callable[..., Path], small_config: Callable[..., Config], squared: bool
+) -> None:
+    photos = make_photos({"cat": 6, "dog": 6})
+    run = train(small_config(photos, loss="svm", squared_hinge=squared, epochs=1), log=quiet)
+    assert Classifier.load(run).card.squared_hinge is squared
 
 
 def test_without_a_photo_it_shows_what_the_network_has_learned(tmp_path: Path) -> None:

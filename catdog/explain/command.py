@@ -8,7 +8,6 @@ import numpy as np
 
 from catdog import histograms
 from catdog.checkpoint import write_atomic, write_text
-from catdog.config import load_config
 from catdog.errors import CatdogError, ImageError
 from catdog.explain.explanation import Explanation, explain
 from catdog.explain.network import Network
@@ -30,14 +29,13 @@ def main(photos: Sequence[str], run: str | None, label: str | None, out: str | N
     if not photos:
         _show_learned(classifier, folder, model.parent)
         return 0
-    squared = _has_squared_hinge(model)
     done: list[Explanation] = []
     failed = False
     for name, source in photos_of(photos):
         try:
             if isinstance(source, ImageError):
                 raise source
-            e = explain(classifier, source, name, label, rate, squared)
+            e = explain(classifier, source, name, label, rate)
         except ImageError as error:
             print(f"catdog: {error}", file=sys.stderr)
             failed = True
@@ -75,12 +73,6 @@ def _make(folder: Path) -> Path:
 
 def _say(files: Sequence[Path]) -> None:
     print("wrote " + ", ".join(map(str, files)), file=sys.stderr, flush=True)
-
-
-def _has_squared_hinge(model: Path) -> bool:
-    """Whether the run's configuration squares the hinges of its svm loss, which the model file does not tell."""
-    config = model.parent / "config.toml"
-    return config.is_file() and load_config(config).training.squared_hinge
 
 
 def _unused_name(e: Explanation, done: Sequence[Explanation]) -> str:

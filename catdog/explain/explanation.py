@@ -134,7 +134,6 @@ def explain(
     name: str,
     label: str | None = None,
     rate: float | None = None,
-    squared_hinge: bool = False,
 ) -> Explanation:
     """Follow one photo (a path or a file's bytes) through the network and back.
 
@@ -143,7 +142,7 @@ def explain(
     Raises ImageError for a photo that cannot be read, CatdogError for an unknown label.
     """
     pixels = classifier.decode(source)
-    network, loss = Network.of(classifier), Loss(classifier.card.loss, squared_hinge)
+    network, loss = Network.of(classifier), Loss(classifier.card.loss, classifier.card.squared_hinge)
     x = normalise(classifier, pixels)
     kept = network.forward(x)
     logits = kept[-1].out
