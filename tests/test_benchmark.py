@@ -245,3 +245,17 @@ def test_the_process_that_measures_stays_small() -> None:
     """Linux counts the parent's memory to a child, so torch or NumPy in it would show in every peak."""
     program = "import sys, benchmark; sys.exit(bool({'numpy', 'torch'} & set(sys.modules)))"
     run_python(["-c", program], Path(benchmark.__file__).parent)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_step_of_the_gpu_part_runs_without_one(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its figures agree with each other; on a CPU they mean nothing else."""
+    import torch
+
+    from benchmarks.peers import gpu
+
+    monkeypatch.setattr(gpu, "_TIMES", 2)
+    found = gpu.measure(torch.device("cpu"), precision, photos=600, side=64)
+    floor = max(found["bytes_floor_milliseconds"], found["arithmetic_floor_milliseconds"])
+    assert found["share_of_floor"] == pytest.approx(floor / found["step_milliseconds"])
+    assert found["photos_per_second"] == pytest.approx(300 / found["step_milliseconds"] * 1000)

@@ -1,7 +1,6 @@
 """The report of an evaluation: diagrams and galleries as PNGs, and a page that holds them all."""
 
 import io
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -46,25 +45,22 @@ def report(
     read = readable(photos, decoded)
     labels = np.array(read.labels)
     counts, classes = np.array(figures.confusion), figures.classes
-    with warnings.catch_warnings():
-        # The diagrams' font lacks some of the world's letters; the page's text has them all.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        drawn = {
-            "accuracy": diagrams.accuracies(rules(figures), figures.n, len(classes)),
-            "confusion": diagrams.confusion(counts, classes),
-            "roc": diagrams.roc(labels, probabilities, classes),
-            "calibration": diagrams.calibration(labels, probabilities),
-        }
-        if not isinstance(history, str):
-            drawn["curves"] = curves(history)
-        images = {key: encode(figure, "png") for key, figure in drawn.items()}
-        chosen = (
-            gallery.worst_mistakes(labels, probabilities),
-            gallery.surest_right(labels, probabilities),
-            gallery.least_sure(probabilities),
-        )
-        galleries = {key: gallery.show(some, read, probabilities) for key, some in zip(_GALLERIES, chosen, strict=True)}
-        sheets = {key: encode(diagrams.contact_sheet(shown), "png") for key, shown in galleries.items() if shown}
+    drawn = {
+        "accuracy": diagrams.accuracies(rules(figures), figures.n, len(classes)),
+        "confusion": diagrams.confusion(counts, classes),
+        "roc": diagrams.roc(labels, probabilities, classes),
+        "calibration": diagrams.calibration(labels, probabilities),
+    }
+    if not isinstance(history, str):
+        drawn["curves"] = curves(history)
+    images = {key: encode(figure, "png") for key, figure in drawn.items()}
+    chosen = (
+        gallery.worst_mistakes(labels, probabilities),
+        gallery.surest_right(labels, probabilities),
+        gallery.least_sure(probabilities),
+    )
+    galleries = {key: gallery.show(some, read, probabilities) for key, some in zip(_GALLERIES, chosen, strict=True)}
+    sheets = {key: encode(diagrams.contact_sheet(shown), "png") for key, shown in galleries.items() if shown}
     sections = [
         _accuracy(figures, fitted, validated),
         Section("curves", "How it learned", history if isinstance(history, str) else _CURVES),

@@ -20,13 +20,22 @@ def describe() -> dict[str, Any]:
     with suppress(OSError):
         system = platform.freedesktop_os_release()["PRETTY_NAME"]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    gpus = _gpus()
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
         "memory_gib": round(memory / 2**30, 1),
         "system": f"{system}, {platform.machine()}",
+        **({"gpus": gpus} if gpus else {}),
         "environment": {name: os.environ[name] for name in _SPEED_VARIABLES if name in os.environ},
     }
+
+
+def _gpus() -> list[str]:
+    """The models of NVIDIA's GPUs, as their driver on Linux tells them."""
+    files = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
+    lines = [line for file in files for line in file.read_text().splitlines()]
+    return [line.split(":", 1)[1].strip() for line in lines if line.startswith("Model:")]
 
 
 def _processor() -> str:

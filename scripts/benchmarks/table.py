@@ -18,9 +18,10 @@ def markdown(results: Results, parts: Iterable[Part], picture: Path | None = Non
     """The lines of a page: where it was measured, then for each part its limits and all its figures."""
     m = results.machine
     variables = "".join(f", {name}={value}" for name, value in m["environment"].items())
+    gpus = "".join(f", {name}" for name in m.get("gpus", []))
     yield "# Measurements"
     yield ""
-    yield f"{m['processor']}, {m['cores']} cores, {m['memory_gib']:g} GiB of memory; {m['system']}{variables}."
+    yield f"{m['processor']}, {m['cores']} cores, {m['memory_gib']:g} GiB of memory{gpus}; {m['system']}{variables}."
     yield ""
     yield ", ".join(f"{name} {version}" for name, version in results.versions.items()) + "."
     yield ""

@@ -7,7 +7,7 @@ from benchmarks.photos import Place
 from benchmarks.processes import run_peer
 from benchmarks.results import Problem
 
-_PRECISIONS = ("float32", "tf32", "bfloat16")
+_PRECISIONS = ("float32", "bfloat16", "float16")
 
 
 def _step(precision: str) -> Callable[[Place, int], Figures]:

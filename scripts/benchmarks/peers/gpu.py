@@ -1,99 +1,101 @@
 """catdog's training step on a GPU beside two floors: the bytes it must move and the multiplications it must do.
 
 A step reads and writes every weight, its gradient and its two moments, and does 6 floating-point operations for each
-weight and photo (2 forward, 4 backward). How quick the GPU is at either is measured, by a large copy and a large
+weight and photo (2 forward, 4 backward). How quick the device is at either is measured, by a large copy and a large
 matrix product.
 """
 
 import argparse
-import contextlib
 import statistics
+import tempfile
+import time
 from collections.abc import Callable
+from pathlib import Path
 
-import numpy as np
 import torch
-from torch.nn import functional as F
 
 from benchmarks.peers.lines import say
-from catdog import augment
-from catdog.config import Config
-from catdog.model import MLP, count_weights
-from catdog.optim import make_optimizer
+from catdog.config import load_config
+from catdog.dataset import PhotoSet
+from catdog.model import count_weights
+from catdog.precision import choose_precision
+from catdog.train import build_model, describe
+from catdog.trainer import Trainer
 
-PRECISIONS = ("float32", "tf32", "bfloat16")
+PRECISIONS = ("float32", "bfloat16", "float16")
+_TIMES = 20
 
 
-def seconds(work: Callable[[], object], times: int = 20) -> float:
-    """The median of `times` runs of `work` on the GPU, after as many that are not counted."""
+def seconds(work: Callable[[], object], device: torch.device) -> float:
+    """What `work` takes on the device, in seconds: the median of several runs, after as many that are not counted."""
     found = []
-    for i in range(2 * times):
-        before, after = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        before.record()
+    for i in range(2 * _TIMES):
+        started = time.perf_counter()
         work()
-        after.record()
-        torch.cuda.synchronize()
-        if i >= times:
-            found.append(before.elapsed_time(after) / 1000)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        if i >= _TIMES:
+            found.append(time.perf_counter() - started)
     return statistics.median(found)
 
 
-def bytes_a_second(device: torch.device) -> float:
-    large = torch.empty(2**29, dtype=torch.uint8, device=device)
+def bytes_a_second(device: torch.device, count: int) -> float:
+    large = torch.empty(count, dtype=torch.uint8, device=device)
     other = torch.empty_like(large)
-    return 2 * len(large) / seconds(lambda: other.copy_(large))
+    return 2 * count / seconds(lambda: other.copy_(large), device)
 
 
-def operations_a_second(device: torch.device, dtype: torch.dtype) -> float:
-    square = torch.randn(8192, 8192, dtype=dtype, device=device)
-    return 2 * 8192**3 / seconds(lambda: square @ square)
+def operations_a_second(device: torch.device, dtype: torch.dtype, side: int) -> float:
+    square = torch.randn(side, side, dtype=dtype, device=device)
+    return 2 * side**3 / seconds(lambda: square @ square, device)
+
+
+def measure(device: torch.device, precision: str, photos: int, side: int) -> dict[str, float]:
+    """side: of the matrix multiplied, whose square is the number of elements copied, 8 bytes each."""
+    config = load_config(None, {"device": str(device), "precision": precision})
+    height, width = config.photos.image_size
+    pixels = torch.randint(256, (photos, 3, height, width), dtype=torch.uint8)
+    train = PhotoSet(pixels, torch.arange(photos) % 2, ("cat", "dog"), [])
+    model = build_model(config, 2)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = Trainer(config, model, train, train, describe(config, train), Path(folder), device)
+    trainer.model.train()
+    batches = trainer._batches(0)
+    taken = 0
+
+    def step() -> None:
+        nonlocal taken
+        number = taken % len(batches)
+        for rows, batch in trainer.train.batches(batches[number : number + 1]):
+            trainer._step(rows, batch, number, looks=False)
+        taken += 1
+
+    bandwidth = bytes_a_second(device, 8 * side**2)
+    operations = operations_a_second(device, choose_precision(precision, device).dtype, side)
+    weights, batch_size = count_weights(model), len(batches[0])
+    # Weight, gradient and two moments, 4 bytes each: the gradient is written and read, the others are read and written;
+    # the weight is read once more forward and once backward.
+    bytes_floor = weights * 4 * (2 * 4 + 2) / bandwidth
+    arithmetic_floor = 6 * weights * batch_size / operations
+    took = seconds(step, device)
+    return {
+        "photos_per_second": batch_size / took,
+        "step_milliseconds": took * 1000,
+        "bytes_floor_milliseconds": bytes_floor * 1000,
+        "arithmetic_floor_milliseconds": arithmetic_floor * 1000,
+        "share_of_floor": max(bytes_floor, arithmetic_floor) / took,
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("precision", choices=PRECISIONS)
-    parser.add_argument("--batch-size", type=int, default=512)
-    parser.add_argument("--photos", type=int, default=16_000)
-    args = parser.parse_args()
+    arguments = parser.parse_args()
     if not torch.cuda.is_available():
         say(gpus=0)
         return
-    device = torch.device("cuda")
-    torch.backends.cuda.matmul.allow_tf32 = args.precision == "tf32"
-    dtype = torch.bfloat16 if args.precision == "bfloat16" else torch.float32
-    config = Config()
-    model = MLP(config.photos.image_size, 2).to(device)
-    optimizer = make_optimizer(model, config.training)
-    pixels = torch.randint(256, (args.photos, 3, *config.photos.image_size), dtype=torch.uint8, device=device)
-    labels = torch.randint(2, (args.photos,), device=device)
-    mean, std = torch.full((3,), 128.0, device=device), torch.full((3,), 64.0, device=device)
-    rng = np.random.default_rng(0)
-
-    def step() -> None:
-        rows = torch.from_numpy(rng.integers(args.photos, size=args.batch_size)).to(device)
-        images = augment.apply(pixels[rows], augment.draw(config.augment, args.batch_size, rng), mean, std)
-        optimizer.zero_grad()
-        mixed = torch.autocast("cuda", dtype) if dtype != torch.float32 else contextlib.nullcontext()
-        with mixed:
-            logits = model(images)
-        F.cross_entropy(logits.float(), labels[rows]).backward()
-        optimizer.step()
-
-    bandwidth, operations = bytes_a_second(device), operations_a_second(device, dtype)
-    weights = count_weights(model)
-    # Weight, gradient and two moments, 4 bytes each: the gradient is written and read, the others are read and written;
-    # the weight is read once more forward and once backward.
-    least_bytes = weights * 4 * (2 * 4 + 2)
-    least_operations = 6 * weights * args.batch_size
-    took = seconds(step)
-    floor = max(least_bytes / bandwidth, least_operations / operations)
-    say(
-        gpus=torch.cuda.device_count(),
-        photos_per_second=args.batch_size / took,
-        step_milliseconds=took * 1000,
-        bytes_floor_milliseconds=least_bytes / bandwidth * 1000,
-        arithmetic_floor_milliseconds=least_operations / operations * 1000,
-        share_of_floor=floor / took,
-    )
+    figures = measure(torch.device("cuda"), arguments.precision, photos=16_000, side=8192)
+    say(gpus=torch.cuda.device_count(), **figures)
 
 
 if __name__ == "__main__":
