@@ -63,13 +63,13 @@ def decode_all(
     """Every photo of `listing` squashed to `size` (height, width), from the cache if it is there.
 
     cache: a folder, "auto" (the user's cache folder) or "none" (memory alone); what was used longest ago is removed
-    from it to keep it under `limit` gigabytes. `progress` wraps an iterator
-    that gives the number of photos done at each turn. With `strict` the first unreadable photo raises its error.
+    from it to keep it under `limit` gigabytes. `progress` wraps an iterator that gives the number of photos done at
+    each turn. With `strict` the first unreadable photo raises its error.
     """
     shape = (len(listing), 3, *size)
     folder = None if cache == "none" else folder_of(cache) / PIXELS
     if folder is not None:
-        entry = folder / _key(listing, size)
+        entry = folder / _key(listing, size)  # by what the photos are now: one that changes meanwhile is not in it
         found = _read(entry, shape)
         if found is not None:
             note_use(entry)
@@ -91,7 +91,7 @@ def decode_all(
             pixels = np.empty(shape, np.uint8)
         decoded = _decode_into(pixels, listing, size, threads, strict, progress)
         if folder is not None and temporary is not None:
-            _finish_entry(temporary, folder / _key(listing, size), listing, decoded)
+            _finish_entry(temporary, entry, listing, decoded)
         return decoded
 
 

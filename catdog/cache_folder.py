@@ -99,6 +99,7 @@ def make_room(folder: Path, needed: int, limit: float) -> None:
 def remove(entry: Entry) -> None:
     """Remove an entry; at each moment it is whole or not there."""
     gone = entry.path.with_name(_REMOVED + entry.path.name)
+    shutil.rmtree(gone, ignore_errors=True)  # left over, where a process was killed here
     with contextlib.suppress(OSError):
         entry.path.rename(gone)
     shutil.rmtree(gone, ignore_errors=True)

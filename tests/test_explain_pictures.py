@@ -8,12 +8,12 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import quiet, save_photo
+from pages import Page
 from PIL import Image
 from test_explain import random_run
 
@@ -33,26 +33,6 @@ def photo(tmp_path: Path) -> str:
     return str(tmp_path / "dog" / "rex.png")
 
 
-class _Page(HTMLParser):
-    """What a page refers to, and which of its tags are open at the end."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.links: list[str] = []
-        self.open: list[str] = []
-        self.tags: set[str] = set()
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        self.links += [value or "" for name, value in attributes if name in ("src", "href", "action", "srcset")]
-        if tag not in ("meta", "img"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-
 def test_explains_a_photo_in_words_a_picture_and_a_page(
     tmp_path: Path, photo: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -70,7 +50,7 @@ def test_explains_a_photo_in_words_a_picture_and_a_page(
     assert ET.parse(folder / "rex.svg").getroot().tag.endswith("svg")
 
     text = (folder / "rex.html").read_text(encoding="utf-8")
-    page = _Page(text)
+    page = Page(text)
     assert not page.open
     assert not page.tags & {"script", "link", "iframe"}
     assert all(link.startswith(("data:image/png;base64,", "#")) for link in page.links)
@@ -145,7 +125,7 @@ def test_without_a_photo_it_shows_what_the_network_has_learned(tmp_path: Path) -
     assert main(["explain", "--run", str(run)]) == 0
     names = {path.name for path in (run / "explain").iterdir()}
     assert names == {"neurons.png", "templates.png", "network.html"}
-    page = _Page((run / "explain" / "network.html").read_text(encoding="utf-8"))
+    page = Page((run / "explain" / "network.html").read_text(encoding="utf-8"))
     assert len([link for link in page.links if link.startswith("data:")]) == 2
 
 

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import quiet
+from pages import Page
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_curve
@@ -35,32 +35,20 @@ HOSTILE = "<script>alert(1)"
 FORMULA = "_$x^{$ &\n猫"
 
 
-class _Page(HTMLParser):
-    """What a page refers to and says, and which of its tags are open at the end."""
+class ReportPage(Page):
+    """Its galleries too: by the section's id, what is said of each photo and which file it is."""
 
     def __init__(self, text: str) -> None:
-        super().__init__()
-        self.links: list[str] = []
-        self.open: list[str] = []
-        self.tags: set[str] = set()
         self.captions: dict[str, list[tuple[str, str]]] = {}
         self._section = ""
-        self.feed(text)
-        self.close()
+        super().__init__(text)
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        given = dict(attributes)
-        self.tags.add(tag)
-        self.links += [value or "" for name, value in attributes if name in ("src", "href", "action", "srcset")]
+        super().handle_starttag(tag, attributes)
         if tag == "section":
-            self._section = given["id"] or ""
+            self._section = dict(attributes)["id"] or ""
         if tag == "figcaption":
             self.captions.setdefault(self._section, []).append(("", ""))
-        if tag not in ("meta", "img"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
         if "figcaption" in self.open:
@@ -212,7 +200,7 @@ def test_the_page_stands_alone_and_shows_the_worst_mistakes_in_order(
     report = run / "evaluation"
     assert str(report / "index.html") in printed.err
     text = (report / "index.html").read_text(encoding="utf-8")
-    page = _Page(text)
+    page = ReportPage(text)
     assert not page.open
     assert not page.tags & {"script", "link", "iframe", "b"}
     assert all(link.startswith(("data:image/", "#")) for link in page.links)

@@ -37,10 +37,13 @@ def main(run: str | None, data: str | None, as_json: bool, out: str | None) -> i
     place = _place(out, folder, model.parent if config and not as_json else None)
     cache_folder = config.photos.cache if config else "auto"
     figures, decoded, probabilities = evaluate(classifier, photos, cache_folder)
-    fitted = ""
+    fitted, validated = "", False
     if place is not None:
         try:
-            baselines, fitted = _fit(classifier, config, decoded.pixels, np.array(readable(photos, decoded).labels))
+            known, val = _photos_of(config)
+            validated = val.root.resolve() == photos.root.resolve() and list(val.paths) == list(photos.paths)
+            labels = np.array(readable(photos, decoded).labels)
+            baselines, fitted = _fit(classifier, cache_folder, known, decoded.pixels, labels)
             figures = replace(figures, baselines={**figures.baselines, **baselines})
         except CatdogError as error:
             fitted = f"No linear classifier and no nearest neighbours for want of training photos: {error}"
@@ -61,7 +64,7 @@ def main(run: str | None, data: str | None, as_json: bool, out: str | None) -> i
         probabilities,
         fitted=fitted,
         history=_history(model.parent),
-        validated=_validated(config, photos),
+        validated=validated,
     )
     if _is_page(place):
         write_atomic(place, lambda file: file.write(files[PAGE]))
@@ -96,17 +99,20 @@ def _place(out: str | None, photos: Path, run: Path | None) -> Path | None:
     return place
 
 
-def _fit(
-    classifier: Classifier, config: Config | None, pixels: np.ndarray, labels: np.ndarray
-) -> tuple[dict[str, float], str]:
-    """Accuracy on `pixels` of the rules that are fitted on the run's training photos, and a sentence on how.
-
-    Raises CatdogError where those photos are not to be had.
-    """
+def _photos_of(config: Config | None) -> tuple[Listing, Listing]:
+    """The photos that the run was trained and validated on. CatdogError where they are not to be had."""
     if config is None:
         raise CatdogError("there is no config.toml beside the model that says where they are.")
-    folder = photo_folder(config.photos)
-    listing = train_and_val(folder, config.photos.val_share, config.run.seed)[0]
+    return train_and_val(photo_folder(config.photos), config.photos.val_share, config.run.seed)
+
+
+def _fit(
+    classifier: Classifier, cache_folder: str, listing: Listing, pixels: np.ndarray, labels: np.ndarray
+) -> tuple[dict[str, float], str]:
+    """Accuracy on `pixels` of the rules that are fitted on the training photos `listing`, and a sentence on how.
+
+    Raises CatdogError where too few of those can be read.
+    """
     listing = listing.with_classes(classifier.classes, whose="the model")
 
     from catdog.evaluation import baselines  # torch takes seconds to import
@@ -114,8 +120,9 @@ def _fit(
     size = classifier.card.architecture.image_size
     some = baselines.thin_out(listing, size)
     # What is thinned out is not what the cache holds.
-    cache_folder = config.photos.cache if len(some) == len(listing) else "none"
-    training = cache.decode_all(some, size, cache=cache_folder, threads=os.cpu_count() or 1)
+    training = cache.decode_all(
+        some, size, cache=cache_folder if len(some) == len(listing) else "none", threads=os.cpu_count() or 1
+    )
     known = np.array(readable(some, training).labels)
     if len(known) < baselines.LEAST:
         raise CatdogError(f"{listing.root} holds only {many(len(known), 'photo')} that can be read.")
@@ -131,17 +138,6 @@ def _fit(
         f"which chose how many neighbours vote ({answers.k}) and how strongly the weights are held back (L2, "
         f"{answers.strength:g})."
     )
-
-
-def _validated(config: Config | None, photos: Listing) -> bool:
-    """Whether `photos` are those that the run was validated on."""
-    if config is None:
-        return False
-    try:
-        val = train_and_val(photo_folder(config.photos), config.photos.val_share, config.run.seed)[1]
-    except CatdogError:
-        return False
-    return val.root.resolve() == photos.root.resolve() and list(val.paths) == list(photos.paths)
 
 
 def _history(run: Path) -> list[dict[str, float]] | str:

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
-from torchvision import datasets, transforms
 
-from benchmarks.peers.common import MEAN, STD, arguments, mlp
+from benchmarks.peers.common import arguments, mlp
 from benchmarks.peers.lines import say
+from benchmarks.peers.tutorial import folders
 
 
 class Classifier(lightning.LightningModule):
@@ -56,15 +56,7 @@ def main() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore")
     lightning.seed_everything(args.seed, workers=True, verbose=False)
-    transform = transforms.Compose(
-        [
-            transforms.Resize((args.image_size, args.image_size)),
-            transforms.ToTensor(),
-            transforms.Normalize(MEAN, STD),
-        ]
-    )
-    train_set = datasets.ImageFolder(f"{args.data}/train", transform)
-    val_set = datasets.ImageFolder(f"{args.data}/val", transform)
+    train_set, val_set = folders(args)
     module = Classifier(args.image_size, args.hidden)
     trainer = lightning.Trainer(
         max_epochs=args.epochs,

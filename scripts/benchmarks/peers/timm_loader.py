@@ -4,10 +4,10 @@ import time
 
 import torch
 from timm.data import create_dataset, create_loader
-from torch import nn
 
-from benchmarks.peers.common import MEAN, STD, arguments, mlp
+from benchmarks.peers.common import MEAN, STD, arguments
 from benchmarks.peers.lines import say
+from benchmarks.peers.tutorial import train
 
 
 def main() -> None:
@@ -30,33 +30,10 @@ def main() -> None:
             num_workers=args.workers,
             device=torch.device("cpu"),
         )
-    train_loader, val_loader = loaders["train"], loaders["val"]
-    model = mlp(args.image_size, args.hidden)
-    loss_fn = nn.CrossEntropyLoss()
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    say(begin=1)
-    for epoch in range(1, args.epochs + 1):
-        started = time.perf_counter()
-        model.train()
-        photos = 0
-        for images, labels in train_loader:
-            loss = loss_fn(model(images), labels)
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
-            photos += len(images)
-        seconds = time.perf_counter() - started
-        model.eval()
-        right = 0
-        with torch.no_grad():
-            for images, labels in val_loader:
-                right += int((model(images).argmax(1) == labels).sum())
-        say(epoch=epoch, photos_per_second=photos / seconds, accuracy=right / len(val_loader.dataset))
+    train(args, loaders["train"], loaders["val"])
     started = time.perf_counter()
-    photos = sum(len(images) for images, _ in train_loader)
+    photos = sum(len(images) for images, _ in loaders["train"])
     say(loader_photos_per_second=photos / (time.perf_counter() - started))
-    if args.out:
-        torch.save(model.state_dict(), args.out)
 
 
 if __name__ == "__main__":
