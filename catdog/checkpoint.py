@@ -11,6 +11,7 @@ import secrets
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catdog.errors import CatdogError
+from catdog.fields import Grid, grids
 
 FORMAT_VERSION = 1
 MODEL_FILE = "model.safetensors"
@@ -97,6 +99,13 @@ class Architecture:
     activation: str
     batch_norm: bool = False
     dropout: float = 0.0
+    local: tuple[int, ...] = ()
+    field: int = 4
+
+    @property
+    def grids(self) -> list[Grid]:
+        """Of the photo's pixels, then of each local layer."""
+        return grids(self.image_size, self.local, self.field)
 
 
 @dataclass(frozen=True)
@@ -203,6 +212,8 @@ def _card_from_json(path: Path, text: str) -> tuple[ModelCard, str, str]:
             activation=str(shape["activation"]),
             batch_norm=bool(shape["batch_norm"]),
             dropout=float(shape["dropout"]),
+            local=_whole_numbers(shape.get("local", [])),  # which models did not say at first
+            field=_whole_numbers([shape.get("field", 4)], 1)[0],
         )
         card = ModelCard(
             architecture=architecture,
@@ -224,6 +235,8 @@ def _card_from_json(path: Path, text: str) -> tuple[ModelCard, str, str]:
             raise ValueError("scale")
         if architecture.activation not in ("relu", "gelu", "tanh", "sigmoid"):
             raise ValueError("activation")
+        if not 2 <= architecture.field <= 100 or min(architecture.grids[-1].height, architecture.grids[-1].width) < 1:
+            raise ValueError("local")
         return card, json.dumps(about, sort_keys=True), checksum
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError) as error:
         raise _bad_model(path, f"its header does not describe a network ({type(error).__name__}: {error})") from None
@@ -258,16 +271,18 @@ def _class_name(name: Any) -> str:
 def expected_shapes(card: ModelCard) -> dict[str, tuple[int, ...]]:
     """Name and shape of every array of the network that `card` describes: the state dict of `catdog.model.MLP`."""
     architecture = card.architecture
-    height, width = architecture.image_size
+    on = architecture.grids
+    widths = [on[-1].units, *architecture.hidden]
+    # Units of each hidden layer, what each of them sees, and how many are normalised apart.
+    layers = [(grid.units, below.channels * architecture.field**2, grid.channels) for below, grid in pairwise(on)]
+    layers += [(outputs, inputs, outputs) for inputs, outputs in pairwise(widths)]
     shapes: dict[str, tuple[int, ...]] = {}
-    inputs = 3 * height * width
-    for i, outputs in enumerate(architecture.hidden):
+    for i, (outputs, inputs, channels) in enumerate(layers):
         shapes[f"hidden.{i}.linear.weight"] = (outputs, inputs)
         shapes[f"hidden.{i}.linear.bias"] = (outputs,)
         if architecture.batch_norm:
             for name in ("weight", "bias", "running_mean", "running_var"):
-                shapes[f"hidden.{i}.norm.{name}"] = (outputs,)
-        inputs = outputs
-    shapes["classifier.weight"] = (len(card.classes), inputs)
+                shapes[f"hidden.{i}.norm.{name}"] = (channels,)
+    shapes["classifier.weight"] = (len(card.classes), widths[-1])
     shapes["classifier.bias"] = (len(card.classes),)
     return shapes

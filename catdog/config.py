@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from catdog.errors import CatdogError
+from catdog.fields import grids
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,11 @@ class Model:
 
     hidden: tuple[int, ...] = (1024, 1024, 1024)
     """Width of each hidden layer; an empty list leaves the linear classifier alone."""
+    local: tuple[int, ...] = ()
+    """Local receptive fields: so many units at each place of each local layer, which come before the hidden ones. A
+    unit sees only a window of the layer below, and each layer has half its height and width. See docs/accuracy.md."""
+    field: int = 4
+    """Height and width of those windows, in places of the layer below."""
     activation: Literal["relu", "gelu", "tanh", "sigmoid"] = "gelu"
     """The non-linearity after each hidden Wx + b. relu is the simplest; gelu is its smooth
     kin and does a little better."""
@@ -103,6 +109,9 @@ class Training:
     optimizer: Literal["adamw", "sgd", "muon"] = "adamw"
     """adamw adapts the rate of each weight. sgd with momentum 0 is plain gradient descent, w' = w - lr * dE/dw. muon
     makes all directions of a step equally long, for matrices between hidden layers; all else is moved by adamw."""
+    share_epochs: int = 0
+    """For so many epochs all places of a local layer have the same weights (a convolution); then each goes on with its
+    own."""
     learning_rate: float = 5e-4
     """lr: how far a step moves against the gradient; the highest rate reached, after warm-up."""
     momentum: float = 0.9
@@ -301,6 +310,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "max_skipped": (0, 1),
     "cache_limit": (0, 1e9),
     "hidden": (1, 1_000_000),
+    "local": (1, 100_000),
+    "field": (2, 100),
     "dropout": (0, 0.99),
     "crop_area": (0.01, 1),
     "crop_ratio": (1, 10),
@@ -309,6 +320,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "saturation": (0, 1),
     "mixup": (0, 100),
     "epochs": (1, 1_000_000),
+    "share_epochs": (0, 1_000_000),
     "batch_size": (1, 10_000_000),
     "accumulate": (1, 10_000_000),
     "label_smoothing": (0, 0.99),
@@ -343,6 +355,13 @@ def check(config: Config) -> Config:
         raise CatdogError(
             f"accumulate ({config.training.accumulate}) must not exceed batch_size ({config.training.batch_size}): "
             "a part needs at least one photo."
+        )
+    last = grids(config.photos.image_size, config.model.local, config.model.field)[-1]
+    if last.height < 1 or last.width < 1:
+        height, width = config.photos.image_size
+        raise CatdogError(
+            f"local (--local) has {len(config.model.local)} layers, and each halves the photo of {height} x {width} "
+            "until no place is left; give fewer layers, a smaller --field, or a larger --image-size."
         )
     return config
 

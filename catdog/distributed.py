@@ -245,11 +245,12 @@ class WholeBatchNorm(nn.BatchNorm1d):
         return same
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: float, B x features, B of each process its own."""
+        """x: float, B x features, or B x (places x features), B of each process its own."""
+        by_feature = x.view(-1, self.num_features)
         if not self.training:
-            return super().forward(x)
-        exact = x.to(self.weight.dtype)
-        sums = _SumOverAll.apply(torch.cat([exact.sum(0), exact.new_full((1,), len(x))]))
+            return super().forward(by_feature).view_as(x)
+        exact = by_feature.to(self.weight.dtype)
+        sums = _SumOverAll.apply(torch.cat([exact.sum(0), exact.new_full((1,), len(exact))]))
         count = sums[-1].detach()
         mean = sums[:-1] / count
         variance = _SumOverAll.apply((exact - mean).square().sum(0)) / count
@@ -259,4 +260,5 @@ class WholeBatchNorm(nn.BatchNorm1d):
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(variance * (count / (count - 1)), self.momentum)
             self.num_batches_tracked += 1
-        return ((exact - mean) * torch.rsqrt(variance + self.eps) * self.weight + self.bias).to(x.dtype)
+        normed = (exact - mean) * torch.rsqrt(variance + self.eps) * self.weight + self.bias
+        return normed.to(x.dtype).view_as(x)

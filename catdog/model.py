@@ -5,9 +5,15 @@ one score (logit) a class. `catdog.predict` states the same computation in NumPy
 """
 
 import itertools
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+
+from catdog.fields import Grid, grids, margin
 
 # GELU by its tanh formula (Hendrycks and Gimpel 2016, section 2), which needs no error function to be stated in NumPy.
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -18,32 +24,115 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-class HiddenLayer(nn.Module):
-    """Wx + b, (batch normalisation), activation, (dropout). x: float, B x `inputs` -> B x `width`."""
+class LocalLinear(nn.Module):
+    """Wx + b with a W that is 0 outside each unit's window (`catdog.fields`). x: float, B x inputs -> B x units.
 
-    def __init__(self, inputs: int, width: int, activation: str, batch_norm: bool, dropout: float) -> None:
+    weight: units x window, a unit's weights for what it sees alone; bias: units. While it is `shared`, all places
+    compute with the mean of their weights, which is a convolution; they get the same gradient and so move together.
+    """
+
+    def __init__(self, below: Grid, channels: int, field: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(inputs, width)
-        self.norm = nn.BatchNorm1d(width) if batch_norm else nn.Identity()
+        self.below, self.grid, self.field = below, below.above(channels, field), field
+        self.in_features, self.out_features = below.units, self.grid.units
+        self.weight = nn.Parameter(torch.empty(self.grid.units, field * field * below.channels))
+        self.bias = nn.Parameter(torch.zeros(self.grid.units))
+        self.shared = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        below, places, channels = self.below, self.grid.places, self.grid.channels
+        if below.by_channel:
+            x = x.unflatten(1, (below.channels, below.height, below.width)).permute(0, 2, 3, 1)
+        else:
+            x = x.unflatten(1, (below.height, below.width, below.channels))
+        weight = self.weight.view(places, channels, -1)
+        if self.shared:
+            kernel = weight.mean(dim=0).view(channels, self.field, self.field, below.channels).permute(0, 3, 1, 2)
+            bias = self.bias.view(places, channels).mean(dim=0)
+            found = F.conv2d(x.permute(0, 3, 1, 2), kernel, bias, stride=2, padding=margin(self.field))
+            return found.permute(0, 2, 3, 1).flatten(start_dim=1)
+        edge = margin(self.field)
+        seen = _Windows.apply(F.pad(x, (0, 0, edge, edge, edge, edge)), self.field)  # places x B x window
+        found = torch.bmm(seen, weight.transpose(1, 2))  # places x B x channels
+        return found.transpose(0, 1).flatten(start_dim=1) + self.bias
+
+
+class _Windows(torch.autograd.Function):
+    """B x H x W x C -> places x B x (field * field * C): every second window, in both directions."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, field: int) -> Tensor:
+        x = x.contiguous()
+        count, height, width, channels = ctx.shape = x.shape
+        ctx.field = field
+        per_photo, per_row, per_place, _ = x.stride()
+        rows, columns = (height - field) // 2 + 1, (width - field) // 2 + 1
+        seen = x.as_strided(
+            (rows, columns, count, field, field, channels),
+            (2 * per_row, 2 * per_place, per_photo, per_row, per_place, 1),
+        )
+        return seen.reshape(rows * columns, count, -1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        count, height, width, channels = ctx.shape
+        field = ctx.field
+        rows, columns = (height - field) // 2 + 1, (width - field) // 2 + 1
+        by_window = gradients[0].view(rows, columns, count, field, field, channels)
+        found = by_window.new_zeros(ctx.shape)
+        for i in range(field):
+            for j in range(field):
+                seen = found[:, i : i + 2 * rows - 1 : 2, j : j + 2 * columns - 1 : 2]
+                seen += by_window[:, :, :, i, j].permute(2, 0, 1, 3)
+        return found, None
+
+
+class HiddenLayer(nn.Module):
+    """Wx + b, (batch normalisation), activation, (dropout). x: float, B x inputs -> B x units."""
+
+    def __init__(self, linear: nn.Linear | LocalLinear, activation: str, batch_norm: bool, dropout: float) -> None:
+        super().__init__()
+        self.linear = linear
+        self.norm: nn.Module = nn.Identity()
+        if batch_norm:
+            self.norm = (
+                ChannelNorm(linear.grid.channels)
+                if isinstance(linear, LocalLinear)
+                else nn.BatchNorm1d(linear.out_features)
+            )
         self.activation = ACTIVATIONS[activation]()
         self.dropout = nn.Dropout(dropout)
-        if activation in ("relu", "gelu"):
+        if isinstance(linear, LocalLinear):
+            # As below, by the inputs that a unit sees; all places begin alike, so that they can be shared.
+            window = linear.weight.shape[1]
+            spread = math.sqrt(2 / window) if activation in ("relu", "gelu") else math.sqrt(1 / window)
+            of_a_place = torch.randn(linear.grid.channels, window) * spread
+            linear.weight.data.copy_(of_a_place.repeat(linear.grid.places, 1))
+        elif activation in ("relu", "gelu"):
             # He et al. 2015, equation 10: variance 2 / inputs, since the activation silences half of the units.
-            nn.init.kaiming_normal_(self.linear.weight, nonlinearity="relu")
+            nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
         else:
             # Glorot and Bengio 2010, equation 16, for activations that are odd around their middle.
             gain = 5 / 3 if activation == "tanh" else 1.0  # torch.nn.init.calculate_gain
-            nn.init.xavier_uniform_(self.linear.weight, gain)
-        nn.init.zeros_(self.linear.bias)
+            nn.init.xavier_uniform_(linear.weight, gain)
+        nn.init.zeros_(linear.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.dropout(self.activation(self.norm(self.linear(x))))
+
+
+class ChannelNorm(nn.BatchNorm1d):
+    """Batch normalisation of a layer on a grid: over the batch and all places of a channel. x: float, B x units."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.view(-1, self.num_features)).view_as(x)
 
 
 class MLP(nn.Module):
     """Flatten, hidden layers, linear classifier.
 
     image_size: (height, width) of the input. hidden: width of each hidden layer; empty for a linear classifier.
+    local: units at each place of the local layers that come before them; field: side of the windows that these see.
     """
 
     def __init__(
@@ -54,13 +143,18 @@ class MLP(nn.Module):
         activation: str = "gelu",
         batch_norm: bool = False,
         dropout: float = 0.0,
+        local: Sequence[int] = (),
+        field: int = 4,
     ) -> None:
         super().__init__()
         self.image_size = image_size
-        widths = [3 * image_size[0] * image_size[1], *hidden]
-        self.hidden = nn.ModuleList(
-            HiddenLayer(inputs, width, activation, batch_norm, dropout) for inputs, width in itertools.pairwise(widths)
+        on = grids(image_size, local, field)
+        widths = [on[-1].units, *hidden]
+        linears: Iterable[nn.Linear | LocalLinear] = itertools.chain(
+            (LocalLinear(below, grid.channels, field) for below, grid in itertools.pairwise(on)),
+            (nn.Linear(inputs, width) for inputs, width in itertools.pairwise(widths)),
         )
+        self.hidden = nn.ModuleList(HiddenLayer(linear, activation, batch_norm, dropout) for linear in linears)
         self.classifier = nn.Linear(widths[-1], classes)
         nn.init.xavier_uniform_(self.classifier.weight)
         nn.init.zeros_(self.classifier.bias)
@@ -99,8 +193,20 @@ class MLP(nn.Module):
         )
 
 
-def _wx_b(linear: nn.Linear) -> str:
+def _wx_b(linear: nn.Linear | LocalLinear) -> str:
+    if isinstance(linear, LocalLinear):
+        on = linear.grid
+        return (
+            f"Wx + b, {on.channels} units at {on.height} x {on.width} places, each sees {linear.field} x {linear.field}"
+        )
     return f"Wx + b, W {linear.out_features:,} x {linear.in_features:,}"
+
+
+def share_places(model: nn.Module, shared: bool) -> None:
+    """Whether all places of a local layer of `model` compute with the same weights, or each with its own."""
+    for module in model.modules():
+        if isinstance(module, LocalLinear):
+            module.shared = shared
 
 
 def count_weights(module: nn.Module) -> int:

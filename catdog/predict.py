@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from catdog.checkpoint import MODEL_FILE, ModelCard, load_model
 from catdog.errors import CatdogError, ImageError
+from catdog.fields import windows
 from catdog.files import photos_below
 from catdog.images import decode
 
@@ -47,6 +48,15 @@ def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
     return shifted / shifted.sum(axis=1, keepdims=True)
 
 
+def local_product(x: Floats, weight: Floats, windows: NDArray[np.int64]) -> Floats:
+    """Wx of a local layer. x: B x inputs; weight: units x window; windows: places x window -> B x units."""
+    nothing = np.zeros((len(x), 1), x.dtype)  # what is seen outside the grid
+    seen = np.concatenate([x, nothing], axis=1)[:, windows].transpose(1, 2, 0)  # places x window x B
+    by_place = weight.reshape(len(windows), -1, windows.shape[1]) @ seen  # places x channels x B
+    found: Floats = by_place.transpose(2, 0, 1).reshape(len(x), -1)
+    return found
+
+
 class Classifier:
     """The network of a run. `card` says what it is; `classes` are its class names in order."""
 
@@ -54,6 +64,8 @@ class Classifier:
         self.tensors = tensors
         self.card = card
         self.classes = card.classes
+        shape = card.architecture
+        self._windows = [windows(below, shape.field) for below in shape.grids[: len(shape.local)]]
 
     @classmethod
     def load(cls, run: str | Path | None = None) -> "Classifier":
@@ -69,15 +81,19 @@ class Classifier:
 
     def forward(self, x: Floats) -> Floats:
         """x: float32, B x inputs, normalised -> logits, B x classes. The whole of an MLP."""
-        t = self.tensors
-        for i in range(len(self.card.architecture.hidden)):
-            x = x @ t[f"hidden.{i}.linear.weight"].T + t[f"hidden.{i}.linear.bias"]
-            if self.card.architecture.batch_norm:
-                scale: Floats = t[f"hidden.{i}.norm.weight"] / np.sqrt(
-                    t[f"hidden.{i}.norm.running_var"] + np.float32(1e-5)
+        t, shape = self.tensors, self.card.architecture
+        for i in range(len(shape.local) + len(shape.hidden)):
+            if i < len(shape.local):
+                x = local_product(x, t[f"hidden.{i}.linear.weight"], self._windows[i]) + t[f"hidden.{i}.linear.bias"]
+            else:
+                x = x @ t[f"hidden.{i}.linear.weight"].T + t[f"hidden.{i}.linear.bias"]
+            if shape.batch_norm:
+                gamma, beta, mean, variance = (
+                    t[f"hidden.{i}.norm.{name}"] for name in ("weight", "bias", "running_mean", "running_var")
                 )
-                x = (x - t[f"hidden.{i}.norm.running_mean"]) * scale + t[f"hidden.{i}.norm.bias"]
-            x = ACTIVATIONS[self.card.architecture.activation](x)
+                by_channel = x.reshape(-1, len(mean))  # in a dense layer each unit is a channel of its own
+                x = ((by_channel - mean) * (gamma / np.sqrt(variance + np.float32(1e-5))) + beta).reshape(x.shape)
+            x = ACTIVATIONS[shape.activation](x)
         return x @ t["classifier.weight"].T + t["classifier.bias"]
 
     def logits(self, pixels: NDArray[np.uint8]) -> Floats:

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ from catdog.distributed import Team, joined
 from catdog.duplicates import leak
 from catdog.errors import CatdogError
 from catdog.feed import Feed, PhotoStream, in_order, some_of_each_class
+from catdog.fields import grids
 from catdog.files import Listing, has_photos, many, train_and_val
 from catdog.images import RESIZE_FILTER
 from catdog.model import MLP, count_weights
@@ -47,6 +49,8 @@ def train(config: Config, log: Callable[[str], None] = print, narrate: bool = Fa
                 raise CatdogError(
                     f"the run folder {run} exists; give another --out, or go on with it by --resume {run}."
                 )
+        if narrate and config.model.local:
+            raise CatdogError("--narrate tells of neurons that see the whole photo; leave it out, or --local.")
         if narrate and team.size > 1:
             raise CatdogError("--narrate tells the first step of a single process; leave it out, or start one.")
         return _train(_of_main(config, team), None, team, log, narrate)
@@ -84,7 +88,7 @@ def _saved(run: Path) -> tuple[Config, dict[str, Any] | None, str]:
         config = parse_config(state["config"], f"the configuration in {run / STATE_FILE}")
         if not all(isinstance(name, str) for name in state["classes"]):
             raise ValueError("its classes have no names")
-        if len(config.model.hidden) > len(state["model"]):
+        if len(config.model.hidden) + len(config.model.local) > len(state["model"]):
             raise ValueError("its weights are not those of its configuration")
         with torch.device("meta"):  # shapes without numbers: nothing of a size that only the file claims is made
             check_fits(state["model"], build_model(config, len(state["classes"])).state_dict(), "model")
@@ -235,13 +239,15 @@ def _unused(path: Path) -> Path:
 
 def build_model(config: Config, classes: int) -> MLP:
     m = config.model
-    return MLP(config.photos.image_size, classes, m.hidden, m.activation, m.batch_norm, m.dropout)
+    return MLP(config.photos.image_size, classes, m.hidden, m.activation, m.batch_norm, m.dropout, m.local, m.field)
 
 
 def plan(config: Config, model: MLP, train: Listing, val: Listing, device: torch.device, device_in_words: str) -> str:
     """What is about to happen: data, network, number of weights, device, precision, memory."""
     height, width = config.photos.image_size
     inputs = 3 * height * width
+    field = config.model.field
+    sees = f"sees {field} x {field} pixels and has {3 * field**2:,}" if config.model.local else f"has {inputs:,}"
 
     def in_words(listing: Listing) -> str:
         each = ", ".join(f"{count:,} {name}" for name, count in zip(listing.classes, listing.counts(), strict=True))
@@ -257,7 +263,7 @@ def plan(config: Config, model: MLP, train: Listing, val: Listing, device: torch
             f"           train {in_words(train)}",
             f"           val   {in_words(val)}",
             f"input      {width} x {height} RGB = {inputs:,} numbers a photo, "
-            f"so each neuron of the first layer has {inputs:,} weights and a bias",
+            f"{'and' if config.model.local else 'so'} each neuron of the first layer {sees} weights and a bias",
             *(f"{'network' if i == 0 else '':<11}{line}" for i, line in enumerate(model.describe().splitlines())),
             f"training   {t.epochs} epochs in batches of {t.batch_size}, {t.loss} loss, {rate}",
             f"device     {device_in_words}",
@@ -274,7 +280,10 @@ def _memory(config: Config, model: MLP, photos: int) -> int:
     t = config.training
     copies = 3 + (2 if t.optimizer != "sgd" else 1 if t.momentum else 0) + (1 if t.ema else 0)
     inputs = 3 * config.photos.image_size[0] * config.photos.image_size[1]
-    activations = t.batch_size // t.accumulate * 3 * sum(config.model.hidden) * 4
+    kept = 3 * sum(config.model.hidden)  # numbers a photo that wait for the backward pass
+    for below, grid in pairwise(grids(config.photos.image_size, config.model.local, config.model.field)):
+        kept += 3 * grid.units + grid.places * below.channels * config.model.field**2
+    activations = t.batch_size // t.accumulate * kept * 4
     batch = t.batch_size * inputs * 4 * 3
     return 800 * 2**20 + copies * 4 * count_weights(model) + photos * inputs + batch + activations
 
@@ -330,7 +339,9 @@ def describe(config: Config, train: Feed) -> ModelCard:
     mean, std, mean_colours = colour_statistics(train)
     m = config.model
     return ModelCard(
-        architecture=Architecture(config.photos.image_size, m.hidden, m.activation, m.batch_norm, m.dropout),
+        architecture=Architecture(
+            config.photos.image_size, m.hidden, m.activation, m.batch_norm, m.dropout, m.local, m.field
+        ),
         classes=train.classes,
         mean=mean,
         std=std,

@@ -32,7 +32,7 @@ from catdog.errors import CatdogError
 from catdog.feed import Feed, in_order
 from catdog.guards import MAX_ROLLBACKS, NotFinite, check_loss, check_state, guessing_loss, what_is_not_learned
 from catdog.losses import class_weights, make_loss
-from catdog.model import MLP
+from catdog.model import MLP, share_places
 from catdog.optim import AveragedWeights, learning_rate_at, make_optimizer, set_learning_rate
 from catdog.precision import choose_precision, compiled
 from catdog.progress import Progress, to_csv
@@ -119,6 +119,7 @@ class Trainer:
         progress = self.progress
         batches = self._batches(progress.epoch)
         saved = time.monotonic()
+        self._share()
         self.model.train()
         for step, (rows, pixels) in enumerate(self._photos(batches[progress.step :]), progress.step):
             looks = self.checks_each_step or step % _LOOK_EVERY == 0
@@ -134,6 +135,17 @@ class Trainer:
                 if self._any(time.monotonic() - saved > 60 * self.config.run.checkpoint_minutes > 0):
                     self.save()
                     saved = time.monotonic()
+
+    def _share(self) -> None:
+        """While the places of local layers have the same weights, say so; at the end of that, start a new optimizer.
+
+        What the old one remembers is of gradients that were a mean over all places, and so much smaller.
+        """
+        epochs, progress = self.config.training.share_epochs, self.progress
+        for model in (self.model, self.average.model):
+            share_places(model, progress.epoch < epochs)
+        if self.config.model.local and progress.epoch == epochs > 0 and progress.step == 0:
+            self.optimizer = make_optimizer(self.model, self.config.training)
 
     def _step(self, rows: Tensor, pixels: Tensor, step: int, looks: bool) -> str:
         """Step number `step` (from 0) of the epoch, on the photos `rows` (B) with their `pixels` (B x 3 x H x W).

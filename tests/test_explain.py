@@ -29,7 +29,7 @@ ACTIVATION_NAMES = ("relu", "gelu", "tanh", "sigmoid")
 def random_run(folder: Path, **changes: Any) -> Path:
     """A run folder that holds a network of random weights."""
     architecture: dict[str, Any] = {"image_size": (5, 6), "hidden": (9, 8, 7)}
-    architecture |= {"activation": "gelu", "batch_norm": False}
+    architecture |= {"activation": "gelu", "batch_norm": False, "local": (), "field": 4}
     architecture |= {name: changes.pop(name) for name in list(changes) if name in architecture}
     about: dict[str, Any] = {
         "classes": ("cat", "dog"),
@@ -55,7 +55,8 @@ def random_run(folder: Path, **changes: Any) -> Path:
 def torch_twin(classifier: Classifier) -> MLP:
     """The same network as a torch module in float64."""
     a = classifier.card.architecture
-    model = MLP(a.image_size, len(classifier.classes), a.hidden, a.activation, a.batch_norm).double().eval()
+    classes = len(classifier.classes)
+    model = MLP(a.image_size, classes, a.hidden, a.activation, a.batch_norm, 0.0, a.local, a.field).double().eval()
     state = {name: torch.from_numpy(t.astype(np.float64)) for name, t in classifier.tensors.items()}
     model.load_state_dict({**model.state_dict(), **state})
     return model
@@ -78,6 +79,36 @@ def explained(tmp_path: Path, photo: str, loss: str = "softmax", **changes: Any)
     e = explain(classifier, photo, photo)
     x = torch.from_numpy(e.x).view(1, *e.pixels.shape).clone().requires_grad_()
     return e, torch_twin(classifier), x
+
+
+@pytest.mark.parametrize("field", [3, 4])
+def test_gradients_of_local_layers_are_autograds_and_a_step_is_torchs(tmp_path: Path, photo: str, field: int) -> None:
+    changes: dict[str, Any] = {
+        "image_size": (9, 12),
+        "local": (4, 5),
+        "field": field,
+        "hidden": (6,),
+        "classes": ("cat", "dog", "fox"),
+    }
+    e, model, x = explained(tmp_path, photo, **changes)
+    logits = model(x)
+    value = torch.nn.functional.cross_entropy(logits, torch.tensor([1]))
+    value.backward()
+    np.testing.assert_allclose(e.logits, logits[0].detach().numpy(), rtol=1e-12)
+    assert x.grad is not None
+    np.testing.assert_allclose(e.by_x, x.grad.numpy().reshape(-1), rtol=1e-9, atol=1e-14)
+    square = sum(float(p.grad.square().sum()) for p in model.parameters() if p.grad is not None)
+    assert e.square == pytest.approx(square, rel=1e-9)
+    for layer, k, g in zip(e.network.layers, e.kept, e.gradients, strict=True):
+        dense = np.array([layer.row(unit) for unit in range(layer.units)])  # W with its zeros
+        np.testing.assert_allclose(dense @ k.x + layer.bias, k.sum, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(layer.times_transposed(g.sum), g.sum @ dense, rtol=1e-9, atol=1e-14)
+        for j in range(0, layer.inputs, 7):
+            np.testing.assert_allclose(layer.column(j), dense[:, j])
+            assert [layer.sees(unit, j) for unit in range(layer.units)] == (dense[:, j] != 0).tolist()
+    torch.optim.SGD(model.parameters(), lr=e.steps[0].rate).step()
+    with torch.no_grad():
+        np.testing.assert_allclose(e.steps[0].logits, model(x)[0].numpy(), rtol=1e-9)
 
 
 @pytest.mark.parametrize("hidden", [(), (9, 8, 7)])

@@ -41,6 +41,7 @@ def test_softmax_is_torchs_and_does_not_overflow() -> None:
     np.testing.assert_allclose(softmax(logits), torch.softmax(torch.from_numpy(logits), dim=1).numpy(), atol=1e-12)
 
 
+@pytest.mark.parametrize("local", [(), (6, 9)])
 @pytest.mark.parametrize("batch_norm", [False, True])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_the_forward_pass_in_numpy_is_the_trainers(
@@ -48,6 +49,7 @@ def test_the_forward_pass_in_numpy_is_the_trainers(
     small_config: MakeConfig,
     activation: str,
     batch_norm: bool,
+    local: tuple[int, ...],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What training measured on its validation photos, with torch, is what prediction computes for them."""
@@ -63,7 +65,12 @@ def test_the_forward_pass_in_numpy_is_the_trainers(
 
     monkeypatch.setattr(trainer.Trainer, "evaluate", kept)
     config = small_config(
-        make_photos({"cat": 20, "dog": 20}), activation=activation, batch_norm=batch_norm, hidden=(40, 30), epochs=2
+        make_photos({"cat": 20, "dog": 20}),
+        activation=activation,
+        batch_norm=batch_norm,
+        hidden=(40, 30),
+        local=local,
+        epochs=2,
     )
     classifier = Classifier.load(train(config, log=quiet))
     from catdog.cache import decode_all

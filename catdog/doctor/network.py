@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from catdog.doctor.patient import Finding, Patient, steps
 from catdog.guards import named_layers
-from catdog.model import MLP, HiddenLayer
+from catdog.model import MLP, HiddenLayer, LocalLinear
 
 _WEIGHTS_TRIED = 4  # of each matrix and each vector
 _RATIO_STEPS = 20
@@ -139,7 +139,7 @@ def check_update_ratio(patient: Patient) -> Finding:
     layers = [
         (which, layer.linear if isinstance(layer, HiddenLayer) else layer) for which, layer in named_layers(model)
     ]
-    matrices = [(which, layer.weight) for which, layer in layers if isinstance(layer, nn.Linear)]
+    matrices = [(which, layer.weight) for which, layer in layers if isinstance(layer, nn.Linear | LocalLinear)]
     before = [w.detach().clone() for _, w in matrices]
     ratios: list[list[float]] = []
     for step in steps(patient, model, patient.train, _RATIO_STEPS):

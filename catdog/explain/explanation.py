@@ -211,12 +211,11 @@ def _strongest_path(network: Network, gradients: list[LayerGradient]) -> tuple[i
 def layer_squares(network: Network, kept: list[Kept], gradients: list[LayerGradient]) -> list[dict[str, float]]:
     """Of each layer, the squared norm of the gradient by its "W", "b" and, with batch normalisation, "gamma", "beta".
 
-    dL/dW is an outer product, so its norm is the product of the two norms.
+    dL/dW of a neuron is what it sees times dL by its sum, so its norm is the product of the two norms.
     """
     found = []
-    for k, g in zip(kept, gradients, strict=True):
-        bias = float(g.sum @ g.sum)
-        squares = {"W": bias * float(k.x @ k.x), "b": bias}
+    for layer, k, g in zip(network.layers, kept, gradients, strict=True):
+        squares = {"W": float(np.square(g.sum) @ layer.squares_seen(k.x)), "b": float(g.sum @ g.sum)}
         if g.gamma is not None:
             squares |= {"gamma": float(g.gamma @ g.gamma), "beta": float(g.normed @ g.normed)}
         found.append(squares)
@@ -259,15 +258,14 @@ def _questions(e: Explanation, i: int) -> list[Question]:
     unit = (*e.path, e.label)[i]
     units = largest(g.sum)
     inputs = largest(k.x)
-    pairs = sorted(((u, j) for u in units for j in inputs), key=lambda pair: -abs(g.sum[pair[0]] * k.x[pair[1]]))[
-        :LARGEST
-    ]
+    seen = [(u, j) for u in units for j in inputs if layer.sees(u, j)]
+    pairs = sorted(seen, key=lambda pair: -abs(g.sum[pair[0]] * k.x[pair[1]]))[:LARGEST]
     pairs += [(unit, j) for j in e.shown_sources(i) if (unit, j) not in pairs]
     if i == len(e.network.layers) - 1:
         own = e.entries[i].source
         pairs += [(u, own) for u in range(layer.units) if (u, own) not in pairs]
-    total = float(k.x @ k.x)
-    questions = [Question("|dL/dW|", i, "sum", g.sum * total, float(g.sum @ g.sum) * total, True)]
+    moved = g.sum * layer.squares_seen(k.x)
+    questions = [Question("|dL/dW|", i, "sum", moved, float(g.sum @ moved), True)]
     for u, j in pairs:
         name = f"dL/dW[{e.unit_name(i, u)}, {e.source_name(i, j)}]"
         questions.append(Question(name, i, "sum", _unit(layer.units, u, k.x[j]), float(g.sum[u] * k.x[j])))

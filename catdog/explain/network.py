@@ -5,12 +5,13 @@ states the same forward pass in float32, and a test compares both, and the gradi
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from catdog.fields import windows
 from catdog.predict import Classifier
 
 Floats = NDArray[np.float64]
@@ -51,6 +52,10 @@ class Norm:
     beta: Floats
     mean: Floats
     deviation: Floats
+
+    def of_each(self, places: int) -> "Norm":
+        """Of each unit, where there is one of each channel at each of so many places."""
+        return Norm(*(np.tile(values, places) for values in (self.gamma, self.beta, self.mean, self.deviation)))
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,14 @@ class Layer:
         """The weights that read input `j`, one a neuron."""
         weights = self.weight[:, j].astype(np.float64)
         return weights if self.step is None else weights - self.step[0] * self.step[1][j]
+
+    def sees(self, unit: int, j: int) -> bool:
+        """Whether there is a weight from input `j` to the neuron."""
+        return True
+
+    def squares_seen(self, x: Floats) -> Floats:
+        """Of each neuron, the sum of the squares of the inputs that it sees."""
+        return np.full(self.units, x @ x)
 
     def times(self, x: Floats) -> Floats:
         """Wx."""
@@ -157,6 +170,71 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class LocalLayer(Layer):
+    """A layer whose W is 0 but for what each unit sees: `weight` is units x window, `windows` places x window.
+
+    Here each unit has a gamma and a beta of its own; training gives all places of a channel the same, and so their sum.
+    """
+
+    windows: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), np.int64))
+    inputs_below: int = 0
+
+    @property
+    def inputs(self) -> int:
+        return self.inputs_below
+
+    def _seen_by(self, unit: int) -> NDArray[np.int64]:
+        return self.windows[unit // (self.units // len(self.windows))]
+
+    def row(self, unit: int) -> Floats:
+        weights = np.zeros(self.inputs + 1)  # the last is what lies outside the grid
+        weights[self._seen_by(unit)] = self._in_windows()[unit]
+        return weights[:-1]
+
+    def column(self, j: int) -> Floats:
+        found = np.zeros((len(self.windows), self.units // len(self.windows)))
+        places, positions = np.nonzero(self.windows == j)
+        weights = self._in_windows().reshape(len(self.windows), -1, self.windows.shape[1])
+        found[places] = weights[places, :, positions]
+        return found.reshape(-1)
+
+    def sees(self, unit: int, j: int) -> bool:
+        return bool((self._seen_by(unit) == j).any())
+
+    def squares_seen(self, x: Floats) -> Floats:
+        by_place = np.square(np.append(x, 0.0)[self.windows]).sum(axis=1)
+        return np.repeat(by_place, self.units // len(self.windows))
+
+    def times(self, x: Floats) -> Floats:
+        outside = np.zeros((*x.shape[:-1], 1))
+        seen = np.concatenate([x, outside], axis=-1)[..., self.windows]
+        weights = self._in_windows().reshape(len(self.windows), -1, self.windows.shape[1])
+        found: Floats = np.einsum("...pk,pck->...pc", seen, weights, optimize=True).reshape(*x.shape[:-1], self.units)
+        return found
+
+    def times_transposed(self, gradient: Floats) -> Floats:
+        places = len(self.windows)
+        by_place = gradient.reshape(*gradient.shape[:-1], places, -1)
+        weights = self._in_windows().reshape(places, -1, self.windows.shape[1])
+        by_window = np.einsum("...pc,pck->...pk", by_place, weights, optimize=True)
+        found = np.zeros((*gradient.shape[:-1], self.inputs + 1))
+        for row, values in zip(
+            found.reshape(-1, self.inputs + 1), by_window.reshape(-1, weights[:, 0].size), strict=True
+        ):
+            row += np.bincount(self.windows.reshape(-1), values, minlength=self.inputs + 1)
+        return found[..., :-1]
+
+    def _in_windows(self) -> Floats:
+        """The weights in float64, units x window, after the step."""
+        weights = self.weight.astype(np.float64)
+        if self.step is not None:
+            by_sum, x = self.step
+            seen = np.append(x, 0.0)[self.windows]  # places x window
+            weights -= by_sum[:, None] * np.repeat(seen, self.units // len(self.windows), axis=0)
+        return weights
+
+
+@dataclass(frozen=True)
 class Network:
     """The layers of an MLP, the classifier last."""
 
@@ -165,8 +243,8 @@ class Network:
     @classmethod
     def of(cls, classifier: Classifier) -> "Network":
         t, shape = classifier.tensors, classifier.card.architecture
-        layers = []
-        for i in range(len(shape.hidden)):
+        layers: list[Layer] = []
+        for i in range(len(shape.local) + len(shape.hidden)):
             norm = None
             if shape.batch_norm:
                 gamma, beta, mean, variance = (
@@ -174,8 +252,16 @@ class Network:
                     for name in ("weight", "bias", "running_mean", "running_var")
                 )
                 norm = Norm(gamma, beta, mean, np.sqrt(variance + 1e-5))
+                if i < len(shape.local):  # where all places of a channel are normalised together
+                    norm = norm.of_each(shape.grids[i + 1].places)
             weight, bias = t[f"hidden.{i}.linear.weight"], t[f"hidden.{i}.linear.bias"].astype(np.float64)
-            layers.append(Layer(f"hidden {i + 1}", weight, bias, shape.activation, norm))
+            name = f"hidden {i + 1}"
+            if i < len(shape.local):
+                below = shape.grids[i]
+                seen = windows(below, shape.field)
+                layers.append(LocalLayer(name, weight, bias, shape.activation, norm, None, seen, below.units))
+            else:
+                layers.append(Layer(name, weight, bias, shape.activation, norm))
         bias = t["classifier.bias"].astype(np.float64)
         return cls((*layers, Layer("classifier", t["classifier.weight"], bias, "none")))
 
