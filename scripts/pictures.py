@@ -3,6 +3,7 @@
 python scripts/pictures.py            everything
 python scripts/pictures.py readme     docs/pictures/curves.png and predictions.jpg, after a training with the defaults
 python scripts/pictures.py walk       docs/how-it-works.md and its Chinese version, with their pictures
+python scripts/pictures.py fields RUN docs/pictures/fields.png, of a run with local receptive fields
 
 The walk's commands are read from docs/how-it-works.md: the lines of each block marked sh are run, in an empty folder,
 and what they print goes into the blocks marked text, cut to what the comment before such a block says:
@@ -29,11 +30,13 @@ from catdog.checkpoint import write_atomic, write_text
 from catdog.config import load_config
 from catdog.explain import graph
 from catdog.explain.explanation import explain
+from catdog.explain.fields_picture import draw_fields
 from catdog.explain.picture import cut_out, poster
+from catdog.figures import encode
 from catdog.predict import Classifier
 from catdog.report import draw_predictions
 from catdog.sample import CLASSES, draw
-from catdog.train import train
+from catdog.train import build_model, train
 
 ROOT = Path(__file__).parent.parent
 PICTURES = ROOT / "docs" / "pictures"
@@ -166,9 +169,21 @@ def keep(image: Image.Image, path: Path) -> None:
     write_atomic(path, lambda file: file.write(data.getvalue()))
 
 
+def fields(run: Path) -> None:
+    """The local receptive fields of the network in `run`, before training, as its seed drew them, and after."""
+    classifier, config = Classifier.load(run), load_config(run / "config.toml")
+    torch.manual_seed(config.run.seed)
+    first = build_model(config, len(classifier.classes)).state_dict()["hidden.0.linear.weight"].numpy()
+    weights = {"before training": first, "after": classifier.tensors["hidden.0.linear.weight"]}
+    picture = Image.open(io.BytesIO(encode(draw_fields(classifier.card.architecture, weights), "png")))
+    keep(picture, PICTURES / "fields.png")
+
+
 if __name__ == "__main__":
     parts = {"readme": draw_readme, "walk": walk}
+    if sys.argv[1:2] == ["fields"] and len(sys.argv) == 3:
+        sys.exit(fields(Path(sys.argv[2])))
     if not set(sys.argv[1:]) <= set(parts):
-        sys.exit(f"usage: python scripts/pictures.py [{'] ['.join(parts)}]")
+        sys.exit(f"usage: python scripts/pictures.py [{'] ['.join(parts)}], or: python scripts/pictures.py fields RUN")
     for part in sys.argv[1:] or parts:
         parts[part]()

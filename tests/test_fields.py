@@ -12,9 +12,10 @@ import torch
 from conftest import quiet
 from torch.nn import functional as F
 
-from catdog.checkpoint import MODEL_FILE, load_model
+from catdog.checkpoint import MODEL_FILE, Architecture, load_model
 from catdog.config import Config, load_config
 from catdog.errors import CatdogError
+from catdog.explain.fields_picture import draw_fields, extents
 from catdog.fields import Grid, grids, margin, windows
 from catdog.model import MLP, LocalLinear, share_places
 from catdog.train import resume, train
@@ -121,10 +122,37 @@ def test_more_layers_than_the_photo_has_room_for_are_refused(flags: dict[str, An
         load_config(None, {"image_size": [16, 16], **flags})
 
 
+@pytest.mark.parametrize("field", [3, 4, 5])
+def test_the_extent_of_a_field_is_where_the_gradient_is(field: int) -> None:
+    shape = Architecture((24, 32), (), "gelu", True, local=(2, 2, 2), field=field)
+    model = MLP((24, 32), 2, (), local=(2, 2, 2), field=field).double()
+    image = torch.randn(1, 3, 24, 32, dtype=torch.double, requires_grad=True)
+    x = image.flatten(start_dim=1)
+    for number, extent in enumerate(extents(shape), start=1):
+        layer: Any = model.hidden[number - 1]
+        x = layer(x)
+        on = layer.linear.grid
+        middle = x.view(on.height, on.width, on.channels)[on.height // 2, on.width // 2].sum()
+        (gradient,) = torch.autograd.grad(middle, image, retain_graph=True)
+        rows, columns = gradient[0].abs().sum(dim=0).nonzero(as_tuple=True)
+        assert extent == (rows.min(), columns.min(), rows.max() + 1, columns.max() + 1)
+
+
 @pytest.fixture
 def config(make_photos: MakePhotos, small_config: MakeConfig) -> Config:
     photos = make_photos({"cat": 20, "dog": 20})
     return small_config(photos, local=(4, 5), hidden=(6,), batch_norm=True, epochs=4, share_epochs=2, early_stopping=0)
+
+
+def test_the_picture_shows_more_places_where_they_differ() -> None:
+    shape = Architecture((8, 8), (), "gelu", True, local=(3,))
+    same = np.tile(np.random.default_rng(0).normal(size=(3, 48)), (16, 1))
+    labels = [
+        [axes.get_ylabel() for axes in draw_fields(shape, {"now": weights}).findobj(lambda a: hasattr(a, "get_ylabel"))]
+        for weights in (same, same + np.arange(48)[:, None])
+    ]
+    rows = [[label for label in found if label.startswith("now")] for found in labels]
+    assert [len(found) for found in rows] == [1, 4]
 
 
 def places_differ(run: Path) -> bool:

@@ -102,11 +102,18 @@ def _write(e: Explanation, stem: Path) -> None:
 def _show_learned(classifier: Classifier, folder: Path, run: Path) -> None:
     """network.html and its pictures: what the network has learned, without any photo."""
     from catdog.explain import graph
+    from catdog.explain.fields_picture import draw_fields
     from catdog.explain.learned_picture import draw_histories, draw_neurons, draw_templates
 
-    network = Network.of(classifier)
+    network, shape = Network.of(classifier), classifier.card.architecture
     found = []
-    if len(network.layers) > 1:
+    if shape.local:
+        about = (
+            "How much of the photo a unit of each local layer sees, and what the first layer's units look for there."
+        )
+        picture = draw_fields(shape, {"trained": network.layers[0].weight})
+        found.append((Section("fields", "Local receptive fields", about, []), picture))
+    elif len(network.layers) > 1:
         about = "One picture a neuron: what it looks for. The most important come first: long weights, and much effect "
         about += "on the scores."
         found.append((Section("neurons", "First-layer neurons", about, []), draw_neurons(classifier, network)))
