@@ -182,7 +182,8 @@ def fields(run: Path) -> None:
 if __name__ == "__main__":
     parts = {"readme": draw_readme, "walk": walk}
     if sys.argv[1:2] == ["fields"] and len(sys.argv) == 3:
-        sys.exit(fields(Path(sys.argv[2])))
+        fields(Path(sys.argv[2]))
+        sys.exit()
     if not set(sys.argv[1:]) <= set(parts):
         sys.exit(f"usage: python scripts/pictures.py [{'] ['.join(parts)}], or: python scripts/pictures.py fields RUN")
     for part in sys.argv[1:] or parts:

@@ -13,7 +13,7 @@ from catdog.figures import new_figure
 _CHANNELS = 24  # units a place that are shown, at most
 
 
-def extents(shape: Architecture) -> list[tuple[float, float, float, float]]:
+def extents(shape: Architecture) -> list[tuple[int, int, int, int]]:
     """(top, left, bottom, right), in pixels, of what the middle unit of each local layer sees of the photo."""
     found = []
     for layer in range(1, len(shape.local) + 1):
@@ -80,5 +80,5 @@ def _draw_extents(axes: Any, shape: Architecture) -> None:
     axes.set(xlim=(0, width), ylim=(height, 0), aspect="equal", xticks=[0, width], yticks=[0, height])
     for layer, (top, left, bottom, right) in enumerate(extents(shape), start=1):
         axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor=f"C{layer - 1}", lw=2))
-        axes.plot([], [], color=f"C{layer - 1}", label=f"layer {layer}: {bottom - top:g} x {right - left:g} pixels")
+        axes.plot([], [], color=f"C{layer - 1}", label=f"layer {layer}: {bottom - top} x {right - left} pixels")
     axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.08), frameon=False)

@@ -4,6 +4,7 @@ Arrays have the units on their last axis; any axes before it are photos or varia
 states the same forward pass in float32, and a test compares both, and the gradients with torch's.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -188,14 +189,13 @@ class LocalLayer(Layer):
 
     def row(self, unit: int) -> Floats:
         weights = np.zeros(self.inputs + 1)  # the last is what lies outside the grid
-        weights[self._seen_by(unit)] = self._in_windows()[unit]
+        weights[self._seen_by(unit)] = self._by_place.reshape(self.units, -1)[unit]
         return weights[:-1]
 
     def column(self, j: int) -> Floats:
         found = np.zeros((len(self.windows), self.units // len(self.windows)))
         places, positions = np.nonzero(self.windows == j)
-        weights = self._in_windows().reshape(len(self.windows), -1, self.windows.shape[1])
-        found[places] = weights[places, :, positions]
+        found[places] = self._by_place[places, :, positions]
         return found.reshape(-1)
 
     def sees(self, unit: int, j: int) -> bool:
@@ -206,32 +206,27 @@ class LocalLayer(Layer):
         return np.repeat(by_place, self.units // len(self.windows))
 
     def times(self, x: Floats) -> Floats:
-        outside = np.zeros((*x.shape[:-1], 1))
-        seen = np.concatenate([x, outside], axis=-1)[..., self.windows]
-        weights = self._in_windows().reshape(len(self.windows), -1, self.windows.shape[1])
-        found: Floats = np.einsum("...pk,pck->...pc", seen, weights, optimize=True).reshape(*x.shape[:-1], self.units)
-        return found
+        rows = np.append(x.reshape(-1, self.inputs), np.zeros((x[..., 0].size, 1)), axis=1)
+        seen = rows[:, self.windows].transpose(1, 2, 0)  # places x window x rows
+        return (self._by_place @ seen).transpose(2, 0, 1).reshape(*x.shape[:-1], self.units)
 
     def times_transposed(self, gradient: Floats) -> Floats:
-        places = len(self.windows)
-        by_place = gradient.reshape(*gradient.shape[:-1], places, -1)
-        weights = self._in_windows().reshape(places, -1, self.windows.shape[1])
-        by_window = np.einsum("...pc,pck->...pk", by_place, weights, optimize=True)
-        found = np.zeros((*gradient.shape[:-1], self.inputs + 1))
-        for row, values in zip(
-            found.reshape(-1, self.inputs + 1), by_window.reshape(-1, weights[:, 0].size), strict=True
-        ):
-            row += np.bincount(self.windows.reshape(-1), values, minlength=self.inputs + 1)
-        return found[..., :-1]
+        rows = gradient.reshape(-1, len(self.windows), self.units // len(self.windows)).transpose(1, 0, 2)
+        by_window = (rows @ self._by_place).transpose(1, 0, 2)  # rows x places x window
+        found = np.empty((len(by_window), self.inputs))
+        for row, by_input in zip(by_window, found, strict=True):
+            by_input[:] = np.bincount(self.windows.reshape(-1), row.reshape(-1), self.inputs + 1)[:-1]
+        return found.reshape(*gradient.shape[:-1], self.inputs)
 
-    def _in_windows(self) -> Floats:
-        """The weights in float64, units x window, after the step."""
+    @functools.cached_property
+    def _by_place(self) -> Floats:
+        """The weights after the step: float64, places x channels x window."""
         weights = self.weight.astype(np.float64)
         if self.step is not None:
             by_sum, x = self.step
             seen = np.append(x, 0.0)[self.windows]  # places x window
             weights -= by_sum[:, None] * np.repeat(seen, self.units // len(self.windows), axis=0)
-        return weights
+        return weights.reshape(len(self.windows), -1, self.windows.shape[1])
 
 
 @dataclass(frozen=True)
