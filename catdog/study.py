@@ -70,12 +70,11 @@ class Trial:
         self.values: dict[str, Value] = record.params
         self.accuracies: dict[int, float] = {}
 
-    def report(self, row: dict[str, float]) -> None:
-        """Note a row of metrics.csv, the figures of an epoch; one that is known already is passed over."""
-        epoch = int(row["epoch"])
+    def report(self, epoch: int, accuracy: float) -> None:
+        """Note the validation accuracy of an epoch, counted from 1; what is known already is passed over."""
         if epoch not in self.accuracies:
-            self.accuracies[epoch] = row["val_accuracy"]
-            self.record.report(row["val_accuracy"], epoch)
+            self.accuracies[epoch] = accuracy
+            self.record.report(accuracy, epoch)
 
     def is_hopeless(self) -> bool:
         """Whether it has done worse, up to its last epoch, than half of the complete trials had by then."""
@@ -105,7 +104,10 @@ class Study:
         """The study in `folder`. A trial that was left unfinished is the next one to be trained."""
         if not (folder / CONFIG).is_file() or not (folder / DATABASE).is_file():
             raise CatdogError(f"{folder} holds no study to resume; give a folder that `catdog tune` made.")
-        records = optuna.load_study(study_name="tune", storage=_storage(folder))
+        try:
+            records = optuna.load_study(study_name="tune", storage=_storage(folder))
+        except KeyError:
+            raise CatdogError(f"{folder / DATABASE} holds no study of `catdog tune`; start a new one.") from None
         waiting = records.get_trials(deepcopy=False, states=(optuna.trial.TrialState.WAITING,))
         for left in records.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
             about = {name: left.user_attrs.get(name) for name in ("number", "values")}
@@ -136,7 +138,7 @@ class Study:
         The sampler is seeded anew for each, so a study that was stopped draws what it would have drawn.
         """
         number = len(self.ended()) + 1
-        seed = int(np.random.SeedSequence([self.config.run.seed, number]).generate_state(1)[0])
+        seed = int(np.random.SeedSequence(self.config.run.seed, spawn_key=(number,)).generate_state(1)[0])
         self._study.sampler = optuna.samplers.TPESampler(n_startup_trials=_RANDOM, seed=seed)
         trial = self._study.ask({d["name"]: _distribution(d) for d in self._study.user_attrs["space"]})
         trial.set_user_attr("number", number)

@@ -63,15 +63,16 @@ def _search(study: Study) -> int:
     end = time.monotonic() + 60 * minutes if minutes is not None else None
     epochs = study.config.training.epochs
     print(f"searching {', '.join(study.names)}, in trials of {epochs} epochs; the study is {study.folder}", flush=True)
-    tells = True  # the plan is told once
+    is_first = True  # of those trained now: it is trained however short the time, and its plan is told
     try:
         with Signals(stop_at_once):
-            while (done := len(study.ended())) < (trials or done + 1) and (end is None or time.monotonic() < end):
+            while trials is None or len(study.ended()) < trials:
                 best_before = study.best()
-                ended = _train_trial(study, study.next_trial(), tells)
-                tells = False
-                is_best = study.best() != best_before
-                print(_trial_in_words(ended, study, trials, is_best), flush=True)
+                ended = _train_trial(study, study.next_trial(), tells=is_first)
+                is_first = False
+                print(_trial_in_words(ended, study, trials, is_best=study.best() != best_before), flush=True)
+                if end is not None and time.monotonic() > end:
+                    break
     except Interrupted as stop:
         print(f"stopped and saved; go on with: catdog tune --resume {study.folder}", flush=True)
         return 128 + stop.signal
@@ -92,15 +93,15 @@ def _train_trial(study: Study, trial: Trial, tells: bool) -> Ended:
             print(line, flush=True)
 
     def on_epoch(row: dict[str, float]) -> None:
-        trial.report(row)
+        trial.report(int(row["epoch"]), row["val_accuracy"])
         if trial.is_hopeless():
             raise _Hopeless
 
     try:
         if has_begun:
             if (run / "metrics.csv").exists():
-                for row in read_metrics(run):
-                    on_epoch(row)
+                for epoch, row in enumerate(read_metrics(run), start=1):
+                    on_epoch({"epoch": epoch, **row})
             resume(run, log, on_epoch=on_epoch)
         else:
             train(study.config_of(trial.values, str(run)), log, on_epoch=on_epoch)
@@ -128,15 +129,14 @@ def _summary(study: Study) -> str:
         if how in hows
     )
     if best is None:
-        return f"{count}; none is complete, so there is nothing to choose from"
+        return f"{count}; none is complete, so there is no best; a lower learning_rate may help"
     low, high = accuracy_interval(round(best.accuracy * best.photos), best.photos)
     lines = [
         count,
         f"best: trial {best.number}, {best.accuracy:.2%} of {best.photos:,} validation photos right "
         f"(95% interval {low:.1%} to {high:.1%})",
         f"      {in_words(best.values)}",
-        f"The best of {len(ended)}, chosen on the photos that it is measured on, looks better than it is; measure it on "
-        "others:",
+        f"      Chosen as the best of {len(ended)} on these photos, it looks better than it is. On others it does:",
         f"      catdog evaluate --run {study.run_of(best.number)} --data OTHER",
     ]
     if importances := study.importances():
