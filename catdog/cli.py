@@ -374,7 +374,7 @@ def _add_tune(verbs: Any) -> None:
     )
     parser.add_argument("--trials", metavar="N", type=int, help="end after N trials in all (default: 20)")
     parser.add_argument(
-        "--minutes", metavar="M", type=float, help="begin no trial after M minutes; without --trials, as many as fit"
+        "--minutes", metavar="X", type=float, help="begin no trial after X minutes; without --trials, as many as fit"
     )
     parser.add_argument(
         "--out", metavar="STUDY", dest="study", help="folder of the study (default: runs/tune-<date>-<time>)"

@@ -32,6 +32,7 @@ except ImportError:
 
 DATABASE, CONFIG, BEST, TABLE, TRIALS = "study.db", "config.toml", "best.toml", "trials.csv", "trials"
 _FIRST = 5  # trials that must have ended before others are compared with them
+_TELLING = 10  # complete trials, from which on it can be said which fields mattered
 _RANDOM = 10  # trials with values drawn at random, from which the sampler then learns
 _COMPLETE, _PRUNED, _FAILED = (
     optuna.trial.TrialState.COMPLETE,
@@ -205,14 +206,15 @@ class Study:
                 (self.run_of(t.number) / name).unlink(missing_ok=True)
 
     def importances(self) -> dict[str, float]:
-        """The share of each field in what made complete trials good, the largest first; empty for too few trials.
+        """The share of each field in what set the better half of the complete trials apart, the largest first.
 
-        By PED-ANOVA (Watanabe, Bansal and Hutter 2023).
+        By PED-ANOVA (Watanabe, Bansal and Hutter 2023); empty for fewer than ten complete trials, since it wants at
+        least five in that half.
         """
         complete = [t for t in self.ended() if t.how == "complete"]
-        if len(complete) < _RANDOM or len(self.names) < 2 or len({t.accuracy for t in complete}) < 2:
+        if len(complete) < _TELLING or len(self.names) < 2 or len({t.accuracy for t in complete}) < 2:
             return {}
-        evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+        evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=0.5)
         return optuna.importance.get_param_importances(self._study, evaluator=evaluator)
 
 

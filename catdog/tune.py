@@ -141,6 +141,6 @@ def _summary(study: Study) -> str:
     ]
     if importances := study.importances():
         shares = ", ".join(f"{name} {share:.0%}" for name, share in importances.items())
-        lines.append(f"what mattered, as far as so few trials tell: {shares}")
+        lines.append(f"what set the better half of the complete trials apart: {shares}")
     lines.append(f"train with it: catdog train --config {study.folder / BEST}")
     return "\n".join(lines)
