@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import catdog
 from catdog import config as configuration
+from catdog import search_space
 from catdog.errors import CatdogError, ImageError
 
 _TRAIN_EXAMPLES = """examples:
@@ -55,6 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_explain(verbs)
     _add_demo(verbs)
     _add_doctor(verbs)
+    _add_tune(verbs)
     _add_data(verbs)
     _add_cache(verbs)
     _add_completion(verbs)
@@ -349,6 +351,65 @@ def _doctor(arguments: argparse.Namespace) -> int:
     from catdog.doctor.command import main as doctor
 
     return doctor(arguments.run, arguments.config, given, arguments.picture)
+
+
+def _add_tune(verbs: Any) -> None:
+    ranges = "\n".join(f"  {name:<16} {words}" for name, words in search_space.IN_WORDS.items())
+    searched = f"what can be searched, and where; the first {len(search_space.DEFAULT)} unless --search says otherwise:"
+    parser = _verb(
+        verbs,
+        "tune",
+        _tune,
+        "search the settings that suit your photos: many trainings, the best of which is kept",
+        "examples:\n  catdog tune --data photos --trials 20\n"
+        "  catdog tune --data photos --minutes 60 --epochs 15 --search learning_rate mixup hidden\n"
+        "  catdog tune --resume runs/tune-2026-01-31-120000 --trials 40\n"
+        "  catdog train --config runs/tune-2026-01-31-120000/best.toml\n\n"
+        f"{searched}\n{ranges}\n\n"
+        'needs Optuna: pip install -e ".[tune]"',
+    )
+    parser.add_argument("--config", metavar="FILE.toml", help="read the configuration from a file; flags go over it")
+    parser.add_argument(
+        "--search", metavar="FIELD", nargs="+", default=[], help="the fields to search; they are listed below"
+    )
+    parser.add_argument("--trials", metavar="N", type=int, help="end after N trials in all (default: 20)")
+    parser.add_argument(
+        "--minutes", metavar="X", type=float, help="begin no trial after X minutes; without --trials, as many as fit"
+    )
+    parser.add_argument(
+        "--out", metavar="STUDY", dest="study", help="folder of the study (default: runs/tune-<date>-<time>)"
+    )
+    parser.add_argument("--resume", metavar="STUDY", help="go on with a stopped study, or add trials to one that ended")
+    groups = {
+        section: parser.add_argument_group(section, cls.__doc__) for section, cls in configuration.SECTIONS.items()
+    }
+    for field in configuration.fields().values():
+        if field.name != "out":
+            _add_field(groups[field.section], field)
+
+
+def _tune(arguments: argparse.Namespace) -> int:
+    given, trials, minutes = _given_fields(arguments), arguments.trials, arguments.minutes
+    for flag, value in (("trials", trials), ("minutes", minutes)):
+        if value is not None and not 0 < value < 1e9:
+            raise CatdogError(f"--{flag} must be more than 0, not {value:g}.")
+    if arguments.resume is not None:
+        others = {"config": arguments.config, "search": arguments.search, "out": arguments.study, **given}
+        for name, value in others.items():
+            if value or name in given:
+                raise CatdogError(
+                    f"--resume goes on with the study's own configuration; leave --{name.replace('_', '-')} out, or "
+                    "start a new study."
+                )
+        from catdog.tune import go_on
+
+        return go_on(Path(arguments.resume), trials, minutes)
+    config = configuration.load_config(arguments.config, given)
+    space = search_space.dimensions(config, arguments.search, fixed=given)
+
+    from catdog.tune import start
+
+    return start(config, space, arguments.study, trials, minutes)
 
 
 def _add_data(verbs: Any) -> None:

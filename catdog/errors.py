@@ -10,3 +10,7 @@ class CatdogError(Exception):
 
 class ImageError(CatdogError):
     """A file or a stream of bytes that cannot be turned into pixels; the message says why."""
+
+
+class SettingsError(CatdogError):
+    """A training that cannot go on for its settings, not for a file: its loss is no number, or memory is full."""

@@ -16,7 +16,7 @@ from catdog.config import Config, check, load_config, parse_config, to_toml
 from catdog.dataset import PhotoSet, load_photos
 from catdog.distributed import Team, joined
 from catdog.duplicates import leak
-from catdog.errors import CatdogError
+from catdog.errors import CatdogError, SettingsError
 from catdog.feed import Feed, PhotoStream, in_order, some_of_each_class
 from catdog.fields import grids
 from catdog.files import Listing, has_photos, many, train_and_val
@@ -31,20 +31,28 @@ from catdog.source import SAMPLE, photo_folder
 from catdog.state import check_fits, newest_state
 from catdog.trainer import Trainer
 
+OnEpoch = Callable[[dict[str, float]], None]
 _STATISTICS = 4096  # photos, at most, whose colours are measured before training
 
 
-def train(config: Config, log: Callable[[str], None] = print, narrate: bool = False) -> Path:
+def train(
+    config: Config,
+    log: Callable[[str], None] = print,
+    narrate: bool = False,
+    on_epoch: OnEpoch = lambda row: None,
+) -> Path:
     """Train as `config` says and return the run folder; with `narrate` tell the first step in all its numbers.
+
+    `on_epoch` is given each row of metrics.csv, after the epoch is saved; what it raises ends the training.
 
     Raises CatdogError for what the user can mend, before anything is written where that is possible, and Interrupted at
     a signal, after a checkpoint if training had begun.
     """
     with joined() as team, Signals(stop_at_once):
         if team.is_main:
-            config = _settle(config, log)
+            config = settle(config, log)
             run = Path(config.run.out)
-            _check_places(config)
+            check_places(config)
             if run.exists() and (not run.is_dir() or any(not is_left_over(path) for path in run.iterdir())):
                 raise CatdogError(
                     f"the run folder {run} exists; give another --out, or go on with it by --resume {run}."
@@ -53,10 +61,15 @@ def train(config: Config, log: Callable[[str], None] = print, narrate: bool = Fa
             raise CatdogError("--narrate tells of neurons that see the whole photo; leave it out, or --local.")
         if narrate and team.size > 1:
             raise CatdogError("--narrate tells the first step of a single process; leave it out, or start one.")
-        return _train(_of_main(config, team), None, team, log, narrate)
+        return _train(_of_main(config, team), None, team, log, narrate, on_epoch)
 
 
-def resume(run: Path, log: Callable[[str], None] = print, on_nan: Literal["stop", "rollback"] | None = None) -> Path:
+def resume(
+    run: Path,
+    log: Callable[[str], None] = print,
+    on_nan: Literal["stop", "rollback"] | None = None,
+    on_epoch: OnEpoch = lambda row: None,
+) -> Path:
     """Go on with the training in the run folder `run` from its last whole checkpoint; `on_nan` changes that setting."""
     with joined() as team, Signals(stop_at_once):
         config, state = Config(), None
@@ -70,7 +83,7 @@ def resume(run: Path, log: Callable[[str], None] = print, on_nan: Literal["stop"
             config = replace(config, run=replace(config.run, out=str(run)))
             if on_nan:
                 config = check(replace(config, training=replace(config.training, on_nan=on_nan)))
-        return _train(_of_main(config, team), state, team, log)
+        return _train(_of_main(config, team), state, team, log, False, on_epoch)
 
 
 def _of_main(config: Config, team: Team) -> Config:
@@ -105,7 +118,12 @@ def _does_not_fit(run: Path, error: Exception) -> CatdogError:
 
 
 def _train(
-    config: Config, state: dict[str, Any] | None, team: Team, log: Callable[[str], None], narrate: bool = False
+    config: Config,
+    state: dict[str, Any] | None,
+    team: Team,
+    log: Callable[[str], None],
+    narrate: bool,
+    on_epoch: OnEpoch,
 ) -> Path:
     """Train in a run folder that is empty, or from the checkpoint `state`, which the team's main process has."""
     run = Path(config.run.out)
@@ -154,7 +172,13 @@ def _train(
             photos = len(train_photos) + len(val_photos)
             if not _place_of_pixels(config, model, photos, device)[0]:
                 train_photos, val_photos = PinnedPhotos(train_photos), PinnedPhotos(val_photos)
-        trainer = Trainer(config, model, train_photos, val_photos, card, run, device, log_both, folder.scalars(), team)
+        show = folder.scalars()
+
+        def note_epoch(row: dict[str, float]) -> None:
+            show(row)
+            on_epoch(row)
+
+        trainer = Trainer(config, model, train_photos, val_photos, card, run, device, log_both, note_epoch, team)
         if state is not None:
             try:
                 trainer.restore(state)
@@ -175,7 +199,7 @@ def _train(
             log_both(f"{where}; go on with: catdog train --resume {run}")
             raise
         except torch.OutOfMemoryError as error:
-            raise CatdogError(
+            raise SettingsError(
                 f"the memory of {device} is full ({str(error).splitlines()[0][:160]}); give --accumulate "
                 f"{2 * config.training.accumulate}, a smaller --batch-size, or a smaller network."
             ) from None
@@ -196,7 +220,7 @@ def _train(
     return run
 
 
-def _settle(config: Config, log: Callable[[str], None]) -> Config:
+def settle(config: Config, log: Callable[[str], None]) -> Config:
     """The configuration with every default that depends on the moment filled in, so that it can be repeated."""
     photos, run = config.photos, config.run
     if photos.data == "data" and not has_photos("data"):
@@ -208,11 +232,11 @@ def _settle(config: Config, log: Callable[[str], None]) -> Config:
     elif photos.data != SAMPLE:
         photos = replace(photos, data=os.path.abspath(photos.data))
     if not run.out:
-        run = replace(run, out=str(_unused(Path("runs") / time.strftime("%Y-%m-%d-%H%M%S"))))
+        run = replace(run, out=str(unused(Path("runs") / time.strftime("%Y-%m-%d-%H%M%S"))))
     return replace(config, photos=photos, run=run)
 
 
-def _check_places(config: Config) -> None:
+def check_places(config: Config) -> None:
     """Raise CatdogError for a run folder or a cache in a place where it would do harm."""
     run = Path(config.run.out)
     if ".." in run.parts:
@@ -229,7 +253,7 @@ def _check_places(config: Config) -> None:
             )
 
 
-def _unused(path: Path) -> Path:
+def unused(path: Path) -> Path:
     count, candidate = 1, path
     while candidate.exists():
         count += 1

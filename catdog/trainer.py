@@ -28,7 +28,7 @@ from catdog.checkpoint import (
 )
 from catdog.config import Config, to_toml
 from catdog.distributed import ALONE, Team
-from catdog.errors import CatdogError
+from catdog.errors import SettingsError
 from catdog.feed import Feed, in_order
 from catdog.guards import MAX_ROLLBACKS, NotFinite, check_loss, check_state, guessing_loss, what_is_not_learned
 from catdog.losses import class_weights, make_loss
@@ -91,7 +91,7 @@ class Trainer:
     def fit(self) -> None:
         """Train until the last epoch, or until early stopping.
 
-        Raises Interrupted at SIGINT or SIGTERM, and CatdogError where the loss is no longer a number.
+        Raises Interrupted at SIGINT or SIGTERM, and SettingsError where the loss is no longer a number.
         """
         photos = len(self.train)
         with (
@@ -361,7 +361,7 @@ class Trainer:
             self.log("the photos are not as many as when this run was started; it will not end as it would have.")
 
     def _recover(self, problem: NotFinite) -> None:
-        """Go back to the start of the epoch, with half the learning rate or to find the step; or raise CatdogError."""
+        """Go back to the start of the epoch, with half the learning rate or to find the step; or SettingsError."""
         progress, on_nan = self.progress, self.config.training.on_nan
         if not self.checks_each_step:
             self.log(f"in epoch {progress.epoch + 1}, {problem}; going over it again, looking at each step.")
@@ -373,10 +373,10 @@ class Trainer:
         what = f"in epoch {progress.epoch + 1}, step {at}, {problem}; the learning rate was {rate:.3g}"
         if on_nan == "stop":
             mend = f"go on with --resume {self.run} --on-nan rollback, or train again with a lower --learning-rate."
-            raise CatdogError(f"{what}, and {self._last_good()}; {mend}")
+            raise SettingsError(f"{what}, and {self._last_good()}; {mend}")
         if progress.rollbacks == MAX_ROLLBACKS:
             what += f", after {MAX_ROLLBACKS} halvings"
-            raise CatdogError(f"{what}, and {self._last_good()}; train again with a lower --learning-rate.")
+            raise SettingsError(f"{what}, and {self._last_good()}; train again with a lower --learning-rate.")
         self._go_back()
         self.progress.rollbacks = progress.rollbacks + 1
         self.save()
