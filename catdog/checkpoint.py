@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from catdog.compact import SCALE, widened
 from catdog.errors import CatdogError
 from catdog.fields import Grid, grids
 
@@ -131,10 +132,12 @@ class ModelCard:
     """Training photos of each class: for the majority baseline."""
     validation: Mapping[str, float] = field(default_factory=dict)
     """accuracy, loss, photos (how many) and epoch of the weights."""
+    recipe: str = ""
+    """The command that trains such a network, where that was noted."""
 
 
 def save_model(path: Path, tensors: Mapping[str, np.ndarray], card: ModelCard) -> None:
-    """Write `model.safetensors`, atomically."""
+    """Write `model.safetensors`, atomically. tensors: float32, or as `catdog.compact` stores them."""
     from safetensors.numpy import save
 
     arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
@@ -175,9 +178,13 @@ def load_model(path: Path) -> tuple[dict[str, NDArray[np.float32]], ModelCard]:
             expected = expected_shapes(card)
             found = {name: stored.get_slice(name) for name in stored.keys()}  # noqa: SIM118 (not a dict)
             shapes = {name: (tuple(part.get_shape()), part.get_dtype()) for name, part in found.items()}
-            if shapes != {name: (shape, "F32") for name, shape in expected.items()}:
+            wanted = {name: (shape, "F32") for name, shape in expected.items()}
+            for name, shape in expected.items():
+                if len(shape) == 2 and name + SCALE in shapes:
+                    wanted |= {name: (shape, "I8"), name + SCALE: (shape[:1], "F32")}
+            if shapes != wanted:
                 raise _bad_model(path, "its weights do not fit the architecture in its header")
-            tensors = {name: stored.get_tensor(name) for name in expected}
+            tensors = {name: stored.get_tensor(name) for name in wanted}
     except OSError as error:
         raise CatdogError(f"cannot read the model {path}: {error.strerror or error}; check the path.") from None
     except SafetensorError as error:
@@ -188,7 +195,7 @@ def load_model(path: Path) -> tuple[dict[str, NDArray[np.float32]], ModelCard]:
         # NaN is both the least and the greatest of what holds it.
         if not (math.isfinite(array.min()) and math.isfinite(array.max())):
             raise _bad_model(path, f"{name} holds numbers that are not finite")
-    return tensors, card
+    return widened(tensors), card
 
 
 def _bad_model(path: Path, why: str) -> CatdogError:
@@ -228,6 +235,7 @@ def _card_from_json(path: Path, text: str) -> tuple[ModelCard, str, str]:
             mean_colours=tuple(_three(colour) for colour in about["mean_colours"]),
             train_counts=tuple(int(count) for count in about["train_counts"]),
             validation={str(name): _finite(value) for name, value in about["validation"].items()},
+            recipe=str(about.get("recipe", "")),
         )
         if len(set(card.classes)) != len(card.classes) or len(card.classes) < 2:
             raise ValueError("classes")

@@ -186,11 +186,11 @@ def _probability(text: str) -> float:
 
 def _predict(arguments: argparse.Namespace) -> int:
     from catdog.files import on_one_line
-    from catdog.predict import Classifier, find_model, photos_of
+    from catdog.predict import Classifier, find_model, name_of, photos_of
 
     model = find_model(arguments.run)
     classifier = Classifier.load(model)
-    print(f"{model}: {classifier.in_words()}", file=sys.stderr)
+    print(f"{name_of(model)}: {classifier.in_words()}", file=sys.stderr)
     write = csv.writer(sys.stdout, lineterminator="\n").writerow
     if arguments.csv:
         write(("path", "label", "probability", *classifier.classes, "error"))

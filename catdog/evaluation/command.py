@@ -17,7 +17,7 @@ from catdog.evaluate import Evaluation, evaluate, readable
 from catdog.evaluation.folder import check_replaceable, write_folder
 from catdog.evaluation.report import FILES, PAGE, report
 from catdog.files import Listing, many, on_one_line, train_and_val
-from catdog.predict import Classifier, find_model
+from catdog.predict import Classifier, find_model, name_of
 from catdog.progress import read_metrics
 from catdog.source import held_out_photos, photo_folder
 
@@ -30,7 +30,8 @@ def main(run: str | None, data: str | None, as_json: bool, out: str | None) -> i
     config = load_config(config_file) if config_file.is_file() else None
     if data is None and config is None:
         raise CatdogError(
-            f"{model.parent} has no config.toml that says what it was trained on; name a folder with --data."
+            f"beside {name_of(model)} there is no config.toml that says what it was trained on; "
+            "name a folder with --data."
         )
     folder = Path(data) if data is not None else photo_folder(config.photos)  # type: ignore[union-attr]
     photos = held_out_photos(folder, config).with_classes(classifier.classes, whose="the model")
@@ -51,13 +52,16 @@ def main(run: str | None, data: str | None, as_json: bool, out: str | None) -> i
     print(json.dumps(asdict(figures)) if as_json else in_words(figures, model, photos), flush=True)
     if place is None:
         if not as_json:
-            print(f"no report: {model} lies in no run's folder; say with --out where one should go", file=sys.stderr)
+            print(
+                f"no report: {name_of(model)} lies in no run's folder; say with --out where one should go",
+                file=sys.stderr,
+            )
         return 0
 
     name = on_one_line(model.resolve().parent.name)
     files = report(
         f"{name}: {figures.accuracy:.1%} of {many(figures.n, 'photo')} right",
-        f"{on_one_line(str(model))}, on {on_one_line(str(photos.root))}. {classifier.in_words()}.",
+        f"{on_one_line(name_of(model))}, on {on_one_line(str(photos.root))}. {classifier.in_words()}.",
         figures,
         photos,
         decoded,
@@ -153,7 +157,7 @@ def in_words(figures: Evaluation, model: Path, photos: Listing) -> str:
     low, high = figures.accuracy_interval
     width = max(map(len, figures.classes))
     lines = [
-        f"model      {model}",
+        f"model      {name_of(model)}",
         f"photos     {figures.n:,} in {photos.root}" + (f" ({figures.skipped} unreadable)" if figures.skipped else ""),
         f"accuracy   {figures.accuracy:.2%}  (95% interval {low:.2%} to {high:.2%})",
         *(f"           {accuracy:.2%}  {name.replace('_', ' ')}" for name, accuracy in figures.baselines.items()),
