@@ -13,7 +13,7 @@ from catdog.explain.explanation import Explanation, explain
 from catdog.explain.network import Network
 from catdog.explain.words import in_words, sections
 from catdog.page import Section, page
-from catdog.predict import Classifier, find_model, photos_of
+from catdog.predict import Classifier, find_model, folder_of, name_of, photos_of
 
 
 def main(photos: Sequence[str], run: str | None, label: str | None, out: str | None, rate: float | None) -> int:
@@ -24,8 +24,8 @@ def main(photos: Sequence[str], run: str | None, label: str | None, out: str | N
     classifier = Classifier.load(model)
     if label is not None and label not in classifier.classes:
         raise CatdogError(f"--label {label} is not a class of this model; it knows {', '.join(classifier.classes)}.")
-    print(f"{model}: {classifier.in_words()}", file=sys.stderr)
-    folder = _make(Path(out) if out else model.parent / "explain")
+    print(f"{name_of(model)}: {classifier.in_words()}", file=sys.stderr)
+    folder = _make(Path(out) if out else folder_of(model) / "explain")
     if not photos:
         _show_learned(classifier, folder, model.parent)
         return 0
