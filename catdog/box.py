@@ -23,7 +23,10 @@ from catdog.metrics import accuracy_interval
 from catdog.predict import TRAINED, Classifier, comes_with_catdog, find_model
 from catdog.source import held_out_photos, photo_folder
 
-SOURCE = "the Kaggle/Asirra cats and dogs"
+SOURCE = (
+    'the Kaggle "Dogs vs. Cats" competition (2013; from Asirra, Elson et al. 2007), each squashed to 200 x 200 pixels, '
+    "a few of them known to be there twice or under the wrong name"
+)
 LIMIT = 6_000_000  # bytes of the file, since everybody who installs catdog gets it
 STORAGE = {8: "int8", 16: "float16"}  # by bits
 _PLACES = ("data", "out", "cache", "cache_limit")  # settings that say where files lie, not what is trained
@@ -40,6 +43,8 @@ def box(run: str, bits: int = 8, out: Path = TRAINED, data: str | None = None, s
     if comes_with_catdog(model):
         raise CatdogError(f"{model} has been boxed already; give the folder of a run.")
     tensors, card = load_model(model)
+    if card.architecture.model != "mlp":
+        raise CatdogError(f"{model} is no MLP, which is what comes with catdog; give another run.")
     config = load_config(model.parent / "config.toml")
     photos = held_out_photos(Path(data) if data is not None else photo_folder(config.photos), config)
     weights = widened(compacted(tensors, STORAGE[bits]))
@@ -138,8 +143,8 @@ def model_card(
             else ""
         ),
         "## Data",
-        f"{sum(card.train_counts):,} photographs of {source} (training: {counts}), "
-        f"{v['photos']:,.0f} to choose and calibrate on. None of them is in this repository.",
+        f"Photographs of {source}: {sum(card.train_counts):,} for training ({counts}), {v['photos']:,.0f} others to "
+        "choose and calibrate on. None of them is in this repository.",
         "## How it was made",
         textwrap.indent(card.recipe, "    "),
         f"The weights are those after epoch {v['epoch']:.0f}; probability = softmax(logits / {card.temperature:.4g}). "

@@ -93,7 +93,7 @@ def write_text(path: Path, text: str) -> None:
 
 @dataclass(frozen=True)
 class Architecture:
-    """Shape of an MLP: the arguments of `catdog.model.MLP`."""
+    """Shape of an MLP: the arguments of `catdog.model.MLP`; or the name of one of torchvision's networks."""
 
     image_size: tuple[int, int]
     hidden: tuple[int, ...]
@@ -102,6 +102,7 @@ class Architecture:
     dropout: float = 0.0
     local: tuple[int, ...] = ()
     field: int = 4
+    model: str = "mlp"
 
     @property
     def grids(self) -> list[Grid]:
@@ -223,6 +224,7 @@ def _card_from_json(path: Path, text: str) -> tuple[ModelCard, str, str]:
             dropout=float(shape["dropout"]),
             local=_whole_numbers(shape.get("local", [])),  # which models did not say at first
             field=_whole_numbers([shape.get("field", 4)], 1)[0],
+            model=str(shape.get("model", "mlp")),
         )
         card = ModelCard(
             architecture=architecture,
@@ -284,6 +286,10 @@ def _class_name(name: Any) -> str:
 def expected_shapes(card: ModelCard) -> dict[str, tuple[int, ...]]:
     """Name and shape of every array of the network that `card` describes: the state dict of `catdog.model.MLP`."""
     architecture = card.architecture
+    if architecture.model != "mlp":
+        from catdog.torchvision_models import state_shapes  # with torch, which an MLP does not need
+
+        return state_shapes(architecture.model, architecture.image_size, len(card.classes))
     on = architecture.grids
     widths = [on[-1].units, *architecture.hidden]
     # Units of each hidden layer, what each of them sees, and how many are normalised apart.

@@ -52,6 +52,11 @@ class Photos:
 class Model:
     """The multilayer perceptron: flatten, then hidden layers f(x, W) = Wx + b with an activation, then a classifier."""
 
+    model: str = "mlp"
+    """mlp, or the name of any classifier of torchvision, such as resnet18: then the other fields of this section but
+    pretrained have no meaning. See docs/networks.md."""
+    pretrained: bool = False
+    """Begin with torchvision's own weights for that network, which are downloaded once (not for mlp)."""
     hidden: tuple[int, ...] = (1024, 1024, 1024)
     """Width of each hidden layer; an empty list leaves the linear classifier alone."""
     local: tuple[int, ...] = ()
@@ -356,6 +361,13 @@ def check(config: Config) -> Config:
             f"accumulate ({config.training.accumulate}) must not exceed batch_size ({config.training.batch_size}): "
             "a part needs at least one photo."
         )
+    if config.model.model == "mlp" and config.model.pretrained:
+        raise CatdogError("there are no pretrained weights for mlp; leave --pretrained out, or give --model resnet18.")
+    if config.model.model != "mlp":
+        for f in fields().values():
+            is_of_mlp = f.section == "model" and f.name not in ("model", "pretrained")
+            if is_of_mlp and getattr(config.model, f.name) != f.default:
+                raise CatdogError(f"{f.name} ({f.flag}) is for mlp, not for {config.model.model}; leave it out.")
     last = grids(config.photos.image_size, config.model.local, config.model.field)[-1]
     if last.height < 1 or last.width < 1:
         height, width = config.photos.image_size

@@ -27,16 +27,16 @@ def guessing_loss(training: Training, classes: int) -> float:
     return math.log(classes) if training.loss == "softmax" else classes - 1.0
 
 
-def check_loss(loss: float, guess: float, model: MLP, images: Tensor) -> None:
+def check_loss(loss: float, guess: float, model: nn.Module, images: Tensor) -> None:
     """Raise NotFinite if the `loss` of the normalised `images` is not a number, or a million times that of a guess."""
     if not loss < _EXPLODED * guess:
         raise NotFinite(f"the loss is {loss:.3g}, and {_where(model, images)}")
 
 
 @torch.no_grad()
-def _where(model: MLP, images: Tensor) -> str:
+def _where(model: nn.Module, images: Tensor) -> str:
     """The first layer, on the way forward, whose weights or outputs are not finite; else the one with the largest."""
-    x = images.flatten(start_dim=1)
+    x = images.flatten(start_dim=1) if isinstance(model, MLP) else images
     if not is_finite(x):
         return "the normalised photos hold numbers that are not finite"
     largest, largest_name = 0.0, ""
@@ -52,8 +52,10 @@ def _where(model: MLP, images: Tensor) -> str:
     return f"the outputs of {largest_name} are the largest, up to {largest:.3g}"
 
 
-def named_layers(model: MLP) -> list[tuple[str, nn.Module]]:
-    """The layers in order, as a reader calls them: hidden layer 1, ..., the classifier."""
+def named_layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The layers in order, as a reader calls them: hidden layer 1, ..., the classifier; or the network as a whole."""
+    if not isinstance(model, MLP):
+        return [("the network", model)]
     hidden = [(f"hidden layer {i}", layer) for i, layer in enumerate(model.hidden, start=1)]
     return [*hidden, ("the classifier", model.classifier)]
 

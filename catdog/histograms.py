@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from catdog.errors import CatdogError
 
 if TYPE_CHECKING:
-    from catdog.model import MLP
+    from torch import nn
 
 FILE = "weights.csv"
 BINS = 41
@@ -19,11 +19,13 @@ WIDEST = 4.0  # the outer edges of the bins, in root mean squares; what lies bey
 _SAMPLE = 2**18  # numbers of a matrix that are looked at, evenly spread
 
 
-def of_model(model: "MLP", epoch: int) -> list[dict[str, Any]]:
+def of_model(model: "nn.Module", epoch: int) -> list[dict[str, Any]]:
     """For the weights of each matrix, and for their gradient: the root mean square, and the share in each bin around 0.
 
     Plain values; `epoch` counts from 1.
     """
+    if not hasattr(model, "hidden"):  # a network of torchvision, whose layers are no list
+        return []
     matrices = [parameter for parameter in model.parameters() if parameter.ndim == 2]
     names = [*(f"hidden {i}" for i in range(1, len(matrices))), "classifier"]
     rows = []

@@ -93,7 +93,7 @@ def _first_step(trainer: Trainer) -> FirstStep:
     rows, pixels = next(trainer.train.batches(trainer._batches(0)[:1]))
     images, targets = trainer._batch(rows, pixels, trainer._rng(0, 0))
     parts = in_parts(images, targets, training.accumulate)
-    model = copy.deepcopy(trainer.model).train()
+    model = copy.deepcopy(_mlp(trainer)).train()
     optimizer = make_optimizer(model, training)
     rate = learning_rate_at(0, trainer.steps_per_epoch, training)
     set_learning_rate(optimizer, rate)
@@ -157,6 +157,12 @@ def _first_step(trainer: Trainer) -> FirstStep:
         after=float(linear.weight.detach()[neuron, source]),
         loss_after=float(after),
     )
+
+
+def _mlp(trainer: Trainer) -> MLP:
+    """Its network, which `train` has seen to be one of these."""
+    assert isinstance(trainer.model, MLP)
+    return trainer.model
 
 
 def first_linear(model: MLP) -> nn.Linear:
@@ -247,7 +253,7 @@ def _is_augmented(trainer: Trainer) -> bool:
 
 
 def _forward(s: FirstStep, trainer: Trainer) -> list[Paragraph]:
-    model, card = trainer.model, trainer.card
+    model, card = _mlp(trainer), trainer.card
     first = first_linear(model)
     products = s.weights.double() * s.x.double()
     shown = largest(products.numpy())
@@ -277,7 +283,7 @@ def _forward(s: FirstStep, trainer: Trainer) -> list[Paragraph]:
 
 def _neuron(s: FirstStep, trainer: Trainer) -> str:
     """What the neuron followed is called."""
-    if len(trainer.model.hidden):
+    if len(_mlp(trainer).hidden):
         return f"neuron {s.neuron}"
     return f"the neuron of the class {trainer.card.classes[s.neuron]}"
 
@@ -339,7 +345,7 @@ def _backward(s: FirstStep, trainer: Trainer) -> list[Paragraph]:
     weight = f"the weight w from the {CHANNELS[channel]} of row {row}, column {column} to {_neuron(s, trainer)}"
     by_sum, x = float(s.by_sum[0]), float(s.x[s.source])
     lines = []
-    if len(trainer.model.hidden):
+    if len(_mlp(trainer).hidden):
         # Through batch normalisation the other photos have a say too, and there is no single slope to multiply by.
         if architecture.batch_norm:
             lines.append(f"dE/d(Wx + b) = {number(by_sum)}, back through the layers above, activation and batch norm")

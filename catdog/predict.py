@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +67,7 @@ class Classifier:
         self.card = card
         self.classes = card.classes
         shape = card.architecture
+        self._network: Any = None  # of torchvision, made at its first use
         self._windows = [windows(below, shape.field) for below in shape.grids[: len(shape.local)]]
 
     @classmethod
@@ -84,6 +85,8 @@ class Classifier:
     def forward(self, x: Floats) -> Floats:
         """x: float32, B x inputs, normalised -> logits, B x classes. The whole of an MLP."""
         t, shape = self.tensors, self.card.architecture
+        if shape.model != "mlp":
+            return self._torchvision(x)
         for i in range(len(shape.local) + len(shape.hidden)):
             if i < len(shape.local):
                 x = local_product(x, t[f"hidden.{i}.linear.weight"], self._windows[i]) + t[f"hidden.{i}.linear.bias"]
@@ -97,6 +100,23 @@ class Classifier:
                 x = ((by_channel - mean) * (gamma / np.sqrt(variance + np.float32(1e-5))) + beta).reshape(x.shape)
             x = ACTIVATIONS[shape.activation](x)
         return x @ t["classifier.weight"].T + t["classifier.bias"]
+
+    def _torchvision(self, x: Floats) -> Floats:
+        """The forward pass of one of torchvision's networks, by torch."""
+        import torch  # which takes seconds, and an MLP does not need it
+
+        from catdog.torchvision_models import TorchvisionModel
+
+        shape = self.card.architecture
+        if self._network is None:
+            self._network = TorchvisionModel(shape.model, shape.image_size, len(self.classes))
+            state = {name: torch.from_numpy(array) for name, array in self.tensors.items()}
+            self._network.load_state_dict({**self._network.state_dict(), **state})
+            self._network.eval()
+        images = torch.from_numpy(np.ascontiguousarray(x)).view(len(x), 3, *shape.image_size)
+        with torch.inference_mode():
+            found: Floats = self._network(images).numpy()
+        return found
 
     def logits(self, pixels: NDArray[np.uint8]) -> Floats:
         """pixels: uint8, B x 3 x H x W of the model's size -> logits, B x classes.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from tqdm import tqdm
@@ -32,6 +32,9 @@ from catdog.state import check_fits, newest_state
 from catdog.trainer import Trainer
 
 OnEpoch = Callable[[dict[str, float]], None]
+if TYPE_CHECKING:
+    from catdog.torchvision_models import TorchvisionModel
+
 _STATISTICS = 4096  # photos, at most, whose colours are measured before training
 
 
@@ -57,8 +60,8 @@ def train(
                 raise CatdogError(
                     f"the run folder {run} exists; give another --out, or go on with it by --resume {run}."
                 )
-        if narrate and config.model.local:
-            raise CatdogError("--narrate tells of neurons that see the whole photo; leave it out, or --local.")
+        if narrate and (config.model.local or config.model.model != "mlp"):
+            raise CatdogError("--narrate tells of neurons that see the whole photo; leave out --local and --model.")
         if narrate and team.size > 1:
             raise CatdogError("--narrate tells the first step of a single process; leave it out, or start one.")
         return _train(_of_main(config, team), None, team, log, narrate, on_epoch)
@@ -104,7 +107,7 @@ def _saved(run: Path) -> tuple[Config, dict[str, Any] | None, str]:
         if len(config.model.hidden) + len(config.model.local) > len(state["model"]):
             raise ValueError("its weights are not those of its configuration")
         with torch.device("meta"):  # shapes without numbers: nothing of a size that only the file claims is made
-            check_fits(state["model"], build_model(config, len(state["classes"])).state_dict(), "model")
+            check_fits(state["model"], build_network(config, len(state["classes"])).state_dict(), "model")
     except CatdogError:
         raise
     except Exception as error:  # it is whole, but anything may be in a file that somebody made
@@ -142,7 +145,8 @@ def _train(
             f"{', '.join(train_listing.classes)}; put its folders back, or train again."
         )
     torch.manual_seed(config.run.seed)
-    model = build_model(config, len(train_listing.classes))
+    with team.first_on_machine():  # who downloads weights, if any
+        model = build_network(config, len(train_listing.classes), pretrained=state is None)
     if team.is_main:
         log(plan(config, model, train_listing, val_listing, device, device_in_words))
 
@@ -261,16 +265,35 @@ def unused(path: Path) -> Path:
     return candidate
 
 
+def build_network(config: Config, classes: int, pretrained: bool = False) -> "MLP | TorchvisionModel":
+    """The network of `config`; with `pretrained` it begins with torchvision's weights, if that is configured."""
+    m = config.model
+    if m.model == "mlp":
+        return build_model(config, classes)
+    from catdog.torchvision_models import TorchvisionModel  # which MLPs do not wait for
+
+    return TorchvisionModel(m.model, config.photos.image_size, classes, pretrained and m.pretrained)
+
+
 def build_model(config: Config, classes: int) -> MLP:
+    """The MLP of `config`."""
     m = config.model
     return MLP(config.photos.image_size, classes, m.hidden, m.activation, m.batch_norm, m.dropout, m.local, m.field)
 
 
-def plan(config: Config, model: MLP, train: Listing, val: Listing, device: torch.device, device_in_words: str) -> str:
+def plan(
+    config: Config,
+    model: "MLP | TorchvisionModel",
+    train: Listing,
+    val: Listing,
+    device: torch.device,
+    device_in_words: str,
+) -> str:
     """What is about to happen: data, network, number of weights, device, precision, memory."""
     height, width = config.photos.image_size
     inputs = 3 * height * width
     field = config.model.field
+    is_mlp = config.model.model == "mlp"
     sees = f"sees {field} x {field} pixels and has {3 * field**2:,}" if config.model.local else f"has {inputs:,}"
 
     def in_words(listing: Listing) -> str:
@@ -287,7 +310,8 @@ def plan(config: Config, model: MLP, train: Listing, val: Listing, device: torch
             f"           train {in_words(train)}",
             f"           val   {in_words(val)}",
             f"input      {width} x {height} RGB = {inputs:,} numbers a photo, "
-            f"{'and' if config.model.local else 'so'} each neuron of the first layer {sees} weights and a bias",
+            + (f"{'and' if config.model.local else 'so'} each neuron of the first layer {sees} weights and a bias")
+            * is_mlp,
             *(f"{'network' if i == 0 else '':<11}{line}" for i, line in enumerate(model.describe().splitlines())),
             f"training   {t.epochs} epochs in batches of {t.batch_size}, {t.loss} loss, {rate}",
             f"device     {device_in_words}",
@@ -299,12 +323,13 @@ def plan(config: Config, model: MLP, train: Listing, val: Listing, device: torch
     )
 
 
-def _memory(config: Config, model: MLP, photos: int) -> int:
+def _memory(config: Config, model: "MLP | TorchvisionModel", photos: int) -> int:
     """Bytes that training will take at most, roughly."""
     t = config.training
     copies = 3 + (2 if t.optimizer != "sgd" else 1 if t.momentum else 0) + (1 if t.ema else 0)
     inputs = 3 * config.photos.image_size[0] * config.photos.image_size[1]
-    kept = 3 * sum(config.model.hidden)  # numbers a photo that wait for the backward pass
+    # Numbers a photo that wait for the backward pass.
+    kept = 3 * sum(config.model.hidden) if isinstance(model, MLP) else model.numbers_kept()
     for below, grid in pairwise(grids(config.photos.image_size, config.model.local, config.model.field)):
         kept += 3 * grid.units + grid.places * below.channels * config.model.field**2
     activations = t.batch_size // t.accumulate * kept * 4
@@ -312,7 +337,9 @@ def _memory(config: Config, model: MLP, photos: int) -> int:
     return 800 * 2**20 + copies * 4 * count_weights(model) + photos * inputs + batch + activations
 
 
-def _place_of_pixels(config: Config, model: MLP, photos: int, device: torch.device) -> tuple[bool, str]:
+def _place_of_pixels(
+    config: Config, model: "MLP | TorchvisionModel", photos: int, device: torch.device
+) -> tuple[bool, str]:
     """Whether the pixels of so many photos fit on the GPU `device` beside the training, and in words where they go."""
     free, _ = torch.cuda.mem_get_info(device)
     pixels = photos * 3 * config.photos.image_size[0] * config.photos.image_size[1]
@@ -362,9 +389,13 @@ def describe(config: Config, train: Feed) -> ModelCard:
     """The card of the network that `config` makes of the photos `train`."""
     mean, std, mean_colours = colour_statistics(train)
     m = config.model
+    if m.pretrained:
+        from catdog.torchvision_models import pretrained_colours
+
+        mean, std = pretrained_colours(m.model)
     return ModelCard(
         architecture=Architecture(
-            config.photos.image_size, m.hidden, m.activation, m.batch_norm, m.dropout, m.local, m.field
+            config.photos.image_size, m.hidden, m.activation, m.batch_norm, m.dropout, m.local, m.field, m.model
         ),
         classes=train.classes,
         mean=mean,

@@ -19,7 +19,7 @@ def main() -> None:
     parser.add_argument("--bits", type=int, choices=STORAGE, default=8, help="of each weight (default: 8)")
     parser.add_argument("--out", type=Path, default=TRAINED, metavar="FILE", help="default: the package's own")
     parser.add_argument("--data", metavar="DIR", help="its folder of photos (default: where the run found them)")
-    parser.add_argument("--source", default=SOURCE, metavar="TEXT", help=f"what the photos are (default: {SOURCE})")
+    parser.add_argument("--source", default=SOURCE, metavar="TEXT", help=f"photographs of what (default: {SOURCE})")
     arguments = parser.parse_args()
     try:
         print(box(arguments.run, arguments.bits, arguments.out, arguments.data, arguments.source))

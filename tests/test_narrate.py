@@ -16,6 +16,7 @@ from catdog.cli import main
 from catdog.config import Config
 from catdog.dataset import load_photos
 from catdog.files import Listing, train_and_val
+from catdog.model import MLP
 from catdog.narrate import FirstStep, first_linear, first_step, in_words
 from catdog.train import build_model, describe, train
 from catdog.trainer import Trainer
@@ -58,6 +59,7 @@ def test_the_step_told_is_the_first_one_taken(
     config = small_config(make_photos(classes), epochs=1, **CASES[case])
     trainer, listing = make_trainer(config, tmp_path / "watched")
     told = first_step(trainer)
+    assert isinstance(trainer.model, MLP)
     weight = first_linear(trainer.model).weight
     seen: dict[str, float] = {}
 

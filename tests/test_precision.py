@@ -18,6 +18,7 @@ from catdog import trainer as trainer_module
 from catdog.checkpoint import STATE_FILE
 from catdog.config import Config
 from catdog.errors import CatdogError
+from catdog.model import MLP
 from catdog.precision import choose_precision
 from catdog.predict import Classifier
 from catdog.signals import Interrupted
@@ -113,6 +114,7 @@ def test_an_overflow_of_float16_moves_no_weight_and_lowers_the_scale(tmp_path: P
     take_steps(trainer)
     before = [parameter.detach().clone() for parameter in trainer.model.parameters()]
     scale = trainer.scaler.get_scale()
+    assert isinstance(trainer.model, MLP)
     hook = trainer.model.classifier.bias.register_hook(lambda gradient: gradient * float("inf"))
     rows, pixels = next(trainer.train.batches(trainer._batches(0)))
     trainer._step(rows, pixels, 0, looks=False)

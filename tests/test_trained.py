@@ -1,6 +1,6 @@
 """The network that comes with catdog, the compact files that it is one of, and the command that makes them.
 
-With CATDOG_KAGGLE=DIR, the folder of the photographs that it was trained and validated on, its figures are measured
+With CATDOG_PHOTOS=DIR, the folder of the photographs that it was trained and validated on, its figures are measured
 again.
 """
 
@@ -26,12 +26,12 @@ from catdog.box import LIMIT, box, recipe
 from catdog.checkpoint import Architecture, ModelCard, _checksum, expected_shapes, load_model, save_model
 from catdog.cli import build_parser, main
 from catdog.compact import compacted, widened
-from catdog.config import Config, load_config
+from catdog.config import Config, fields, load_config
 from catdog.errors import CatdogError
 from catdog.metrics import accuracy_interval
 from catdog.model import MLP
 from catdog.predict import TRAINED, Classifier, find_model
-from catdog.train import train
+from catdog.train import build_model, train
 
 MakePhotos = Callable[..., Path]
 MakeConfig = Callable[..., Config]
@@ -283,8 +283,17 @@ def test_the_packages_own_network_is_small_and_its_card_is_consistent() -> None:
         low, high = accuracy_interval(round(v[accuracy] * v[photos]), int(v[photos]))
         assert f"| {name} | {v[accuracy]:.2%} | {low:.2%} to {high:.2%} | {v[photos]:,.0f} |" in page
     assert f"    {card.recipe}\n" in page
-    assert f"{sum(card.train_counts):,} photographs of the Kaggle/Asirra cats and dogs" in page
+    assert f"{sum(card.train_counts):,} for training" in page
     assert f"{TRAINED.stat().st_size:,} bytes" in page
+
+
+def test_its_recipe_is_a_command_that_gives_its_architecture() -> None:
+    card = load_model(TRAINED)[1]
+    given = vars(build_parser().parse_args(card.recipe.split()[1:]))
+    config = load_config(None, {name: value for name, value in given.items() if name in fields()})
+    model, shape = build_model(config, 2).state_dict(), expected_shapes(card)
+    assert {name: tuple(t.shape) for name, t in model.items() if not name.endswith("num_batches_tracked")} == shape
+    assert config.training.epochs >= card.validation["epoch"]
 
 
 def test_an_installation_holds_the_network() -> None:
@@ -368,9 +377,9 @@ def test_it_is_no_run_to_go_on_with_or_to_examine(capsys: pytest.CaptureFixture[
         assert words in capsys.readouterr().err
 
 
-@pytest.mark.skipif("CATDOG_KAGGLE" not in os.environ, reason="CATDOG_KAGGLE names no folder of photographs")
+@pytest.mark.skipif("CATDOG_PHOTOS" not in os.environ, reason="CATDOG_PHOTOS names no folder of photographs")
 def test_on_the_photographs_it_is_as_good_as_its_card_says(capsys: pytest.CaptureFixture[str]) -> None:
-    folder = os.environ["CATDOG_KAGGLE"]
+    folder = os.environ["CATDOG_PHOTOS"]
     assert main(["evaluate", "--run", "cats-dogs", "--data", folder, "--json"]) == 0
     found, v = json.loads(capsys.readouterr().out), load_model(TRAINED)[1].validation
     assert found["n"] == v["photos"]

@@ -50,6 +50,8 @@ def main(run: str | None, config_file: str | None, given: Mapping[str, Any], out
         config = load_config(config_file, given)
         if config.photos.data == "data" and not has_photos("data"):
             config = replace(config, photos=replace(config.photos, data=SAMPLE))
+    if config.model.model != "mlp":
+        raise CatdogError(f"catdog doctor examines MLPs, and this is a {config.model.model}; leave --model out.")
     folder = photo_folder(config.photos)
     picture = require_png(out, folder) if out is not None else None
     if picture is None and model is not None and not model.resolve().is_relative_to(folder.resolve()):

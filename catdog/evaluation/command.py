@@ -55,7 +55,10 @@ def main(run: str | None, data: str | None, as_json: bool, out: str | None) -> i
     )
     if place is None:
         if not as_json:
-            print(f"no report: {model} lies in no run's folder; say with --out where one should go", file=sys.stderr)
+            print(
+                f"no report: {name_of(model)} lies in no run's folder; say with --out where one should go",
+                file=sys.stderr,
+            )
         return 0
 
     name = on_one_line(folder_of(model).resolve().name)

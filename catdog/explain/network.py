@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from catdog.errors import CatdogError
 from catdog.fields import windows
 from catdog.predict import Classifier
 
@@ -238,6 +239,8 @@ class Network:
     @classmethod
     def of(cls, classifier: Classifier) -> "Network":
         t, shape = classifier.tensors, classifier.card.architecture
+        if shape.model != "mlp":
+            raise CatdogError(f"catdog explains MLPs, and this network is a {shape.model}; name another with --run.")
         layers: list[Layer] = []
         for i in range(len(shape.local) + len(shape.hidden)):
             norm = None

@@ -1,0 +1,127 @@
+"""When an MLP is not enough: torchvision's image classifiers, through the same training and prediction.
+
+Their code and their pretrained weights are torchvision's own (https://docs.pytorch.org/vision/stable/models.html).
+"""
+
+import copy
+import difflib
+from typing import Any
+from urllib.error import URLError
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from catdog.errors import CatdogError
+
+
+class TorchvisionModel(nn.Module):
+    """The classifier `name` of torchvision, for photos of `image_size` (height, width) and so many classes.
+
+    With `pretrained` it begins with torchvision's own weights, all but the last layer's, which is made anew. Raises
+    CatdogError for an unknown name, for a size that the network does not take, and where weights cannot be had.
+    """
+
+    def __init__(self, name: str, image_size: tuple[int, int], classes: int, pretrained: bool = False) -> None:
+        super().__init__()
+        self.name, self.image_size = name, image_size
+        if pretrained:
+            self.network = _pretrained(name)
+            _replace_head(self.network, name, classes)
+        else:
+            check_name(name)
+            self.network = torchvision.models.get_model(name, num_classes=classes)
+        self._check_size()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """images: float, B x 3 x H x W, normalised -> logits: float, B x classes."""
+        logits: Tensor = self.network(images)
+        return logits
+
+    def describe(self) -> str:
+        """A line for each part of the network: its kind, and how many weights it has."""
+        rows = [
+            (name, type(part).__name__, sum(p.numel() for p in part.parameters()))
+            for name, part in self.network.named_children()
+        ]
+        rows = [(name, kind, count) for name, kind, count in rows if count]
+        rows.append(("", self.name, sum(p.numel() for p in self.network.parameters())))
+        width, kinds = max(len(name) for name, _, _ in rows), max(len(kind) for _, kind, _ in rows)
+        return "\n".join(f"{name:<{width}}  {kind:<{kinds}}  {count:>12,}" for name, kind, count in rows)
+
+    def numbers_kept(self) -> int:
+        """How many numbers a photo has in the outputs of all layers, which wait for the backward pass."""
+        twin, found = copy.deepcopy(self.network).to("meta"), 0
+
+        def count(module: nn.Module, inputs: Any, output: Any) -> None:
+            nonlocal found
+            found += output.numel() if isinstance(output, Tensor) else 0
+
+        for module in twin.modules():
+            if not list(module.children()):
+                module.register_forward_hook(count)
+        twin.eval()(torch.empty(1, 3, *self.image_size, device="meta"))
+        return found
+
+    def _check_size(self) -> None:
+        height, width = self.image_size
+        twin = copy.deepcopy(self.network).to("meta")
+        try:
+            output = twin.train()(torch.empty(2, 3, height, width, device="meta"))
+        except (RuntimeError, ValueError, AssertionError) as error:
+            reason = str(error).splitlines()[0][:120]
+            raise CatdogError(
+                f"{self.name} does not take photos of {height} x {width} pixels ({reason}); give another --image-size, "
+                "such as 224 224."
+            ) from None
+        if not isinstance(output, Tensor):
+            raise CatdogError(
+                f"{self.name} has more than one output in training; give another --model, such as resnet18."
+            )
+
+
+def state_shapes(name: str, image_size: tuple[int, int], classes: int) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every array that a model file of such a network holds; nothing of that size is made."""
+    with torch.device("meta"):
+        state = TorchvisionModel(name, image_size, classes).state_dict()
+    return {key: tuple(t.shape) for key, t in state.items() if not key.endswith("num_batches_tracked")}
+
+
+def check_name(name: str) -> None:
+    """Raise CatdogError, with the nearest names, unless torchvision has a classifier of this name."""
+    known = torchvision.models.list_models(module=torchvision.models)
+    if name not in known:
+        close = difflib.get_close_matches(name, ["mlp", *known], n=3, cutoff=0.4)
+        meant = f"did you mean {' or '.join(close)}" if close else "give mlp, or one such as resnet18"
+        raise CatdogError(f"model (--model) {name!r} is neither mlp nor a classifier of torchvision; {meant}?")
+
+
+def pretrained_colours(name: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """(mean, standard deviation) of each channel, in levels, that the pretrained weights of `name` expect."""
+    transforms = torchvision.models.get_model_weights(name).DEFAULT.transforms()
+    mean, std = (tuple(255 * float(value) for value in values) for values in (transforms.mean, transforms.std))
+    return mean, std  # type: ignore[return-value]
+
+
+def _pretrained(name: str) -> nn.Module:
+    check_name(name)
+    try:
+        network: nn.Module = torchvision.models.get_model(name, weights="DEFAULT")
+    except (URLError, OSError, RuntimeError) as error:  # no network, no such file there, or a wrong checksum
+        raise CatdogError(
+            f"the pretrained weights of {name} cannot be had ({' '.join(str(error).split())[:160]}); look at the "
+            "connection and try again, or leave --pretrained out."
+        ) from None
+    return network
+
+
+def _replace_head(network: nn.Module, name: str, classes: int) -> None:
+    """A new last layer, for our classes; squeezenet's is a convolution, all others' are linear."""
+    heads = [(path, layer) for path, layer in network.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
+    path, head = heads[-1]
+    parent = network.get_submodule(path.rpartition(".")[0])
+    if isinstance(head, nn.Linear):
+        setattr(parent, path.rpartition(".")[2], nn.Linear(head.in_features, classes))
+    else:
+        new = nn.Conv2d(head.in_channels, classes, head.kernel_size)  # type: ignore[arg-type]
+        setattr(parent, path.rpartition(".")[2], new)
