@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from catdog.compact import SCALE, widened
+from catdog.compact import SCALE, STORAGES, compacted, stored_layout, widened
 from catdog.errors import CatdogError
 from catdog.fields import Grid, grids
 
@@ -132,16 +132,18 @@ class ModelCard:
     train_counts: tuple[int, ...] = ()
     """Training photos of each class: for the majority baseline."""
     validation: Mapping[str, float] = field(default_factory=dict)
-    """accuracy, loss, photos (how many) and epoch of the weights."""
+    """accuracy, loss, photos (how many) and epoch of the weights; more in a file that catdog/box.py has written."""
+    storage: str = "float32"
+    """How the file holds the matrices: float32, float16 or int8 (catdog/compact.py)."""
     recipe: str = ""
-    """The command that trains such a network, where that was noted."""
+    """The command that trains this network, where it was noted."""
 
 
 def save_model(path: Path, tensors: Mapping[str, np.ndarray], card: ModelCard) -> None:
-    """Write `model.safetensors`, atomically. tensors: float32, or as `catdog.compact` stores them."""
+    """Write `model.safetensors`, atomically. tensors: float32 arrays by name, stored as `card.storage` says."""
     from safetensors.numpy import save
 
-    arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    arrays = {name: np.ascontiguousarray(array) for name, array in compacted(tensors, card.storage).items()}
     about = {"format_version": FORMAT_VERSION, **asdict(card)}
     about["crc32"] = _checksum(json.dumps(about, sort_keys=True), arrays)
     # One entry, since safetensors writes several in an order that changes; in ASCII, since a name need not be text.
@@ -176,27 +178,27 @@ def load_model(path: Path) -> tuple[dict[str, NDArray[np.float32]], ModelCard]:
                 raise _bad_model(path, "it was not written by catdog")
             card, about, checksum = _card_from_json(path, metadata["catdog"])
             # Told apart before any weight is read: names, shapes and types are those of the architecture.
-            expected = expected_shapes(card)
+            expected = stored_layout(expected_shapes(card), card.storage)
             found = {name: stored.get_slice(name) for name in stored.keys()}  # noqa: SIM118 (not a dict)
             shapes = {name: (tuple(part.get_shape()), part.get_dtype()) for name, part in found.items()}
-            wanted = {name: (shape, "F32") for name, shape in expected.items()}
-            for name, shape in expected.items():
-                if len(shape) == 2 and name + SCALE in shapes:
-                    wanted |= {name: (shape, "I8"), name + SCALE: (shape[:1], "F32")}
-            if shapes != wanted:
+            if shapes != expected:
                 raise _bad_model(path, "its weights do not fit the architecture in its header")
-            tensors = {name: stored.get_tensor(name) for name in wanted}
+            arrays = {name: stored.get_tensor(name) for name in expected}
     except OSError as error:
         raise CatdogError(f"cannot read the model {path}: {error.strerror or error}; check the path.") from None
     except SafetensorError as error:
         raise _bad_model(path, f"it is not a whole safetensors file ({error})") from None
-    if checksum != _checksum(about, tensors):
+    if checksum != _checksum(about, arrays):
         raise _bad_model(path, "its checksum is wrong, so it is damaged")
+    for name, array in arrays.items():
+        if name.endswith(SCALE) and not array.min() > 0:
+            raise _bad_model(path, f"{name} holds a scale that is not positive")
+    tensors = widened(arrays)
     for name, array in tensors.items():
         # NaN is both the least and the greatest of what holds it.
         if not (math.isfinite(array.min()) and math.isfinite(array.max())):
             raise _bad_model(path, f"{name} holds numbers that are not finite")
-    return widened(tensors), card
+    return tensors, card
 
 
 def _bad_model(path: Path, why: str) -> CatdogError:
@@ -237,8 +239,11 @@ def _card_from_json(path: Path, text: str) -> tuple[ModelCard, str, str]:
             mean_colours=tuple(_three(colour) for colour in about["mean_colours"]),
             train_counts=tuple(int(count) for count in about["train_counts"]),
             validation={str(name): _finite(value) for name, value in about["validation"].items()},
+            storage=str(about.get("storage", "float32")),  # which models did not say at first
             recipe=str(about.get("recipe", "")),
         )
+        if card.storage not in STORAGES:
+            raise ValueError("storage")
         if len(set(card.classes)) != len(card.classes) or len(card.classes) < 2:
             raise ValueError("classes")
         if min(card.std) <= 0 or card.temperature <= 0:

@@ -161,9 +161,7 @@ def _add_predict(verbs: Any) -> None:
     parser.add_argument(
         "inputs", metavar="IMAGE|DIR|-", nargs="+", help="a photo, a folder of photos, or - for standard input"
     )
-    parser.add_argument(
-        "--run", metavar="RUN", help="folder of the run, or its model file (default: the newest in runs/)"
-    )
+    _add_run(parser)
     parser.add_argument(
         "--unsure-below",
         metavar="P",
@@ -175,6 +173,15 @@ def _add_predict(verbs: Any) -> None:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON object a line")
     form.add_argument("--csv", action="store_true", help="a table with a header")
+
+
+def _add_run(parser: Any) -> None:
+    parser.add_argument(
+        "--run",
+        metavar="RUN",
+        help="folder of the run, or its model file, or cats-dogs, the network that comes with catdog (default: the "
+        "newest in runs/, else cats-dogs)",
+    )
 
 
 def _probability(text: str) -> float:
@@ -227,12 +234,14 @@ def _add_evaluate(verbs: Any) -> None:
         "  catdog evaluate --data other-photos --out report.html\n"
         "  catdog evaluate --run runs/mine --json   figures alone, for programs",
     )
+    _add_run(parser)
     parser.add_argument(
-        "--run", metavar="RUN", help="folder of the run, or its model file (default: the newest in runs/)"
+        "--data", metavar="DIR", help="folder of photos (default: what the run was validated on; cats-dogs needs one)"
     )
-    parser.add_argument("--data", metavar="DIR", help="folder of photos (default: what the run was validated on)")
     parser.add_argument(
-        "--out", metavar="DIR|FILE.html", help="where the report goes (default: evaluation/ in the run's folder)"
+        "--out",
+        metavar="DIR|FILE.html",
+        help="where the report goes (default: evaluation/ in the run's folder; runs/cats-dogs/ for cats-dogs)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object; no report without --out")
 
@@ -256,9 +265,7 @@ def _add_explain(verbs: Any) -> None:
         "  catdog explain --textbook                the two worked examples of the textbooks",
     )
     parser.add_argument("inputs", metavar="IMAGE|DIR|-", nargs="*", help="photos; none: what the network has learned")
-    parser.add_argument(
-        "--run", metavar="RUN", help="folder of the run, or its model file (default: the newest in runs/)"
-    )
+    _add_run(parser)
     parser.add_argument(
         "--label", metavar="CLASS", help="what is on the photo (default: its folder's name, else the answer itself)"
     )
@@ -266,7 +273,9 @@ def _add_explain(verbs: Any) -> None:
         "--lr", metavar="X", type=float, help="learning rate of the step (default: one that lowers the loss by a tenth)"
     )
     parser.add_argument(
-        "--out", metavar="DIR", help="where pictures and page go (default: explain/ in the run's folder)"
+        "--out",
+        metavar="DIR",
+        help="where pictures and page go (default: explain/ in the run's folder; runs/cats-dogs/ for cats-dogs)",
     )
     parser.add_argument("--textbook", action="store_true", help="the textbooks' examples; takes --out alone")
 

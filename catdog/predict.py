@@ -22,7 +22,7 @@ from catdog.files import photos_below
 from catdog.images import decode
 
 Floats = NDArray[np.float32]
-TRAINED = Path(__file__).parent / "trained" / "cats-dogs.safetensors"  # comes with the package
+TRAINED = Path(__file__).parent / "trained" / "cats-dogs.safetensors"  # the network that comes with catdog
 TRAINED_NAME = "cats-dogs"
 _BATCH = 64  # photos decoded and classified together
 
@@ -72,7 +72,7 @@ class Classifier:
 
     @classmethod
     def load(cls, run: str | Path | None = None) -> "Classifier":
-        """From a run folder or a model file; None takes the newest run. Raises CatdogError if there is none."""
+        """From a run folder or a model file, as `find_model` finds it; None takes the newest run, else cats-dogs."""
         return cls(*load_model(find_model(run)))
 
     def in_words(self) -> str:
@@ -187,7 +187,7 @@ class Prediction:
 def find_model(run: str | Path | None) -> Path:
     """The model file of `run`: a run folder, the name of one in runs/, or a model file; None: of the newest run.
 
-    Where there is no run at all, and for the name "cats-dogs" where no run has it: the one that comes with catdog.
+    Where there is no run, and for the name "cats-dogs" where no run has it, that is the one that comes with catdog.
     """
     if run is None:
         found = sorted(Path("runs").glob(f"*/{MODEL_FILE}"), key=lambda path: path.stat().st_mtime_ns)
@@ -207,14 +207,19 @@ def find_model(run: str | Path | None) -> Path:
     )
 
 
-def folder_of(model: Path) -> Path:
-    """Where what is made of a model goes: its run's folder; for the one that comes with catdog, runs/cats-dogs."""
-    return Path("runs") / TRAINED_NAME if model == TRAINED else model.parent
+def comes_with_catdog(model: Path) -> bool:
+    """Whether a model file is the package's own, beside which nothing is written and no run's files lie."""
+    return model.resolve() == TRAINED.resolve()
 
 
 def name_of(model: Path) -> str:
     """What a model file is called where an answer says which network gave it."""
-    return f"{TRAINED_NAME}, which comes with catdog" if model == TRAINED else str(model)
+    return f"{TRAINED_NAME}, which comes with catdog" if comes_with_catdog(model) else str(model)
+
+
+def folder_of(model: Path) -> Path:
+    """Where what is made of a model goes: the run's folder; for the one that comes with catdog, runs/cats-dogs."""
+    return Path("runs") / TRAINED_NAME if comes_with_catdog(model) else model.parent
 
 
 def photos_of(inputs: Sequence[str]) -> Iterator[tuple[str, str | bytes | ImageError]]:

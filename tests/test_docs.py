@@ -13,7 +13,7 @@ from catdog.config import fields
 from catdog.errors import CatdogError
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "catdog" / "trained" / "README.md"])
 PAIRS = [(ROOT / "README.md", ROOT / "README.zh-CN.md")]
 PAIRS += [(ROOT / "docs" / "how-it-works.md", ROOT / "docs" / "how-it-works.zh-CN.md")]
 PICTURES = ROOT / "docs" / "pictures"

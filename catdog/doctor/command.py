@@ -23,7 +23,7 @@ from catdog.duplicates import exact_copies_across
 from catdog.errors import CatdogError
 from catdog.files import Listing, has_photos, many, on_one_line, train_and_val
 from catdog.model import count_weights
-from catdog.predict import Classifier, find_model
+from catdog.predict import Classifier, comes_with_catdog, find_model, name_of
 from catdog.progress import read_metrics
 from catdog.source import SAMPLE, photo_folder
 from catdog.train import describe
@@ -84,7 +84,12 @@ def main(run: str | None, config_file: str | None, given: Mapping[str, Any], out
 def _run_to_examine(run: str | None, config_file: str | None, given: Mapping[str, Any]) -> Path | None:
     """The model file of the run, or of the newest where nothing else is to be examined."""
     if run is not None:
-        return find_model(run)
+        model = find_model(run)
+        if comes_with_catdog(model):
+            raise CatdogError(
+                f"{name_of(model)}, has no history of its training to examine; give the folder of a run with --run."
+            )
+        return model
     if config_file is not None or "data" in given or not any(Path("runs").glob(f"*/{MODEL_FILE}")):
         return None
     return find_model(None)

@@ -17,7 +17,7 @@ from catdog.evaluate import Evaluation, evaluate, readable
 from catdog.evaluation.folder import check_replaceable, write_folder
 from catdog.evaluation.report import FILES, PAGE, report
 from catdog.files import Listing, many, on_one_line, train_and_val
-from catdog.predict import Classifier, find_model, name_of
+from catdog.predict import Classifier, comes_with_catdog, find_model, folder_of, name_of
 from catdog.progress import read_metrics
 from catdog.source import held_out_photos, photo_folder
 
@@ -30,12 +30,13 @@ def main(run: str | None, data: str | None, as_json: bool, out: str | None) -> i
     config = load_config(config_file) if config_file.is_file() else None
     if data is None and config is None:
         raise CatdogError(
-            f"beside {name_of(model)} there is no config.toml that says what it was trained on; "
+            f"beside {name_of(model)}, there is no config.toml that says what it was trained on; "
             "name a folder with --data."
         )
     folder = Path(data) if data is not None else photo_folder(config.photos)  # type: ignore[union-attr]
     photos = held_out_photos(folder, config).with_classes(classifier.classes, whose="the model")
-    place = _place(out, folder, model.parent if config and not as_json else None)
+    has_folder = config is not None or comes_with_catdog(model)
+    place = _place(out, folder, folder_of(model) if has_folder and not as_json else None)
     cache_folder = config.photos.cache if config else "auto"
     figures, decoded, probabilities = evaluate(classifier, photos, cache_folder)
     fitted, validated = "", False
@@ -49,7 +50,9 @@ def main(run: str | None, data: str | None, as_json: bool, out: str | None) -> i
         except CatdogError as error:
             fitted = f"No linear classifier and no nearest neighbours for want of training photos: {error}"
             print(fitted, file=sys.stderr)
-    print(json.dumps(asdict(figures)) if as_json else in_words(figures, model, photos), flush=True)
+    print(
+        json.dumps(asdict(figures)) if as_json else in_words(figures, model, photos, classifier.card.recipe), flush=True
+    )
     if place is None:
         if not as_json:
             print(
@@ -58,7 +61,7 @@ def main(run: str | None, data: str | None, as_json: bool, out: str | None) -> i
             )
         return 0
 
-    name = on_one_line(model.resolve().parent.name)
+    name = on_one_line(folder_of(model).resolve().name)
     files = report(
         f"{name}: {figures.accuracy:.1%} of {many(figures.n, 'photo')} right",
         f"{on_one_line(name_of(model))}, on {on_one_line(str(photos.root))}. {classifier.in_words()}.",
@@ -67,7 +70,7 @@ def main(run: str | None, data: str | None, as_json: bool, out: str | None) -> i
         decoded,
         probabilities,
         fitted=fitted,
-        history=_history(model.parent),
+        history=_history(folder_of(model)),
         validated=validated,
     )
     if _is_page(place):
@@ -152,12 +155,13 @@ def _history(run: Path) -> list[dict[str, float]] | str:
         return str(error)
 
 
-def in_words(figures: Evaluation, model: Path, photos: Listing) -> str:
-    """The figures as a table to read."""
+def in_words(figures: Evaluation, model: Path, photos: Listing, recipe: str) -> str:
+    """The figures as a table to read. recipe: the command that trains the network, or nothing."""
     low, high = figures.accuracy_interval
     width = max(map(len, figures.classes))
     lines = [
         f"model      {name_of(model)}",
+        *([f"trained    {on_one_line(recipe)}"] if recipe else []),
         f"photos     {figures.n:,} in {photos.root}" + (f" ({figures.skipped} unreadable)" if figures.skipped else ""),
         f"accuracy   {figures.accuracy:.2%}  (95% interval {low:.2%} to {high:.2%})",
         *(f"           {accuracy:.2%}  {name.replace('_', ' ')}" for name, accuracy in figures.baselines.items()),
