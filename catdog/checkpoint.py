@@ -178,7 +178,10 @@ def load_model(path: Path) -> tuple[dict[str, NDArray[np.float32]], ModelCard]:
                 raise _bad_model(path, "it was not written by catdog")
             card, about, checksum = _card_from_json(path, metadata["catdog"])
             # Told apart before any weight is read: names, shapes and types are those of the architecture.
-            expected = stored_layout(expected_shapes(card), card.storage)
+            try:
+                expected = stored_layout(expected_shapes(card), card.storage)
+            except CatdogError as error:  # there is no such network
+                raise _bad_model(path, str(error)) from None
             found = {name: stored.get_slice(name) for name in stored.keys()}  # noqa: SIM118 (not a dict)
             shapes = {name: (tuple(part.get_shape()), part.get_dtype()) for name, part in found.items()}
             if shapes != expected:

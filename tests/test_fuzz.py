@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torchvision  # noqa: F401 (which must not be loaded within the limit on memory)
 import torch
 from safetensors.numpy import save
 
