@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torchvision  # noqa: F401 (which must not be loaded within the limit on memory)
 import torch
+import torchvision  # noqa: F401 (which must not be loaded within the limit on memory)
 from safetensors.numpy import save
 
 from catdog.checkpoint import Architecture, ModelCard, expected_shapes, load_model, save_model
