@@ -364,6 +364,8 @@ def check(config: Config) -> Config:
     if config.model.model == "mlp" and config.model.pretrained:
         raise CatdogError("there are no pretrained weights for mlp; leave --pretrained out, or give --model resnet18.")
     if config.model.model != "mlp":
+        if config.training.optimizer == "muon":
+            raise CatdogError(f"optimizer muon is for mlp, not for {config.model.model}; leave --optimizer out.")
         for f in fields().values():
             is_of_mlp = f.section == "model" and f.name not in ("model", "pretrained")
             if is_of_mlp and getattr(config.model, f.name) != f.default:

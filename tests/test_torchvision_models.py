@@ -140,7 +140,9 @@ def test_networks_that_cannot_be_are_refused_before_anything_is_written(
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("flags", [{"pretrained": True}, {"model": "resnet18", "hidden": [5]}])
+@pytest.mark.parametrize(
+    "flags", [{"pretrained": True}, {"model": "resnet18", "hidden": [5]}, {"model": "resnet18", "optimizer": "muon"}]
+)
 def test_settings_without_meaning_are_refused(flags: dict[str, Any]) -> None:
     with pytest.raises(CatdogError, match="leave"):
         load_config(None, flags)
