@@ -166,6 +166,16 @@ class MLP(nn.Module):
             x = layer(x)
         return self.classifier(x)
 
+    def numbers_kept(self) -> int:
+        """How many numbers a photo has that wait for the backward pass: three a unit, and local layers' windows."""
+        found = 0
+        for layer in self.hidden:
+            assert isinstance(layer, HiddenLayer)
+            found += 3 * layer.linear.out_features
+            if isinstance(layer.linear, LocalLinear):
+                found += layer.linear.grid.places * layer.linear.weight.shape[1]
+        return found
+
     def describe(self) -> str:
         """A table of the layers, a line each: what it computes, its output, and how many weights it has."""
         height, width = self.image_size

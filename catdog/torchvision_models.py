@@ -27,7 +27,7 @@ class TorchvisionModel(nn.Module):
         self.name, self.image_size = name, image_size
         if pretrained:
             self.network = _pretrained(name)
-            _replace_head(self.network, name, classes)
+            _replace_head(self.network, classes)
         else:
             check_name(name)
             self.network = torchvision.models.get_model(name, num_classes=classes)
@@ -115,7 +115,7 @@ def _pretrained(name: str) -> nn.Module:
     return network
 
 
-def _replace_head(network: nn.Module, name: str, classes: int) -> None:
+def _replace_head(network: nn.Module, classes: int) -> None:
     """A new last layer, for our classes; squeezenet's is a convolution, all others' are linear."""
     heads = [(path, layer) for path, layer in network.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
     path, head = heads[-1]

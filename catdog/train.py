@@ -4,7 +4,6 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,7 +17,6 @@ from catdog.distributed import Team, joined
 from catdog.duplicates import leak
 from catdog.errors import CatdogError, SettingsError
 from catdog.feed import Feed, PhotoStream, in_order, some_of_each_class
-from catdog.fields import grids
 from catdog.files import Listing, has_photos, many, train_and_val
 from catdog.images import RESIZE_FILTER
 from catdog.model import MLP, count_weights
@@ -34,6 +32,8 @@ from catdog.trainer import Trainer
 OnEpoch = Callable[[dict[str, float]], None]
 if TYPE_CHECKING:
     from catdog.torchvision_models import TorchvisionModel
+
+    Network = MLP | TorchvisionModel
 
 _STATISTICS = 4096  # photos, at most, whose colours are measured before training
 
@@ -265,7 +265,7 @@ def unused(path: Path) -> Path:
     return candidate
 
 
-def build_network(config: Config, classes: int, pretrained: bool = False) -> "MLP | TorchvisionModel":
+def build_network(config: Config, classes: int, pretrained: bool = False) -> "Network":
     """The network of `config`; with `pretrained` it begins with torchvision's weights, if that is configured."""
     m = config.model
     if m.model == "mlp":
@@ -283,7 +283,7 @@ def build_model(config: Config, classes: int) -> MLP:
 
 def plan(
     config: Config,
-    model: "MLP | TorchvisionModel",
+    model: "Network",
     train: Listing,
     val: Listing,
     device: torch.device,
@@ -292,9 +292,13 @@ def plan(
     """What is about to happen: data, network, number of weights, device, precision, memory."""
     height, width = config.photos.image_size
     inputs = 3 * height * width
-    field = config.model.field
-    is_mlp = config.model.model == "mlp"
-    sees = f"sees {field} x {field} pixels and has {3 * field**2:,}" if config.model.local else f"has {inputs:,}"
+    m = config.model
+    sees = f", so each neuron of the first layer has {inputs:,} weights and a bias"
+    if m.local:
+        window = f"{m.field} x {m.field} pixels and has {3 * m.field**2:,}"
+        sees = f", and each neuron of the first layer sees {window} weights and a bias"
+    elif m.model != "mlp":
+        sees = ""
 
     def in_words(listing: Listing) -> str:
         each = ", ".join(f"{count:,} {name}" for name, count in zip(listing.classes, listing.counts(), strict=True))
@@ -309,9 +313,7 @@ def plan(
             f"photos     {'drawn cats and dogs' if config.photos.data == SAMPLE else config.photos.data}",
             f"           train {in_words(train)}",
             f"           val   {in_words(val)}",
-            f"input      {width} x {height} RGB = {inputs:,} numbers a photo, "
-            + (f"{'and' if config.model.local else 'so'} each neuron of the first layer {sees} weights and a bias")
-            * is_mlp,
+            f"input      {width} x {height} RGB = {inputs:,} numbers a photo{sees}",
             *(f"{'network' if i == 0 else '':<11}{line}" for i, line in enumerate(model.describe().splitlines())),
             f"training   {t.epochs} epochs in batches of {t.batch_size}, {t.loss} loss, {rate}",
             f"device     {device_in_words}",
@@ -323,23 +325,17 @@ def plan(
     )
 
 
-def _memory(config: Config, model: "MLP | TorchvisionModel", photos: int) -> int:
+def _memory(config: Config, model: "Network", photos: int) -> int:
     """Bytes that training will take at most, roughly."""
     t = config.training
     copies = 3 + (2 if t.optimizer != "sgd" else 1 if t.momentum else 0) + (1 if t.ema else 0)
     inputs = 3 * config.photos.image_size[0] * config.photos.image_size[1]
-    # Numbers a photo that wait for the backward pass.
-    kept = 3 * sum(config.model.hidden) if isinstance(model, MLP) else model.numbers_kept()
-    for below, grid in pairwise(grids(config.photos.image_size, config.model.local, config.model.field)):
-        kept += 3 * grid.units + grid.places * below.channels * config.model.field**2
-    activations = t.batch_size // t.accumulate * kept * 4
+    activations = t.batch_size // t.accumulate * model.numbers_kept() * 4
     batch = t.batch_size * inputs * 4 * 3
     return 800 * 2**20 + copies * 4 * count_weights(model) + photos * inputs + batch + activations
 
 
-def _place_of_pixels(
-    config: Config, model: "MLP | TorchvisionModel", photos: int, device: torch.device
-) -> tuple[bool, str]:
+def _place_of_pixels(config: Config, model: "Network", photos: int, device: torch.device) -> tuple[bool, str]:
     """Whether the pixels of so many photos fit on the GPU `device` beside the training, and in words where they go."""
     free, _ = torch.cuda.mem_get_info(device)
     pixels = photos * 3 * config.photos.image_size[0] * config.photos.image_size[1]

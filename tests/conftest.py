@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,3 +76,25 @@ def small_config(tmp_path: Path) -> Callable[..., Config]:
 
 def quiet(line: str) -> None:
     """A log that keeps nothing."""
+
+
+def in_one_and_in_two_parts(
+    config: Config, stop_after: int, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Path, Path]:
+    """(the run of a training left alone, that of one stopped after so many epochs and resumed), both in `place`."""
+    from catdog.train import resume, train
+    from catdog.trainer import Trainer
+
+    whole = train(replace(config, run=replace(config.run, out=str(place / "whole"))), log=quiet)
+    finish = Trainer._finish_epoch
+
+    def stop(self: Trainer, photos_per_second: float) -> None:
+        finish(self, photos_per_second)
+        if self.progress.epoch == stop_after:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as changed:
+        changed.setattr(Trainer, "_finish_epoch", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(replace(config, run=replace(config.run, out=str(place / "part"))), log=quiet)
+    return whole, resume(place / "part", log=quiet)

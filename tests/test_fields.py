@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import quiet
+from conftest import in_one_and_in_two_parts, quiet
 from torch.nn import functional as F
 
 from catdog.checkpoint import MODEL_FILE, Architecture, load_model
@@ -18,7 +18,7 @@ from catdog.errors import CatdogError
 from catdog.explain.fields_picture import draw_fields, extents
 from catdog.fields import Grid, grids, margin, windows
 from catdog.model import MLP, LocalLinear, share_places
-from catdog.train import resume, train
+from catdog.train import train
 
 MakePhotos = Callable[..., Path]
 MakeConfig = Callable[..., Config]
@@ -178,19 +178,5 @@ def test_places_are_set_free_after_the_epochs_that_share(config: Config, tmp_pat
 def test_a_training_stopped_before_or_after_that_goes_on_exactly(
     config: Config, tmp_path: Path, stop_after: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from catdog.trainer import Trainer
-
-    whole = train(replace(config, run=replace(config.run, out=str(tmp_path / "whole"))), log=quiet)
-    finish = Trainer._finish_epoch
-
-    def stop(self: Trainer, photos_per_second: float) -> None:
-        finish(self, photos_per_second)
-        if self.progress.epoch == stop_after:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(Trainer, "_finish_epoch", stop)
-    with pytest.raises(KeyboardInterrupt):
-        train(replace(config, run=replace(config.run, out=str(tmp_path / "part"))), log=quiet)
-    monkeypatch.setattr(Trainer, "_finish_epoch", finish)
-    part = resume(tmp_path / "part", log=quiet)
+    whole, part = in_one_and_in_two_parts(config, stop_after, tmp_path, monkeypatch)
     assert (part / MODEL_FILE).read_bytes() == (whole / MODEL_FILE).read_bytes()

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from conftest import quiet, save_photo
+from conftest import in_one_and_in_two_parts, quiet, save_photo
 
 from catdog.checkpoint import MODEL_FILE, expected_shapes, load_model
 from catdog.cli import main
@@ -23,7 +23,7 @@ from catdog.config import Config, load_config
 from catdog.errors import CatdogError
 from catdog.predict import Classifier
 from catdog.torchvision_models import TorchvisionModel, pretrained_colours, state_shapes
-from catdog.train import resume, train
+from catdog.train import train
 
 MakePhotos = Callable[..., Path]
 MakeConfig = Callable[..., Config]
@@ -90,20 +90,7 @@ def test_predicts_what_the_trainer_measured_and_reads_with_torch_alone(
 
 
 def test_a_stopped_training_goes_on_exactly(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from catdog.trainer import Trainer
-
-    whole = train(replace(config, run=replace(config.run, out=str(tmp_path / "whole"))), log=quiet)
-    finish = Trainer._finish_epoch
-
-    def stop(self: Trainer, photos_per_second: float) -> None:
-        finish(self, photos_per_second)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Trainer, "_finish_epoch", stop)
-    with pytest.raises(KeyboardInterrupt):
-        train(replace(config, run=replace(config.run, out=str(tmp_path / "part"))), log=quiet)
-    monkeypatch.setattr(Trainer, "_finish_epoch", finish)
-    part = resume(tmp_path / "part", log=quiet)
+    whole, part = in_one_and_in_two_parts(config, 1, tmp_path, monkeypatch)
     assert (part / MODEL_FILE).read_bytes() == (whole / MODEL_FILE).read_bytes()
 
 
@@ -220,7 +207,7 @@ def test_the_last_layer_of_many_kinds_is_replaced(name: str) -> None:
 
     with torch.device("meta"):
         network = torchvision.models.get_model(name)
-        _replace_head(network, name, 2)
+        _replace_head(network, 2)
         assert network.eval()(torch.empty(1, 3, 64, 64)).shape == (1, 2)
     found = {f"network.{key}": tuple(t.shape) for key, t in network.state_dict().items()}
     wanted = state_shapes(name, (64, 64), 2)
