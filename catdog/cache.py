@@ -21,14 +21,15 @@ import PIL
 import simplejpeg
 
 from catdog.cache_folder import ABOUT_FILE, PIXELS, folder_of, make_room, note_use
+from catdog.decoders import Decoders
 from catdog.errors import CatdogError, ImageError
 from catdog.files import Listing
-from catdog.images import RESIZE_FILTER, decode
+from catdog.images import RESIZE_FILTER
 from catdog.locks import new_folder, remove_abandoned
 
 FORMAT = 2  # of an entry, and of what the decoder makes of a photo: raise it when either changes
 _UNFINISHED = ".writing-"
-_CHUNK = 64  # photos that one thread decodes in a turn
+_CHUNK = 64  # photos decoded in a turn
 
 
 @dataclass(frozen=True)
@@ -169,19 +170,14 @@ def _decode_into(
 ) -> Decoded:
     """Decode every photo into its row of `pixels`; then close the gaps that unreadable ones have left."""
     skipped: dict[int, str] = {}
-    given_up = False
+    decoders = Decoders(size, threads, len(listing))
 
     def decode_some(start: int) -> int:
         stop = min(start + _CHUNK, len(listing))
-        for index in range(start, stop):
-            if given_up:
-                break
-            try:
-                pixels[index] = decode(listing.path(index), size).transpose(2, 0, 1)
-            except ImageError as error:
-                if strict:
-                    raise
-                skipped[index] = str(error)
+        reasons = decoders.decode([listing.path(index) for index in range(start, stop)], pixels[start:stop])
+        if strict and reasons:
+            raise ImageError(next(iter(reasons.values())))
+        skipped.update({start + position: reason for position, reason in reasons.items()})
         return stop - start
 
     pool = ThreadPoolExecutor(max(1, threads))
@@ -189,7 +185,7 @@ def _decode_into(
         for _ in progress(pool.map(decode_some, range(0, len(listing), _CHUNK))):
             pass
     finally:
-        given_up = True  # at an error or Ctrl-C: each thread finishes the photo it is at
+        decoders.close()  # at an error or Ctrl-C nobody waits for more than a photo
         pool.shutdown(cancel_futures=True)
     filled = 0
     for index in range(len(listing)) if skipped else ():

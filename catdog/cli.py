@@ -1,6 +1,7 @@
 """The command line: `catdog VERB`. What a verb does is in the package; here is how it is asked for."""
 
 import argparse
+import atexit
 import contextlib
 import csv
 import json
@@ -578,5 +579,10 @@ def _unknown_flag(parser: argparse.ArgumentParser, arguments: argparse.Namespace
 
 
 def entry() -> NoReturn:
-    """What the `catdog` command calls."""
-    sys.exit(main())
+    """What the `catdog` command calls: `main`, and the end of the process, for which torch's parts are not freed."""
+    status = main()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
+    atexit._run_exitfuncs()
+    os._exit(status)

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from catdog.cache import Skipped
+from catdog.decoders import Decoders
 from catdog.errors import CatdogError, ImageError
 from catdog.files import Listing
-from catdog.images import decode
 
 _AHEAD = 3  # batches decoded while a GPU computes
-_TASK = 16  # photos that one thread decodes in a turn
+_TASK = 16  # photos decoded in a turn
 
 
 class Feed(Protocol):
@@ -44,9 +44,9 @@ class Feed(Protocol):
 
 
 def in_order(photos: Feed) -> tuple[Tensor, ...]:
-    """The row numbers of all photos, in batches of as many as make 64 MiB when they are float32."""
+    """The row numbers of all photos, in batches of as many as make 16 MiB, what a processor caches, in float32."""
     height, width = photos.image_size
-    return torch.arange(len(photos)).split(max(1, 2**24 // (3 * height * width)))
+    return torch.arange(len(photos)).split(max(1, 2**22 // (3 * height * width)))
 
 
 def some_of_each_class(labels: Tensor, most: int) -> Tensor:
@@ -79,6 +79,7 @@ class PhotoStream:
         self.classes = listing.classes
         self.device = torch.device("cpu")
         self.unreadable: dict[int, str] = {}
+        self.decoders = Decoders(size, threads, len(listing))
 
     def __len__(self) -> int:
         return len(self.listing)
@@ -118,13 +119,11 @@ class PhotoStream:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _decode(self, rows: Tensor, into: np.ndarray) -> None:
-        for place, index in enumerate(rows.tolist()):
-            try:
-                into[place] = decode(self.listing.path(index), self.image_size).transpose(2, 0, 1)
-            except ImageError as error:
-                if self.strict:
-                    raise
-                self.unreadable[index] = str(error)
+        indices = rows.tolist()
+        reasons = self.decoders.decode([self.listing.path(index) for index in indices], into)
+        if self.strict and reasons:
+            raise ImageError(next(iter(reasons.values())))
+        self.unreadable.update({indices[position]: reason for position, reason in reasons.items()})
 
     def _readable(self, rows: Tensor, pixels: Tensor) -> tuple[Tensor, Tensor]:
         if self.unreadable:

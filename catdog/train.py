@@ -1,9 +1,12 @@
 """From a configuration to a run folder: the photos, the plan, the training, the summary."""
 
+import contextlib
 import os
+import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -332,7 +335,8 @@ def _memory(config: Config, model: "Network", photos: int) -> int:
     inputs = 3 * config.photos.image_size[0] * config.photos.image_size[1]
     activations = t.batch_size // t.accumulate * model.numbers_kept() * 4
     batch = t.batch_size * inputs * 4 * 3
-    return 800 * 2**20 + copies * 4 * count_weights(model) + photos * inputs + batch + activations
+    pixels = 0 if config.photos.cache == "none" else photos * inputs
+    return 800 * 2**20 + copies * 4 * count_weights(model) + pixels + batch + activations
 
 
 def _place_of_pixels(config: Config, model: "Network", photos: int, device: torch.device) -> tuple[bool, str]:
@@ -346,6 +350,17 @@ def _place_of_pixels(config: Config, model: "Network", photos: int, device: torc
     return False, f"in main memory, and each batch copied to the GPU ahead of its use ({size})"
 
 
+@contextlib.contextmanager
+def _importing_meanwhile(module: str) -> Iterator[None]:
+    """Import `module` in a thread."""
+    thread = threading.Thread(target=import_module, args=(module,))
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+
+
 def _load(listing: Listing, config: Config, threads: int, what: str, team: Team) -> Feed:
     photos = config.photos
     if photos.cache == "none":
@@ -355,9 +370,10 @@ def _load(listing: Listing, config: Config, threads: int, what: str, team: Team)
     bar = tqdm(total=len(listing), desc=f"decoding {what} photos", unit=" photos", disable=None, leave=False)
 
     def progress(done: Iterable[int]) -> Iterable[int]:
-        for count in done:
-            bar.update(count)
-            yield count
+        with _importing_meanwhile("torch._dynamo"):  # for a second, which else the first optimizer does
+            for count in done:
+                bar.update(count)
+                yield count
 
     with bar:
         return load_photos(
@@ -409,21 +425,22 @@ def describe(config: Config, train: Feed) -> ModelCard:
 def colour_statistics(photos: Feed) -> tuple[Any, Any, Any]:
     """(mean, standard deviation of each channel over all pixels, mean colour of each class), in levels.
 
-    Of many photos, some of each class are taken. Summed in whole numbers, so that the order does not matter.
+    Of many photos, some of each class are taken. Sums are of whole numbers below 2^53, so exact in any order.
     """
     most = max(16, _STATISTICS // len(photos.classes))
     batches = some_of_each_class(photos.labels, most).split(len(in_order(photos)[0]))
     pixels = photos.image_size[0] * photos.image_size[1]
-    found, labels, squares = [], [], torch.zeros(3, dtype=torch.int64)
+    found, labels, squares = [], [], torch.zeros(3, dtype=torch.float64)
     for rows, some in photos.batches(batches):
-        found.append(some.sum(dim=(2, 3)))
+        levels = some.double()
+        found.append(levels.sum(dim=(2, 3)))
         labels.append(photos.labels[rows])
-        squares += some.to(torch.int32).square().sum(dim=(0, 2, 3))
+        squares += levels.square_().sum(dim=(0, 2, 3))
     sums, found_labels = torch.cat(found), torch.cat(labels)
-    mean = sums.sum(0).double() / (len(sums) * pixels)
-    std = (squares.double() / (len(sums) * pixels) - mean.square()).clamp(min=0).sqrt()
+    mean = sums.sum(0) / (len(sums) * pixels)
+    std = (squares / (len(sums) * pixels) - mean.square()).clamp(min=0).sqrt()
     std = torch.where(std < 1, torch.ones_like(std), std)  # photos all of one colour
-    by_class = torch.zeros(len(photos.classes), 3, dtype=torch.int64).index_add_(0, found_labels, sums)
+    by_class = torch.zeros(len(photos.classes), 3, dtype=torch.float64).index_add_(0, found_labels, sums)
     counts = torch.bincount(found_labels, minlength=len(photos.classes)).clamp(min=1)
-    colours = by_class.double() / (counts[:, None] * pixels)
+    colours = by_class / (counts[:, None] * pixels)
     return tuple(mean.tolist()), tuple(std.tolist()), tuple(tuple(colour) for colour in colours.tolist())

@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 
-from catdog import cache
+from catdog import decoders
 from catdog.dataset import load_photos
 from catdog.errors import CatdogError, ImageError
 from catdog.files import list_photos
@@ -37,7 +37,7 @@ def test_a_photo_is_decoded_once_until_it_changes(make_photos: MakePhotos, monke
         decoded.append(path)
         return decode(path, size)
 
-    monkeypatch.setattr(cache, "decode", counting)
+    monkeypatch.setattr(decoders, "decode", counting)
     for _ in range(3):
         load_photos(list_photos(root), SIZE)
     assert len(decoded) == 9

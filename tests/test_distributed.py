@@ -340,16 +340,16 @@ def test_a_process_that_is_killed_ends_all_with_one_sentence(
 
 
 def one_decodes_slowly(rank: int) -> None:
-    from catdog import cache
+    from catdog import decoders
 
-    decode = cache.decode
+    decode = decoders.decode
 
     def slow(path: Any, size: Any) -> Any:
         Path(f"decoded-by-{rank}").touch()
         time.sleep(0.02)
         return decode(path, size)
 
-    PATCH.setattr(cache, "decode", slow)
+    PATCH.setattr(decoders, "decode", slow)
 
 
 def test_the_photos_are_decoded_once_on_a_machine(make_photos: MakePhotos, small_config: MakeConfig) -> None:

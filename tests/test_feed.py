@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from catdog import feed as feed_module
+from catdog import decoders
 from catdog.config import Config
 from catdog.dataset import load_photos
 from catdog.errors import CatdogError, ImageError
@@ -73,7 +73,7 @@ def test_the_first_step_of_a_stream_is_taken_before_all_photos_are_decoded(
     def stop(*_: Any) -> None:
         raise FirstStep
 
-    monkeypatch.setattr(feed_module, "decode", counted)
+    monkeypatch.setattr(decoders, "decode", counted)
     monkeypatch.setattr("torch.optim.AdamW.step", stop)
     with pytest.raises(FirstStep):
         train(small_config(make_photos({"cat": 100, "dog": 100}), cache="none", batch_size=8), log=quiet)
