@@ -1,5 +1,6 @@
-"""Photos decoded by as many processes as there are cores: threads would wait for each other at Python's lock."""
+"""Photos decoded by as many processes as there are cores; threads would wait for each other at Python's lock."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -8,26 +9,35 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
 from catdog.errors import ImageError
 from catdog.images import decode
 
+_PROGRAM = """
+import sys
+{folder!r} in sys.path or sys.path.insert(0, {folder!r})
+from catdog.decoders import serve
+serve({size!r})
+"""
 _LEAST = 1000  # photos for which it pays to start processes: each needs some 0.2 s
 
 
 class Decoders:
     """Decodes photos to `size` (height, width), by `count` processes, or here where that is one or `photos` are few.
 
-    The processes end with `close`, or with this object, or with this process, however that ends.
+    There are never more than two processes a core. They end with `close`, or with this object, or with this process, however that ends.
     """
 
     def __init__(self, size: tuple[int, int], count: int, photos: int) -> None:
-        self.size, self.closed = size, False
+        self.closed = False
         is_worth_it = count > 1 and photos >= _LEAST and bool(sys.executable)
-        self._idle = deque(_Process(size) for _ in range(count if is_worth_it else 0))
+        count = min(count, 2 * (os.cpu_count() or 1)) if is_worth_it else 0
+        self._idle: deque[_Process] = deque()
+        with contextlib.suppress(OSError):  # the system allows no more processes
+            while len(self._idle) < count:
+                self._idle.append(_Process(size))
         self.close_processes = weakref.finalize(self, _end_all, list(self._idle))
 
     def decode(self, paths: Sequence[str], into: np.ndarray) -> dict[int, str]:
@@ -56,13 +66,12 @@ class _Process:
     """A process that is given lists of paths and answers with pixels."""
 
     def __init__(self, size: tuple[int, int]) -> None:
-        package = str(Path(__file__).resolve().parent.parent)
-        paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
+        folder = str(Path(__file__).resolve().parent.parent)
+        program = _PROGRAM.format(folder=folder, size=(int(size[0]), int(size[1])))
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "catdog.decoders", *map(str, size)],
+            [sys.executable, "-P", "-c", program],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
             start_new_session=True,  # Ctrl-C is for this process, which then ends the other
         )
 
@@ -84,6 +93,10 @@ class _Process:
     def end(self) -> None:
         self._process.kill()  # it writes nothing but its answers
         self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            with contextlib.suppress(OSError):  # what was not sent is not wanted any more
+                if pipe is not None:
+                    pipe.close()
 
 
 def _end_all(processes: Sequence[_Process]) -> None:
@@ -103,21 +116,20 @@ def _decode_here(paths: Sequence[str], into: np.ndarray, is_given_up: Callable[[
     return reasons
 
 
-def _serve(size: tuple[int, int], requests: BinaryIO, answers: BinaryIO) -> None:
-    """Answer each line, a JSON list of paths: with a line, a JSON object of Decoders.decode's reasons, then pixels."""
-    for request in requests:
-        paths = json.loads(request)
-        pixels = np.zeros((len(paths), 3, *size), np.uint8)
-        reasons = _decode_here(paths, pixels, lambda: False)
-        answers.write(json.dumps(reasons).encode() + b"\n")
-        answers.write(pixels.data)
-        answers.flush()
+def serve(size: tuple[int, int]) -> None:
+    """Be one of the processes, until nobody asks any more.
 
-
-if __name__ == "__main__":
+    Each line of standard input is a JSON list of paths. The answer is a line, a JSON object of what Decoders.decode
+    returns, and after it the pixels' bytes.
+    """
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is not an answer
-    try:
-        _serve((int(sys.argv[1]), int(sys.argv[2])), sys.stdin.buffer, answers)
-    except BrokenPipeError:  # nobody listens any more
-        os._exit(0)
+    with contextlib.suppress(BrokenPipeError):
+        for request in sys.stdin.buffer:
+            paths = json.loads(request)
+            pixels = np.zeros((len(paths), 3, *size), np.uint8)
+            reasons = _decode_here(paths, pixels, lambda: False)
+            answers.write(json.dumps(reasons).encode() + b"\n")
+            answers.write(pixels.data)
+            answers.flush()
+    os._exit(0)  # without a word of pipes that are no more

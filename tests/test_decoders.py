@@ -87,6 +87,15 @@ def test_nothing_is_decoded_here_by_one_thread_with_a_process(
     assert np.array_equal(decoded(two, paths)[0], wanted)
 
 
+def test_a_file_called_like_a_library_is_not_run(paths: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("json", "numpy", "simplejpeg", "catdog"):
+        Path(f"{name}.py").write_text("raise SystemExit('this is not the library')")
+    some = Decoders(SIZE, 2, 11)
+    monkeypatch.setattr(decoders, "decode", None)
+    assert decoded(some, paths)[1] == {} and len(pids(some)) == 2
+    some.close()
+
+
 def test_reasons_are_those_of_the_one_decode_function(two: Decoders, paths: list[str]) -> None:
     Path(paths[3]).write_bytes(b"nothing of a photo")
     pixels, reasons = decoded(two, [*paths, "missing.jpg"])
