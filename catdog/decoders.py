@@ -27,7 +27,8 @@ _LEAST = 1000  # photos for which it pays to start processes: each needs some 0.
 class Decoders:
     """Decodes photos to `size` (height, width), by `count` processes, or here where that is one or `photos` are few.
 
-    There are never more than two processes a core. They end with `close`, or with this object, or with this process, however that ends.
+    There are never more than two processes a core. They end with `close`, or with this object, or with this process,
+    however that ends.
     """
 
     def __init__(self, size: tuple[int, int], count: int, photos: int) -> None:
