@@ -427,7 +427,8 @@ def colour_statistics(photos: Feed) -> tuple[Any, Any, Any]:
 
     Of many photos, some of each class are taken. Sums are of whole numbers below 2^53, so exact in any order.
     """
-    most = max(16, _STATISTICS // len(photos.classes))
+    share = 4 if isinstance(photos, PhotoStream) else 1  # there each photo has to be decoded for it
+    most = max(16, _STATISTICS // share // len(photos.classes))
     batches = some_of_each_class(photos.labels, most).split(len(in_order(photos)[0]))
     pixels = photos.image_size[0] * photos.image_size[1]
     found, labels, squares = [], [], torch.zeros(3, dtype=torch.float64)
