@@ -71,7 +71,8 @@ def draw(config: Augment, count: int, rng: np.random.Generator) -> Draw:
 
 def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """B x 3 x H x W, uint8 or float32 -> float32: each channel less its mean, over its deviation (in levels)."""
-    return (images.to(torch.float32) - mean.view(1, 3, 1, 1)).div_(std.view(1, 3, 1, 1))
+    images = images.to(torch.float32, copy=True)
+    return images.sub_(mean.view(1, 3, 1, 1)).div_(std.view(1, 3, 1, 1))
 
 
 def apply(images: Tensor, drawn: Draw, mean: Tensor, std: Tensor) -> Tensor:
@@ -81,7 +82,9 @@ def apply(images: Tensor, drawn: Draw, mean: Tensor, std: Tensor) -> Tensor:
     mean, std: float32, 3, in levels (0 to 255). Colours are not clipped to 255: the network takes any number.
     """
     device = images.device
-    if device.type == "cpu":
+    if drawn.geometry is None and drawn.colours is None:
+        pixels = normalise(images, mean, std)
+    elif device.type == "cpu":
         pixels = torch.empty(images.shape)
         for start in range(0, len(images), _CHUNK):
             rows = slice(start, start + _CHUNK)

@@ -60,12 +60,13 @@ def decode_all(
     threads: int = 1,
     strict: bool = False,
     progress: Callable[[Iterable[int]], Iterable[int]] = iter,
+    decoders: Decoders | None = None,
 ) -> Decoded:
     """Every photo of `listing` squashed to `size` (height, width), from the cache if it is there.
 
     cache: a folder, "auto" (the user's cache folder) or "none" (memory alone); what was used longest ago is removed
     from it to keep it under `limit` gigabytes. `progress` wraps an iterator that gives the number of photos done at
-    each turn. With `strict` the first unreadable photo raises its error.
+    each turn. With `strict` the first unreadable photo raises its error. `decoders`: to be used, and left open.
     """
     shape = (len(listing), 3, *size)
     folder = None if cache == "none" else folder_of(cache) / PIXELS
@@ -90,7 +91,8 @@ def decode_all(
                     ) from None
         if pixels is None:
             pixels = np.empty(shape, np.uint8)
-        decoded = _decode_into(pixels, listing, size, threads, strict, progress)
+        with _opened(decoders, size, threads, len(listing)) as opened:
+            decoded = _decode_into(pixels, listing, opened, threads, strict, progress)
         if folder is not None and temporary is not None:
             _finish_entry(temporary, entry, listing, decoded)
         return decoded
@@ -160,17 +162,26 @@ def _read(entry: Path, shape: tuple[int, ...]) -> Decoded | None:
         return None
 
 
+@contextlib.contextmanager
+def _opened(decoders: Decoders | None, size: tuple[int, int], threads: int, photos: int) -> Iterator[Decoders]:
+    """`decoders`, or without them new ones, closed at the end."""
+    if decoders is not None:
+        yield decoders
+        return
+    with contextlib.closing(Decoders(size, threads, photos)) as new:
+        yield new
+
+
 def _decode_into(
     pixels: np.ndarray,
     listing: Listing,
-    size: tuple[int, int],
+    decoders: Decoders,
     threads: int,
     strict: bool,
     progress: Callable[[Iterable[int]], Iterable[int]],
 ) -> Decoded:
     """Decode every photo into its row of `pixels`; then close the gaps that unreadable ones have left."""
     skipped: dict[int, str] = {}
-    decoders = Decoders(size, threads, len(listing))
 
     def decode_some(start: int) -> int:
         stop = min(start + _CHUNK, len(listing))
@@ -184,8 +195,10 @@ def _decode_into(
     try:
         for _ in progress(pool.map(decode_some, range(0, len(listing), _CHUNK))):
             pass
-    finally:
+    except BaseException:
         decoders.close()  # at an error or Ctrl-C nobody waits for more than a photo
+        raise
+    finally:
         pool.shutdown(cancel_futures=True)
     filled = 0
     for index in range(len(listing)) if skipped else ():

@@ -121,15 +121,19 @@ def _train(arguments: argparse.Namespace) -> int:
     else:
         to_resume, settled = None, configuration.load_config(arguments.config, given)
 
-    from catdog.train import Interrupted, resume, train  # after all that can be said without torch, which takes seconds
+    from catdog.ahead import DecodingAhead
 
-    try:
-        if settled is not None:
-            train(settled, narrate=arguments.narrate)
-        elif to_resume is not None:
-            resume(to_resume, on_nan=on_nan)
-    except Interrupted as stop:
-        return 128 + stop.signal
+    # Torch takes seconds to import: before it comes all that can be said without, beside it all that can be done.
+    with contextlib.nullcontext() if settled is None else DecodingAhead(settled) as ahead:
+        from catdog.train import Interrupted, resume, train
+
+        try:
+            if settled is not None and ahead is not None:
+                train(settled, narrate=arguments.narrate, decode_all=ahead.decode_all)
+            elif to_resume is not None:
+                resume(to_resume, on_nan=on_nan)
+        except Interrupted as stop:
+            return 128 + stop.signal
     return 0
 
 

@@ -5,47 +5,48 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from catdog.errors import ImageError
 from catdog.images import decode
 
-_PROGRAM = """
-import sys
-{folder!r} in sys.path or sys.path.insert(0, {folder!r})
-from catdog.decoders import serve
-serve({size!r})
-"""
+if sys.platform == "linux":
+    import fcntl
+
+_PIPE = 2**20  # bytes that wait in a pipe, the most that Linux allows
 _LEAST = 1000  # photos for which it pays to start processes: each needs some 0.2 s
 
 
 class Decoders:
     """Decodes photos to `size` (height, width), by `count` processes, or here where that is one or `photos` are few.
 
-    There are never more than two processes a core. They end with `close`, or with this object, or with this process,
-    however that ends.
+    There are never more than two processes a core. They start with the first `decode`, and end with `close`, or with
+    this object, or with this process, however that ends.
     """
 
     def __init__(self, size: tuple[int, int], count: int, photos: int) -> None:
+        self.size = size
         self.closed = False
-        is_worth_it = count > 1 and photos >= _LEAST and bool(sys.executable)
-        count = min(count, 2 * (os.cpu_count() or 1)) if is_worth_it else 0
+        self.by_processes = count > 1 and photos >= _LEAST and bool(sys.executable)
+        self._to_start = min(count, 2 * (os.cpu_count() or 1)) if self.by_processes else 0
+        self._starting = threading.Lock()
         self._idle: deque[_Process] = deque()
-        with contextlib.suppress(OSError):  # the system allows no more processes
-            while len(self._idle) < count:
-                self._idle.append(_Process(size))
-        self.close_processes = weakref.finalize(self, _end_all, list(self._idle))
+        self._processes: list[_Process] = []
+        self.close_processes = weakref.finalize(self, _end_all, self._processes)
 
     def decode(self, paths: Sequence[str], into: np.ndarray) -> dict[int, str]:
         """Fill `into` (uint8, len(paths) x 3 x H x W, contiguous); returns position -> why it cannot be read.
 
         Threads may call it, as many at a time as there are processes.
         """
+        self._start()
         try:
             process = self._idle.pop()
         except IndexError:
@@ -59,22 +60,27 @@ class Decoders:
 
     def close(self) -> None:
         """End the processes; whoever waits for one gets what there is."""
-        self.closed = True
+        with self._starting:
+            self.closed = True
         self.close_processes()
+
+    def _start(self) -> None:
+        with self._starting, contextlib.suppress(OSError):  # the system may allow no more processes
+            to_start, self._to_start = 0 if self.closed else self._to_start, 0
+            for _ in range(to_start):
+                self._processes.append(_Process(self.size))
+                self._idle.append(self._processes[-1])
 
 
 class _Process:
     """A process that is given lists of paths and answers with pixels."""
 
     def __init__(self, size: tuple[int, int]) -> None:
-        folder = str(Path(__file__).resolve().parent.parent)
-        program = _PROGRAM.format(folder=folder, size=(int(size[0]), int(size[1])))
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", program],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is for this process, which then ends the other
-        )
+        height, width = map(int, size)
+        self._process = python(f"from catdog.decoders import serve; serve({(height, width)})")
+        if sys.platform == "linux" and self._process.stdout is not None:
+            with contextlib.suppress(OSError):  # an answer is read at one go then, and the next one begun meanwhile
+                fcntl.fcntl(self._process.stdout, fcntl.F_SETPIPE_SZ, _PIPE)
 
     def decode(self, paths: Sequence[str], into: np.ndarray) -> dict[int, str]:
         """As Decoders.decode; OSError or ValueError where the process has ended."""
@@ -100,6 +106,25 @@ class _Process:
                     pipe.close()
 
 
+def python(program: str) -> "subprocess.Popen[bytes]":
+    """A process that runs a `program` of this package, with pipes for its standard input and output.
+
+    It takes no modules from the current folder, and hears no Ctrl-C: that is for this process, which then ends it.
+    """
+    folder = str(Path(__file__).resolve().parent.parent)
+    found = f"import sys; {folder!r} in sys.path or sys.path.insert(0, {folder!r}); {program}"
+    return subprocess.Popen(
+        [sys.executable, "-P", "-c", found], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+    )
+
+
+def standard_output() -> BinaryIO:
+    """Standard output, for answers alone: what a library prints is none, and goes to standard error."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return answers
+
+
 def _end_all(processes: Sequence[_Process]) -> None:
     for process in processes:
         process.end()
@@ -123,9 +148,7 @@ def serve(size: tuple[int, int]) -> None:
     Each line of standard input is a JSON list of paths. The answer is a line, a JSON object of what Decoders.decode
     returns, and after it the pixels' bytes.
     """
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints is not an answer
-    with contextlib.suppress(BrokenPipeError):
+    with contextlib.suppress(BrokenPipeError), standard_output() as answers:
         for request in sys.stdin.buffer:
             paths = json.loads(request)
             pixels = np.zeros((len(paths), 3, *size), np.uint8)

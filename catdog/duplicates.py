@@ -35,14 +35,15 @@ class Copies:
     same_bytes: bool
 
 
-def exact_copies(paths: Sequence[str]) -> list[list[int]]:
-    """Groups of indices, ascending, of the files that hold the same bytes.
+def exact_copies(paths: Sequence[str], across: int = 0) -> list[list[int]]:
+    """Groups of indices, ascending, of the files that hold the same bytes; only those with some on each side of
+    `across`, where that is given.
 
     What cannot be read, or is empty, is left out. Few files are read wholly: only those of one size that end alike.
     """
     groups: Iterable[list[int]] = [list(range(len(paths)))]
     for key in (_size, _tail, _digest):
-        groups = _regroup(groups, paths, key)
+        groups = [group for group in _regroup(groups, paths, key) if not across or group[0] < across <= group[-1]]
     return sorted(groups)
 
 
@@ -76,8 +77,7 @@ def _digest(path: str) -> bytes:
 def exact_copies_across(first: Listing, second: Listing) -> list[tuple[str, str]]:
     """A photo of `first` and one of `second`, for each content that both hold."""
     paths = [listing.path(index) for listing in (first, second) for index in range(len(listing))]
-    groups = exact_copies(paths)
-    return [(paths[g[0]], paths[g[-1]]) for g in groups if g[0] < len(first) <= g[-1]]
+    return [(paths[group[0]], paths[group[-1]]) for group in exact_copies(paths, across=len(first))]
 
 
 def leak(train: Listing, val: Listing) -> str | None:

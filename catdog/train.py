@@ -4,8 +4,9 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,26 +14,31 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from tqdm import tqdm
 
+from catdog.cache import Decoded, decode_all
 from catdog.checkpoint import MODEL_FILE, PREVIOUS_FILE, STATE_FILE, Architecture, ModelCard, write_text
 from catdog.config import Config, check, load_config, parse_config, to_toml
 from catdog.dataset import PhotoSet, load_photos
+from catdog.decoders import Decoders
 from catdog.distributed import Team, joined
 from catdog.duplicates import leak
 from catdog.errors import CatdogError, SettingsError
 from catdog.feed import Feed, PhotoStream, in_order, some_of_each_class
-from catdog.files import Listing, has_photos, many, train_and_val
+from catdog.files import Listing, many, train_and_val
 from catdog.images import RESIZE_FILTER
 from catdog.model import MLP, count_weights
 from catdog.pinned import PinnedPhotos
+from catdog.places import check_places, check_unused, settle
 from catdog.precision import choose_precision
 from catdog.report import draw_curves
-from catdog.runs import RunFolder, is_left_over
+from catdog.runs import RunFolder
 from catdog.signals import Interrupted, Signals, stop_at_once
 from catdog.source import SAMPLE, photo_folder
 from catdog.state import check_fits, newest_state
 from catdog.trainer import Trainer
 
 OnEpoch = Callable[[dict[str, float]], None]
+DecodeAll = Callable[..., Decoded]
+LoadPhotos = Callable[..., PhotoSet]
 if TYPE_CHECKING:
     from catdog.torchvision_models import TorchvisionModel
 
@@ -46,10 +52,12 @@ def train(
     log: Callable[[str], None] = print,
     narrate: bool = False,
     on_epoch: OnEpoch = lambda row: None,
+    decode_all: DecodeAll = decode_all,
 ) -> Path:
     """Train as `config` says and return the run folder; with `narrate` tell the first step in all its numbers.
 
     `on_epoch` is given each row of metrics.csv, after the epoch is saved; what it raises ends the training.
+    `decode_all` may be that of a `DecodingAhead`, which has begun before.
 
     Raises CatdogError for what the user can mend, before anything is written where that is possible, and Interrupted at
     a signal, after a checkpoint if training had begun.
@@ -59,15 +67,12 @@ def train(
             config = settle(config, log)
             run = Path(config.run.out)
             check_places(config)
-            if run.exists() and (not run.is_dir() or any(not is_left_over(path) for path in run.iterdir())):
-                raise CatdogError(
-                    f"the run folder {run} exists; give another --out, or go on with it by --resume {run}."
-                )
+            check_unused(run)
         if narrate and (config.model.local or config.model.model != "mlp"):
             raise CatdogError("--narrate tells of neurons that see the whole photo; leave out --local and --model.")
         if narrate and team.size > 1:
             raise CatdogError("--narrate tells the first step of a single process; leave it out, or start one.")
-        return _train(_of_main(config, team), None, team, log, narrate, on_epoch)
+        return _train(_of_main(config, team), None, team, log, narrate, on_epoch, decode_all)
 
 
 def resume(
@@ -89,7 +94,7 @@ def resume(
             config = replace(config, run=replace(config.run, out=str(run)))
             if on_nan:
                 config = check(replace(config, training=replace(config.training, on_nan=on_nan)))
-        return _train(_of_main(config, team), state, team, log, False, on_epoch)
+        return _train(_of_main(config, team), state, team, log, False, on_epoch, decode_all)
 
 
 def _of_main(config: Config, team: Team) -> Config:
@@ -130,6 +135,7 @@ def _train(
     log: Callable[[str], None],
     narrate: bool,
     on_epoch: OnEpoch,
+    decode_all: DecodeAll,
 ) -> Path:
     """Train in a run folder that is empty, or from the checkpoint `state`, which the team's main process has."""
     run = Path(config.run.out)
@@ -153,9 +159,15 @@ def _train(
     if team.is_main:
         log(plan(config, model, train_listing, val_listing, device, device_in_words))
 
-    with team.first_on_machine():  # who fills the cache, from which the others then read
-        train_photos = _load(train_listing, config, threads, "training", team)
-        val_photos = _load(val_listing, config, threads, "validation", team)
+    # It takes a second, which the first optimizer would wait for: so it is done beside all that comes before.
+    threading.Thread(target=import_module, args=("torch._dynamo",), daemon=True).start()
+    with (
+        team.first_on_machine(),  # who fills the cache, from which the others then read
+        contextlib.closing(Decoders(config.photos.image_size, threads, len(train_listing))) as decoders,
+    ):
+        load = partial(load_photos, decoders=decoders, decode_all=decode_all)
+        train_photos = _load(train_listing, config, threads, "training", team, load)
+        val_photos = _load(val_listing, config, threads, "validation", team, load)
     _require_readable(train_photos, val_photos)
     card = describe(config, train_photos)
     with RunFolder(run, writes=team.is_main) as folder:
@@ -225,47 +237,6 @@ def _train(
             f"the network is {run / MODEL_FILE}; try: catdog predict PHOTO --run {run}"
         )
     return run
-
-
-def settle(config: Config, log: Callable[[str], None]) -> Config:
-    """The configuration with every default that depends on the moment filled in, so that it can be repeated."""
-    photos, run = config.photos, config.run
-    if photos.data == "data" and not has_photos("data"):
-        log(
-            "data/ holds no photos, so this trains on a set of drawn cats and dogs. "
-            "For your own, put photos in data/cat/ and data/dog/, or give --data DIR."
-        )
-        photos = replace(photos, data=SAMPLE)
-    elif photos.data != SAMPLE:
-        photos = replace(photos, data=os.path.abspath(photos.data))
-    if not run.out:
-        run = replace(run, out=str(unused(Path("runs") / time.strftime("%Y-%m-%d-%H%M%S"))))
-    return replace(config, photos=photos, run=run)
-
-
-def check_places(config: Config) -> None:
-    """Raise CatdogError for a run folder or a cache in a place where it would do harm."""
-    run = Path(config.run.out)
-    if ".." in run.parts:
-        raise CatdogError(f"out (--out) must not hold .., as {run} does; give the folder's own path.")
-    if config.photos.data == SAMPLE:
-        return
-    photos = Path(config.photos.data).resolve()
-    for name, place in (("out", config.run.out), ("cache", config.photos.cache)):
-        inside = Path(place).resolve()
-        if (name == "out" or place not in ("auto", "none")) and (photos == inside or photos in inside.parents):
-            raise CatdogError(
-                f"{name} (--{name}) {place} lies in the folder of photos {config.photos.data}, where it would be taken "
-                "for a class; give a folder outside."
-            )
-
-
-def unused(path: Path) -> Path:
-    count, candidate = 1, path
-    while candidate.exists():
-        count += 1
-        candidate = path.with_name(f"{path.name}-{count}")
-    return candidate
 
 
 def build_network(config: Config, classes: int, pretrained: bool = False) -> "Network":
@@ -350,18 +321,7 @@ def _place_of_pixels(config: Config, model: "Network", photos: int, device: torc
     return False, f"in main memory, and each batch copied to the GPU ahead of its use ({size})"
 
 
-@contextlib.contextmanager
-def _importing_meanwhile(module: str) -> Iterator[None]:
-    """Import `module` in a thread."""
-    thread = threading.Thread(target=import_module, args=(module,))
-    thread.start()
-    try:
-        yield
-    finally:
-        thread.join()
-
-
-def _load(listing: Listing, config: Config, threads: int, what: str, team: Team) -> Feed:
+def _load(listing: Listing, config: Config, threads: int, what: str, team: Team, load: LoadPhotos) -> Feed:
     photos = config.photos
     if photos.cache == "none":
         # With several processes each must find as many photos in a batch as the others think it does.
@@ -370,13 +330,12 @@ def _load(listing: Listing, config: Config, threads: int, what: str, team: Team)
     bar = tqdm(total=len(listing), desc=f"decoding {what} photos", unit=" photos", disable=None, leave=False)
 
     def progress(done: Iterable[int]) -> Iterable[int]:
-        with _importing_meanwhile("torch._dynamo"):  # for a second, which else the first optimizer does
-            for count in done:
-                bar.update(count)
-                yield count
+        for count in done:
+            bar.update(count)
+            yield count
 
     with bar:
-        return load_photos(
+        return load(
             listing,
             photos.image_size,
             cache_folder=photos.cache,

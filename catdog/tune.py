@@ -14,12 +14,13 @@ from catdog.checkpoint import MODEL_FILE, STATE_FILE, load_model
 from catdog.config import Config
 from catdog.errors import CatdogError, SettingsError
 from catdog.metrics import accuracy_interval
+from catdog.places import check_places, settle, unused
 from catdog.progress import read_metrics
 from catdog.runs import RunFolder
 from catdog.search_space import Dimension, in_words
 from catdog.signals import Interrupted, Signals, stop_at_once
 from catdog.study import BEST, Ended, Study, Trial, database_in
-from catdog.train import check_places, resume, settle, train, unused
+from catdog.train import resume, train
 
 TRIALS = 20
 

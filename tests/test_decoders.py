@@ -57,6 +57,8 @@ def is_running(pid: int) -> bool:
 @pytest.fixture
 def two() -> Iterator[Decoders]:
     some = Decoders(SIZE, 2, 11)
+    assert pids(some) == []  # until something is to be decoded
+    some._start()
     assert len(pids(some)) == 2
     yield some
     some.close()
@@ -124,7 +126,11 @@ def test_a_process_killed_while_it_decodes_costs_nothing(two: Decoders, paths: l
 
 def test_processes_end_with_their_owner(paths: list[str]) -> None:
     closed, dropped = Decoders(SIZE, 2, 11), Decoders(SIZE, 2, 11)
+    for some in (closed, dropped):
+        some._start()
     started = pids(closed) + pids(dropped)
+    assert len(started) == 4
+    del some
     closed.close()
     del dropped
     gc.collect()
@@ -134,7 +140,7 @@ def test_processes_end_with_their_owner(paths: list[str]) -> None:
 def test_processes_end_when_the_one_that_started_them_is_killed(paths: list[str]) -> None:
     program = (
         "import time; from catdog import decoders; decoders._LEAST = 1\n"
-        "some = decoders.Decoders((9, 7), 2, 11)\n"
+        "some = decoders.Decoders((9, 7), 2, 11); some._start()\n"
         "print(*[process._process.pid for process in some._idle], flush=True); time.sleep(600)"
     )
     owner = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
@@ -163,6 +169,14 @@ def test_the_cache_and_a_stream_use_them(make_photos: MakePhotos, monkeypatch: p
     for rows, pixels in stream.batches(in_order(stream)):
         assert np.array_equal(pixels, wanted[rows])
     stream.decoders.close()
+
+
+def test_the_cache_leaves_processes_that_it_was_given(two: Decoders, make_photos: MakePhotos) -> None:
+    listing = list_photos(make_photos({"cat": 40, "dog": 30}))
+    started = pids(two)
+    for size in (SIZE, SIZE):
+        decode_all(listing, size, cache="none", threads=2, decoders=two)
+        assert sorted(pids(two)) == sorted(started)
 
 
 def test_a_photo_that_cannot_be_read_is_named_where_it_must_not_be(make_photos: MakePhotos) -> None:

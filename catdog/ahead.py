@@ -1,0 +1,106 @@
+"""Photos decoded while torch is imported, which takes seconds and one core.
+
+By a process of its own: in a thread, each photo would wait for the parts of torch that hold Python's lock.
+"""
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from catdog import cache
+from catdog.cache_folder import folder_of
+from catdog.config import Config, parse_config, to_toml
+from catdog.decoders import Decoders, python, standard_output
+from catdog.files import Listing, train_and_val
+from catdog.places import check_places, check_unused, settle
+from catdog.signals import Interrupted, Signals, stop_at_once
+from catdog.source import SAMPLE
+
+
+class DecodingAhead:
+    """Decodes the photos that a training by `config` will ask for into the cache, from `__enter__` on.
+
+    What goes wrong there is left to who asks, and what was not asked for at the end is given up.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> "DecodingAhead":
+        if self._config.photos.cache != "none" and os.environ.get("WORLD_SIZE", "1") == "1":
+            with contextlib.suppress(OSError):  # no process can be started, or it was killed
+                self._process = python("from catdog.ahead import serve; serve()")
+                assert self._process.stdin is not None
+                with self._process.stdin as requests:
+                    requests.write(to_toml(self._config).encode("utf-8", "surrogateescape"))
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait()
+
+    def decode_all(
+        self,
+        listing: Listing,
+        size: tuple[int, int],
+        *,
+        progress: Callable[[Iterable[int]], Iterable[int]] = iter,
+        **settings: Any,
+    ) -> cache.Decoded:
+        """As `cache.decode_all`, after the photos that are being decoded already."""
+        for _ in progress(self._counts()):
+            pass
+        return cache.decode_all(listing, size, progress=progress, **settings)
+
+    def _counts(self) -> Iterator[int]:
+        """How many photos are decoded at each turn, until all of a listing are."""
+        while self._process is not None and self._process.stdout is not None:
+            count = int(self._process.stdout.readline() or 0)
+            if not count:
+                return
+            yield count
+
+
+def serve() -> None:
+    """Be the process: standard input is a configuration; the answer is a number a line, and 0 after each listing."""
+    answers = standard_output()
+
+    def say(count: int) -> None:
+        answers.write(b"%d\n" % count)
+        answers.flush()
+
+    def progress(done: Iterable[int]) -> Iterator[int]:
+        for count in done:
+            say(count)
+            yield count
+
+    # Whatever goes wrong, the training will meet it too, and say it.
+    with contextlib.suppress(Exception, Interrupted), Signals(stop_at_once):
+        text = sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
+        config = settle(parse_config(text, "the configuration"), lambda line: None)
+        photos = config.photos
+        if photos.data == SAMPLE:
+            return
+        check_places(config)
+        check_unused(Path(config.run.out))
+        listings = train_and_val(photos.data, photos.val_share, config.run.seed)
+        threads = config.run.threads or os.cpu_count() or 1
+        with contextlib.closing(Decoders(photos.image_size, threads, len(listings[0]))) as decoders:
+            for listing in listings:
+                cache.decode_all(
+                    listing,
+                    photos.image_size,
+                    cache=str(folder_of(photos.cache)),  # or nothing: memory here is of no use
+                    limit=photos.cache_limit,
+                    threads=threads,
+                    strict=photos.strict,
+                    progress=progress,
+                    decoders=decoders,
+                )
+                say(0)
