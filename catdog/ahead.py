@@ -14,9 +14,10 @@ from typing import Any
 from catdog import cache
 from catdog.cache_folder import folder_of
 from catdog.config import Config, parse_config, to_toml
-from catdog.decoders import Decoders, python, standard_output
+from catdog.decoders import Decoders
 from catdog.files import Listing, train_and_val
 from catdog.places import check_places, check_unused, settle
+from catdog.processes import python, standard_output
 from catdog.signals import Interrupted, Signals, stop_at_once
 from catdog.source import SAMPLE
 
@@ -32,12 +33,14 @@ class DecodingAhead:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "DecodingAhead":
-        if self._config.photos.cache != "none" and os.environ.get("WORLD_SIZE", "1") == "1":
+        config = settle(self._config, lambda line: None)
+        is_alone = os.environ.get("WORLD_SIZE", "1") == "1"
+        if config.photos.cache != "none" and config.photos.data != SAMPLE and is_alone:
             with contextlib.suppress(OSError):  # no process can be started, or it was killed
                 self._process = python("from catdog.ahead import serve; serve()")
                 assert self._process.stdin is not None
                 with self._process.stdin as requests:
-                    requests.write(to_toml(self._config).encode("utf-8", "surrogateescape"))
+                    requests.write(to_toml(config).encode("utf-8", "surrogateescape"))
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -60,15 +63,14 @@ class DecodingAhead:
 
     def _counts(self) -> Iterator[int]:
         """How many photos are decoded at each turn, until all of a listing are."""
-        while self._process is not None and self._process.stdout is not None:
-            count = int(self._process.stdout.readline() or 0)
-            if not count:
-                return
-            yield count
+        if self._process is not None:
+            answers = self._process.stdout
+            assert answers is not None
+            yield from iter(lambda: int(answers.readline() or 0), 0)
 
 
 def serve() -> None:
-    """Be the process: standard input is a configuration; the answer is a number a line, and 0 after each listing."""
+    """Be the process: standard input is a settled configuration, the answer a number a line, 0 after a listing."""
     answers = standard_output()
 
     def say(count: int) -> None:
@@ -83,10 +85,8 @@ def serve() -> None:
     # Whatever goes wrong, the training will meet it too, and say it.
     with contextlib.suppress(Exception, Interrupted), Signals(stop_at_once):
         text = sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
-        config = settle(parse_config(text, "the configuration"), lambda line: None)
+        config = parse_config(text, "the configuration")
         photos = config.photos
-        if photos.data == SAMPLE:
-            return
         check_places(config)
         check_unused(Path(config.run.out))
         listings = train_and_val(photos.data, photos.val_share, config.run.seed)

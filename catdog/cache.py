@@ -91,8 +91,9 @@ def decode_all(
                     ) from None
         if pixels is None:
             pixels = np.empty(shape, np.uint8)
-        with _opened(decoders, size, threads, len(listing)) as opened:
-            decoded = _decode_into(pixels, listing, opened, threads, strict, progress)
+        if decoders is None:
+            decoders = stack.enter_context(contextlib.closing(Decoders(size, threads, len(listing))))
+        decoded = _decode_into(pixels, listing, decoders, threads, strict, progress)
         if folder is not None and temporary is not None:
             _finish_entry(temporary, entry, listing, decoded)
         return decoded
@@ -160,16 +161,6 @@ def _read(entry: Path, shape: tuple[int, ...]) -> Decoded | None:
         return Decoded(pixels[: len(pixels) - len(skipped)], skipped)
     except (OSError, ValueError, KeyError, AttributeError, EOFError):
         return None
-
-
-@contextlib.contextmanager
-def _opened(decoders: Decoders | None, size: tuple[int, int], threads: int, photos: int) -> Iterator[Decoders]:
-    """`decoders`, or without them new ones, closed at the end."""
-    if decoders is not None:
-        yield decoders
-        return
-    with contextlib.closing(Decoders(size, threads, photos)) as new:
-        yield new
 
 
 def _decode_into(

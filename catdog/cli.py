@@ -106,35 +106,45 @@ def _add_field(group: Any, field: configuration.Field) -> None:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    given = _given_fields(arguments)
-    on_nan = None
-    if arguments.resume is not None:
-        on_nan = given.pop("on_nan", None)  # how to go on from a run that stopped for it
-        if given or arguments.config:
-            other = next(iter(given), "config").replace("_", "-")
-            raise CatdogError(
-                f"--resume goes on with the run's own configuration; leave --{other} out, or start a new run."
-            )
-        if arguments.narrate:
-            raise CatdogError("--narrate tells the first step of a new training; leave it out to go on with --resume.")
-        to_resume, settled = _run_to_resume(arguments.resume), None
-    else:
-        to_resume, settled = None, configuration.load_config(arguments.config, given)
+    from catdog.signals import Interrupted
+
+    try:
+        if arguments.resume is None:
+            _train_anew(arguments)
+        else:
+            _go_on(arguments)
+    except Interrupted as stop:
+        return 128 + stop.signal
+    return 0
+
+
+def _train_anew(arguments: argparse.Namespace) -> None:
+    config = configuration.load_config(arguments.config, _given_fields(arguments))
 
     from catdog.ahead import DecodingAhead
 
     # Torch takes seconds to import: before it comes all that can be said without, beside it all that can be done.
-    with contextlib.nullcontext() if settled is None else DecodingAhead(settled) as ahead:
-        from catdog.train import Interrupted, resume, train
+    with DecodingAhead(config) as ahead:
+        from catdog.train import train
 
-        try:
-            if settled is not None and ahead is not None:
-                train(settled, narrate=arguments.narrate, decode_all=ahead.decode_all)
-            elif to_resume is not None:
-                resume(to_resume, on_nan=on_nan)
-        except Interrupted as stop:
-            return 128 + stop.signal
-    return 0
+        train(config, narrate=arguments.narrate, decode_all=ahead.decode_all)
+
+
+def _go_on(arguments: argparse.Namespace) -> None:
+    given = _given_fields(arguments)
+    on_nan = given.pop("on_nan", None)  # how to go on from a run that stopped for it
+    if given or arguments.config:
+        other = next(iter(given), "config").replace("_", "-")
+        raise CatdogError(
+            f"--resume goes on with the run's own configuration; leave --{other} out, or start a new run."
+        )
+    if arguments.narrate:
+        raise CatdogError("--narrate tells the first step of a new training; leave it out to go on with --resume.")
+    run = _run_to_resume(arguments.resume)
+
+    from catdog.train import resume  # after all that can be said without torch
+
+    resume(run, on_nan=on_nan)
 
 
 def _given_fields(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from catdog import cache
-from catdog.decoders import Decoders
 from catdog.errors import CatdogError
 from catdog.files import Listing
 
@@ -51,12 +50,11 @@ def load_photos(
     strict: bool = False,
     max_skipped: float = 1.0,
     progress: Callable[[Iterable[int]], Iterable[int]] = iter,
-    decoders: Decoders | None = None,
     decode_all: Callable[..., cache.Decoded] = cache.decode_all,
 ) -> PhotoSet:
     """Decode all photos of `listing` to `size`, or take them from the cache.
 
-    `decoders` are used and left open; `decode_all` may be one that has begun before (`DecodingAhead`).
+    `decode_all` may be one that has begun before (`DecodingAhead`), or that has its decoders already.
     Raises CatdogError if more than the share `max_skipped` of the photos cannot be read.
     """
     decoded = decode_all(
@@ -67,7 +65,6 @@ def load_photos(
         threads=threads,
         strict=strict,
         progress=progress,
-        decoders=decoders,
     )
     skipped = [cache.Skipped(listing.path(index), reason) for index, reason in decoded.skipped.items()]
     if len(skipped) > max_skipped * len(listing):

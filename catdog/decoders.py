@@ -3,19 +3,17 @@
 import contextlib
 import json
 import os
-import subprocess
 import sys
 import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
 from catdog.errors import ImageError
 from catdog.images import decode
+from catdog.processes import python, standard_output
 
 if sys.platform == "linux":
     import fcntl
@@ -32,10 +30,10 @@ class Decoders:
     """
 
     def __init__(self, size: tuple[int, int], count: int, photos: int) -> None:
-        self.size = size
+        self._size = size
         self.closed = False
-        self.by_processes = count > 1 and photos >= _LEAST and bool(sys.executable)
-        self._to_start = min(count, 2 * (os.cpu_count() or 1)) if self.by_processes else 0
+        is_worth_it = count > 1 and photos >= _LEAST and bool(sys.executable)
+        self._to_start = min(count, 2 * (os.cpu_count() or 1)) if is_worth_it else 0
         self._starting = threading.Lock()
         self._idle: deque[_Process] = deque()
         self._processes: list[_Process] = []
@@ -68,7 +66,7 @@ class Decoders:
         with self._starting, contextlib.suppress(OSError):  # the system may allow no more processes
             to_start, self._to_start = 0 if self.closed else self._to_start, 0
             for _ in range(to_start):
-                self._processes.append(_Process(self.size))
+                self._processes.append(_Process(self._size))
                 self._idle.append(self._processes[-1])
 
 
@@ -104,25 +102,6 @@ class _Process:
             with contextlib.suppress(OSError):  # what was not sent is not wanted any more
                 if pipe is not None:
                     pipe.close()
-
-
-def python(program: str) -> "subprocess.Popen[bytes]":
-    """A process that runs a `program` of this package, with pipes for its standard input and output.
-
-    It takes no modules from the current folder, and hears no Ctrl-C: that is for this process, which then ends it.
-    """
-    folder = str(Path(__file__).resolve().parent.parent)
-    found = f"import sys; {folder!r} in sys.path or sys.path.insert(0, {folder!r}); {program}"
-    return subprocess.Popen(
-        [sys.executable, "-P", "-c", found], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
-    )
-
-
-def standard_output() -> BinaryIO:
-    """Standard output, for answers alone: what a library prints is none, and goes to standard error."""
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    return answers
 
 
 def _end_all(processes: Sequence[_Process]) -> None:

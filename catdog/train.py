@@ -38,7 +38,6 @@ from catdog.trainer import Trainer
 
 OnEpoch = Callable[[dict[str, float]], None]
 DecodeAll = Callable[..., Decoded]
-LoadPhotos = Callable[..., PhotoSet]
 if TYPE_CHECKING:
     from catdog.torchvision_models import TorchvisionModel
 
@@ -165,9 +164,9 @@ def _train(
         team.first_on_machine(),  # who fills the cache, from which the others then read
         contextlib.closing(Decoders(config.photos.image_size, threads, len(train_listing))) as decoders,
     ):
-        load = partial(load_photos, decoders=decoders, decode_all=decode_all)
-        train_photos = _load(train_listing, config, threads, "training", team, load)
-        val_photos = _load(val_listing, config, threads, "validation", team, load)
+        decode_all = partial(decode_all, decoders=decoders)
+        train_photos = _load(train_listing, config, threads, "training", team, decode_all)
+        val_photos = _load(val_listing, config, threads, "validation", team, decode_all)
     _require_readable(train_photos, val_photos)
     card = describe(config, train_photos)
     with RunFolder(run, writes=team.is_main) as folder:
@@ -321,7 +320,7 @@ def _place_of_pixels(config: Config, model: "Network", photos: int, device: torc
     return False, f"in main memory, and each batch copied to the GPU ahead of its use ({size})"
 
 
-def _load(listing: Listing, config: Config, threads: int, what: str, team: Team, load: LoadPhotos) -> Feed:
+def _load(listing: Listing, config: Config, threads: int, what: str, team: Team, decode_all: DecodeAll) -> Feed:
     photos = config.photos
     if photos.cache == "none":
         # With several processes each must find as many photos in a batch as the others think it does.
@@ -335,7 +334,7 @@ def _load(listing: Listing, config: Config, threads: int, what: str, team: Team,
             yield count
 
     with bar:
-        return load(
+        return load_photos(
             listing,
             photos.image_size,
             cache_folder=photos.cache,
@@ -344,6 +343,7 @@ def _load(listing: Listing, config: Config, threads: int, what: str, team: Team,
             strict=photos.strict,
             max_skipped=photos.max_skipped,
             progress=progress,
+            decode_all=decode_all,
         )
 
 
