@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from catdog import cache
+from catdog.base.signals import Interrupted, Signals, stop_at_once
+from catdog.base.worker import python, standard_output
 from catdog.cache_folder import folder_of
 from catdog.config import Config, parse_config, to_toml
 from catdog.decoders import Decoders
 from catdog.files import Listing, train_and_val
 from catdog.places import check_places, check_unused, settle
-from catdog.processes import python, standard_output
-from catdog.signals import Interrupted, Signals, stop_at_once
 from catdog.source import SAMPLE
 
 

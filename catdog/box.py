@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import catdog
-from catdog.checkpoint import ModelCard, load_model, save_model, write_text
+from catdog.base.atomic import write_text
+from catdog.checkpoint import ModelCard, load_model, save_model
 from catdog.compact import compacted, widened
 from catdog.config import Config, fields, load_config
 from catdog.errors import CatdogError

@@ -20,12 +20,12 @@ import numpy as np
 import PIL
 import simplejpeg
 
+from catdog.base.locks import new_folder, remove_abandoned
 from catdog.cache_folder import ABOUT_FILE, PIXELS, folder_of, make_room, note_use
 from catdog.decoders import Decoders
 from catdog.errors import CatdogError, ImageError
 from catdog.files import Listing
 from catdog.images import RESIZE_FILTER
-from catdog.locks import new_folder, remove_abandoned
 
 FORMAT = 2  # of an entry, and of what the decoder makes of a photo: raise it when either changes
 _UNFINISHED = ".writing-"

@@ -8,8 +8,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from catdog.base.text import many
 from catdog.errors import CatdogError
-from catdog.files import many
 
 PIXELS = "pixels"
 ABOUT_FILE = "entry.json"

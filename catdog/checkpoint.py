@@ -6,18 +6,17 @@ checksum tells when a bit of it has changed. (`last.pt`, from which a training g
 
 import json
 import math
-import os
-import secrets
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from catdog.base.atomic import write_atomic
 from catdog.compact import SCALE, STORAGES, compacted, stored_layout, widened
 from catdog.errors import CatdogError
 from catdog.fields import Grid, grids
@@ -27,68 +26,6 @@ MODEL_FILE = "model.safetensors"
 STATE_FILE = "last.pt"
 PREVIOUS_FILE = "previous.pt"
 _HEADER_LIMIT = 1 << 20  # bytes of JSON in front of the weights; ours is a few thousand
-
-
-def write_atomic(path: Path, write: Callable[[BinaryIO], object], keep_as: Path | None = None) -> None:
-    """Let `write` fill a temporary file, flush it to disk, rename it to `path`: a reader finds the old file or the new.
-
-    With `keep_as` the old file is kept under that name. Raises CatdogError where the disk is full or cannot be written;
-    the old files are then as they were.
-    """
-    try:
-        # A new name, opened only if it is not there yet: two writers do not meet, and no link is followed.
-        temporary = _temporary(path)
-        try:
-            with open(temporary, "xb") as file:
-                write(file)
-                file.flush()
-                os.fsync(file.fileno())
-            if keep_as is not None:
-                _keep(path, keep_as)
-            os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        _sync_folder(path.parent)
-    except OSError as error:
-        raise CatdogError(
-            f"cannot write {path}: {error.strerror or error}; what was saved before is whole: "
-            "make room, or give another --out."
-        ) from None
-
-
-def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-
-
-def _keep(path: Path, keep_as: Path) -> None:
-    """Give the file at `path`, if there is one, the name `keep_as` as well, in place of what had that name."""
-    if not os.path.lexists(path):
-        return
-    second = _temporary(keep_as)
-    try:
-        os.link(path, second, follow_symlinks=False)
-    except (OSError, NotImplementedError):  # a file system where a file has one name only
-        os.replace(path, keep_as)
-        return
-    try:
-        os.replace(second, keep_as)
-    finally:
-        second.unlink(missing_ok=True)  # where both were names of the same file, the rename has done nothing
-
-
-def _sync_folder(folder: Path) -> None:
-    """Flush the folder's own list of names, so that a rename outlives a power cut."""
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-def write_text(path: Path, text: str) -> None:
-    write_atomic(path, lambda file: file.write(text.encode("utf-8", "surrogateescape")))
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,7 @@ def _add_field(group: Any, field: configuration.Field) -> None:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    from catdog.signals import Interrupted
+    from catdog.base.signals import Interrupted
 
     try:
         if arguments.resume is None:
@@ -207,7 +207,7 @@ def _probability(text: str) -> float:
 
 
 def _predict(arguments: argparse.Namespace) -> int:
-    from catdog.files import on_one_line
+    from catdog.base.text import on_one_line
     from catdog.predict import Classifier, find_model, name_of, photos_of
 
     model = find_model(arguments.run)

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from catdog.checkpoint import write_atomic
+from catdog.base.atomic import write_atomic
+from catdog.base.text import on_one_line
 from catdog.errors import CatdogError
-from catdog.files import on_one_line
 
 _COLUMNS = 8
 _SIDE = 144  # pixels of the box that a picture is fitted into

@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from catdog.base.worker import python, standard_output
 from catdog.errors import ImageError
 from catdog.images import decode
-from catdog.processes import python, standard_output
 
 if sys.platform == "linux":
     import fcntl

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from catdog.base.signals import Interrupted
 from catdog.device import available_devices, choose_device
 from catdog.errors import CatdogError
-from catdog.signals import Interrupted
 
 Network = TypeVar("Network", bound=nn.Module)
 _VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
+from catdog.base.text import many
 from catdog.download import download
 from catdog.errors import CatdogError
-from catdog.files import many
 
 CATSDOGS = (
     "https://download.microsoft.com/download/3/E/1/3E1C3F21-ECDB-4869-8368-6DEBA77B919F/kagglecatsanddogs_5340.zip"

@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from catdog.checkpoint import write_atomic
+from catdog.base.atomic import write_atomic
 
 # Fonts with the letters of Chinese, Japanese and Korean, which matplotlib's own lacks: those of Linux, macOS, Windows.
 _EAST_ASIAN = (

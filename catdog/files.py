@@ -108,16 +108,6 @@ def is_photo_name(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in EXTENSIONS
 
 
-def on_one_line(name: str) -> str:
-    """A file's name as it is, but for line breaks and other control characters, which are escaped."""
-    return "".join(c if c.isprintable() or c == " " or "\udc80" <= c <= "\udcff" else ascii(c)[1:-1] for c in name)
-
-
-def many(count: int, what: str) -> str:
-    """many(1, "photo") = "1 photo", many(2000, "photo") = "2,000 photos"."""
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
-
-
 def photos_below(folder: str | Path) -> Iterator[str]:
     """Paths below `folder` (relative to it) of all files named like photos, sorted; hidden ones are left out.
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from catdog.base.text import many
 from catdog.errors import ImageError
-from catdog.files import Listing, files_below, folders_and_files, is_photo_name, many, photos_below
+from catdog.files import Listing, files_below, folders_and_files, is_photo_name, photos_below
 from catdog.images import decode
 
 _LARGEST_UNNAMED = 16 * 2**20  # bytes of a file that is looked into though its name is not a photo's

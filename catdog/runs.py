@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from catdog.base.atomic import write_text
+from catdog.base.locks import Held, lock, unlock
 from catdog.cache import Skipped
-from catdog.checkpoint import write_text
 from catdog.errors import CatdogError
-from catdog.locks import Held, lock, unlock
 
 
 def is_left_over(path: Path) -> bool:

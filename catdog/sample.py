@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
+from catdog.base.locks import new_folder
 from catdog.errors import CatdogError
-from catdog.locks import new_folder
 
 CLASSES = ("cat", "dog")
 VERSION = 1  # raise it when the same arguments draw something else

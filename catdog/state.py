@@ -17,7 +17,8 @@ from typing import IO, Any, BinaryIO, cast
 import torch
 from torch import Tensor
 
-from catdog.checkpoint import FORMAT_VERSION, PREVIOUS_FILE, STATE_FILE, write_atomic
+from catdog.base.atomic import write_atomic
+from catdog.checkpoint import FORMAT_VERSION, PREVIOUS_FILE, STATE_FILE
 from catdog.errors import CatdogError
 
 _NO_COMMENT = b"\0\0"  # how an archive ends as torch writes it

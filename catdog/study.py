@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from catdog.checkpoint import MODEL_FILE, PREVIOUS_FILE, STATE_FILE, write_text
+from catdog.base.atomic import write_text
+from catdog.checkpoint import MODEL_FILE, PREVIOUS_FILE, STATE_FILE
 from catdog.config import Config, load_config, to_toml
 from catdog.errors import CatdogError
 from catdog.search_space import Dimension, Value, with_values

@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from tqdm import tqdm
 
+from catdog.base.atomic import write_text
+from catdog.base.signals import Interrupted, Signals, stop_at_once
+from catdog.base.text import many
 from catdog.cache import Decoded, decode_all
-from catdog.checkpoint import MODEL_FILE, PREVIOUS_FILE, STATE_FILE, Architecture, ModelCard, write_text
+from catdog.checkpoint import MODEL_FILE, PREVIOUS_FILE, STATE_FILE, Architecture, ModelCard
 from catdog.config import Config, check, load_config, parse_config, to_toml
 from catdog.dataset import PhotoSet, load_photos
 from catdog.decoders import Decoders
@@ -23,7 +26,7 @@ from catdog.distributed import Team, joined
 from catdog.duplicates import leak
 from catdog.errors import CatdogError, SettingsError
 from catdog.feed import Feed, PhotoStream, in_order, some_of_each_class
-from catdog.files import Listing, many, train_and_val
+from catdog.files import Listing, train_and_val
 from catdog.images import RESIZE_FILTER
 from catdog.model import MLP, count_weights
 from catdog.pinned import PinnedPhotos
@@ -31,7 +34,6 @@ from catdog.places import check_places, check_unused, settle
 from catdog.precision import choose_precision
 from catdog.report import draw_curves
 from catdog.runs import RunFolder
-from catdog.signals import Interrupted, Signals, stop_at_once
 from catdog.source import SAMPLE, photo_folder
 from catdog.state import check_fits, newest_state
 from catdog.trainer import Trainer

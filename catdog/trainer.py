@@ -17,15 +17,9 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from catdog import augment, histograms, metrics
-from catdog.checkpoint import (
-    FORMAT_VERSION,
-    MODEL_FILE,
-    PREVIOUS_FILE,
-    STATE_FILE,
-    ModelCard,
-    save_model,
-    write_text,
-)
+from catdog.base.atomic import write_text
+from catdog.base.signals import Interrupted, Signals
+from catdog.checkpoint import FORMAT_VERSION, MODEL_FILE, PREVIOUS_FILE, STATE_FILE, ModelCard, save_model
 from catdog.config import Config, to_toml
 from catdog.distributed import ALONE, Team
 from catdog.errors import SettingsError
@@ -36,7 +30,6 @@ from catdog.model import share_places
 from catdog.optim import AveragedWeights, learning_rate_at, make_optimizer, set_learning_rate
 from catdog.precision import choose_precision, compiled
 from catdog.progress import Progress, to_csv
-from catdog.signals import Interrupted, Signals
 from catdog.state import check_fits, check_optimizer, check_scaler, load_state, save_state
 from catdog.targets import Targets, in_parts
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from catdog.base.signals import Interrupted, Signals, stop_at_once
 from catdog.checkpoint import MODEL_FILE, STATE_FILE, load_model
 from catdog.config import Config
 from catdog.errors import CatdogError, SettingsError
@@ -18,7 +19,6 @@ from catdog.places import check_places, settle, unused
 from catdog.progress import read_metrics
 from catdog.runs import RunFolder
 from catdog.search_space import Dimension, in_words
-from catdog.signals import Interrupted, Signals, stop_at_once
 from catdog.study import BEST, Ended, Study, Trial, database_in
 from catdog.train import resume, train
 

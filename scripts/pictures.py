@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageChops, ImageStat
 
-from catdog.checkpoint import write_atomic, write_text
+from catdog.base.atomic import write_atomic, write_text
 from catdog.config import load_config
 from catdog.explain import graph
 from catdog.explain.explanation import explain

@@ -9,14 +9,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from catdog.checkpoint import (
-    Architecture,
-    ModelCard,
-    expected_shapes,
-    load_model,
-    save_model,
-    write_atomic,
-)
+from catdog.base.atomic import write_atomic
+from catdog.checkpoint import Architecture, ModelCard, expected_shapes, load_model, save_model
 from catdog.errors import CatdogError
 from catdog.model import MLP
 

@@ -19,12 +19,12 @@ from processes import CONTEXT
 
 from catdog import distributed, targets
 from catdog import train as train_module
+from catdog.base.signals import Interrupted
 from catdog.checkpoint import STATE_FILE
 from catdog.config import Config, load_config
 from catdog.distributed import Team
 from catdog.errors import CatdogError
 from catdog.model import MLP
-from catdog.signals import Interrupted
 from catdog.state import load_state
 from catdog.targets import Targets
 from catdog.train import resume, train

@@ -14,13 +14,13 @@ from conftest import quiet, save_photo
 from test_trainer import history
 
 from catdog import cli, guards, trainer
+from catdog.base.signals import Interrupted
 from catdog.checkpoint import STATE_FILE, load_model
 from catdog.config import Config
 from catdog.errors import CatdogError
 from catdog.guards import NotFinite, check_loss, check_state, guessing_loss
 from catdog.losses import SoftmaxLoss, SVMLoss
 from catdog.model import MLP
-from catdog.signals import Interrupted
 from catdog.state import load_state
 from catdog.train import resume, train
 

@@ -9,7 +9,8 @@ import pytest
 from conftest import quiet, save_photo
 
 from catdog import cli
-from catdog.checkpoint import STATE_FILE, write_text
+from catdog.base.atomic import write_text
+from catdog.checkpoint import STATE_FILE
 from catdog.config import Config
 from catdog.errors import CatdogError
 from catdog.runs import RunFolder

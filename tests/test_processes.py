@@ -91,7 +91,7 @@ def test_a_signal_while_photos_are_decoded_leaves_nothing_behind(tmp_path: Path,
 
 def test_what_a_killed_decoding_has_left_is_removed_at_the_next_start(make_photos: MakePhotos, tmp_path: Path) -> None:
     """But what a live one is writing is not."""
-    from catdog.locks import new_folder
+    from catdog.base.locks import new_folder
 
     photos, cache = make_photos({"cat": 9, "dog": 9}), tmp_path / "cache" / "pixels"
     (cache / ".writing-killed").mkdir(parents=True)

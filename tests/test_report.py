@@ -20,12 +20,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_curve
 from sklearn.neighbors import KNeighborsClassifier
 
+from catdog.base.text import on_one_line
 from catdog.checkpoint import Architecture, ModelCard
 from catdog.cli import main
 from catdog.config import Config
 from catdog.errors import CatdogError
 from catdog.evaluation import baselines, diagrams, folder, gallery
-from catdog.files import list_photos, on_one_line, train_and_val
+from catdog.files import list_photos, train_and_val
 from catdog.predict import Classifier
 from catdog.train import train
 

@@ -14,11 +14,11 @@ import torch
 from conftest import quiet
 
 from catdog import trainer as trainer_module
+from catdog.base.signals import Interrupted
 from catdog.checkpoint import PREVIOUS_FILE, STATE_FILE
 from catdog.config import Config
 from catdog.errors import CatdogError
 from catdog.feed import Feed
-from catdog.signals import Interrupted
 from catdog.state import load_state, save_state
 from catdog.train import resume, train
 

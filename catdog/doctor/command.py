@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from catdog.base.text import many, on_one_line
 from catdog.checkpoint import MODEL_FILE
 from catdog.config import Config, load_config
 from catdog.contact_sheet import require_png
@@ -21,7 +22,7 @@ from catdog.doctor.patient import Finding, Patient
 from catdog.doctor.rate_sweep import Sweep, check_rate, draw_sweep, sweep
 from catdog.duplicates import exact_copies_across
 from catdog.errors import CatdogError
-from catdog.files import Listing, has_photos, many, on_one_line, train_and_val
+from catdog.files import Listing, has_photos, train_and_val
 from catdog.model import count_weights
 from catdog.predict import Classifier, comes_with_catdog, find_model, name_of
 from catdog.progress import read_metrics

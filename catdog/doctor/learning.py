@@ -5,9 +5,9 @@ import math
 import numpy as np
 import torch
 
+from catdog.base.text import many
 from catdog.dataset import PhotoSet
 from catdog.doctor.patient import Finding, Patient, answers, steps
-from catdog.files import many
 
 BY_HEART = 16  # photos
 _MOST_STEPS = 300

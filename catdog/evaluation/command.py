@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from catdog import cache
-from catdog.checkpoint import write_atomic
+from catdog.base.atomic import write_atomic
+from catdog.base.text import many, on_one_line
 from catdog.config import Config, load_config
 from catdog.errors import CatdogError
 from catdog.evaluate import Evaluation, evaluate, readable
 from catdog.evaluation.folder import check_replaceable, write_folder
 from catdog.evaluation.report import FILES, PAGE, report
-from catdog.files import Listing, many, on_one_line, train_and_val
+from catdog.files import Listing, train_and_val
 from catdog.predict import Classifier, comes_with_catdog, find_model, folder_of, name_of
 from catdog.progress import read_metrics
 from catdog.source import held_out_photos, photo_folder

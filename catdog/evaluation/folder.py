@@ -6,8 +6,8 @@ import shutil
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from catdog.base.text import on_one_line
 from catdog.errors import CatdogError
-from catdog.files import on_one_line
 
 
 def check_replaceable(folder: Path, names: Collection[str]) -> None:

@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from catdog.base.text import on_one_line
 from catdog.errors import ImageError
-from catdog.files import Listing, on_one_line
+from catdog.files import Listing
 from catdog.images import decode
 
 MOST = 24  # photos of a kind

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from catdog import histograms
-from catdog.checkpoint import write_atomic, write_text
+from catdog.base.atomic import write_atomic, write_text
 from catdog.errors import CatdogError, ImageError
 from catdog.explain.explanation import Explanation, explain
 from catdog.explain.network import Network

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from catdog.checkpoint import write_atomic
+from catdog.base.atomic import write_atomic
 
 FORWARD = "#12823b"
 BACKWARD = "#d1242f"
