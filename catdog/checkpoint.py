@@ -9,42 +9,22 @@ import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from catdog.architecture import ACTIVATIONS, Architecture
 from catdog.base.atomic import write_atomic
 from catdog.compact import SCALE, STORAGES, compacted, stored_layout, widened
 from catdog.errors import CatdogError
-from catdog.fields import Grid, grids
 
 FORMAT_VERSION = 1
 MODEL_FILE = "model.safetensors"
 STATE_FILE = "last.pt"
 PREVIOUS_FILE = "previous.pt"
 _HEADER_LIMIT = 1 << 20  # bytes of JSON in front of the weights; ours is a few thousand
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """Shape of an MLP: the arguments of `catdog.model.MLP`; or the name of one of torchvision's networks."""
-
-    image_size: tuple[int, int]
-    hidden: tuple[int, ...]
-    activation: str
-    batch_norm: bool = False
-    dropout: float = 0.0
-    local: tuple[int, ...] = ()
-    field: int = 4
-    model: str = "mlp"
-
-    @property
-    def grids(self) -> list[Grid]:
-        """Of the photo's pixels, then of each local layer."""
-        return grids(self.image_size, self.local, self.field)
 
 
 @dataclass(frozen=True)
@@ -188,7 +168,7 @@ def _card_from_json(path: Path, text: str) -> tuple[ModelCard, str, str]:
             raise ValueError("classes")
         if min(card.std) <= 0 or card.temperature <= 0:
             raise ValueError("scale")
-        if architecture.activation not in ("relu", "gelu", "tanh", "sigmoid"):
+        if architecture.activation not in ACTIVATIONS:
             raise ValueError("activation")
         if not 2 <= architecture.field <= 100 or min(architecture.grids[-1].height, architecture.grids[-1].width) < 1:
             raise ValueError("local")
@@ -224,24 +204,10 @@ def _class_name(name: Any) -> str:
 
 
 def expected_shapes(card: ModelCard) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every array of the network that `card` describes: the state dict of `catdog.model.MLP`."""
-    architecture = card.architecture
-    if architecture.model != "mlp":
-        from catdog.torchvision_models import state_shapes  # with torch, which an MLP does not need
+    """Name and shape of every array of the network that `card` describes."""
+    architecture, classes = card.architecture, len(card.classes)
+    if architecture.is_mlp:
+        return architecture.state_shapes(classes)
+    from catdog.torchvision_models import state_shapes  # with torch, which an MLP does not need
 
-        return state_shapes(architecture.model, architecture.image_size, len(card.classes))
-    on = architecture.grids
-    widths = [on[-1].units, *architecture.hidden]
-    # Units of each hidden layer, what each of them sees, and how many are normalised apart.
-    layers = [(grid.units, below.channels * architecture.field**2, grid.channels) for below, grid in pairwise(on)]
-    layers += [(outputs, inputs, outputs) for inputs, outputs in pairwise(widths)]
-    shapes: dict[str, tuple[int, ...]] = {}
-    for i, (outputs, inputs, channels) in enumerate(layers):
-        shapes[f"hidden.{i}.linear.weight"] = (outputs, inputs)
-        shapes[f"hidden.{i}.linear.bias"] = (outputs,)
-        if architecture.batch_norm:
-            for name in ("weight", "bias", "running_mean", "running_var"):
-                shapes[f"hidden.{i}.norm.{name}"] = (channels,)
-    shapes["classifier.weight"] = (len(card.classes), widths[-1])
-    shapes["classifier.bias"] = (len(card.classes),)
-    return shapes
+    return state_shapes(architecture.model, architecture.image_size, classes)

@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from catdog.architecture import Activation, Architecture
 from catdog.errors import CatdogError
-from catdog.fields import grids
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Model:
     unit sees only a window of the layer below, and each layer has half its height and width. See docs/accuracy.md."""
     field: int = 4
     """Height and width of those windows, in places of the layer below."""
-    activation: Literal["relu", "gelu", "tanh", "sigmoid"] = "gelu"
+    activation: Activation = "gelu"
     """The non-linearity after each hidden Wx + b. relu is the simplest; gelu is its smooth
     kin and does a little better."""
     batch_norm: bool = False
@@ -173,6 +173,14 @@ class Config:
     augment: Augment = field(default_factory=Augment)
     training: Training = field(default_factory=Training)
     run: Run = field(default_factory=Run)
+
+    @property
+    def architecture(self) -> Architecture:
+        """The network that [model] asks for."""
+        m = self.model
+        return Architecture(
+            self.photos.image_size, m.hidden, m.activation, m.batch_norm, m.dropout, m.local, m.field, m.model
+        )
 
 
 SECTIONS: dict[str, type] = {"photos": Photos, "model": Model, "augment": Augment, "training": Training, "run": Run}
@@ -370,7 +378,7 @@ def check(config: Config) -> Config:
             is_of_mlp = f.section == "model" and f.name not in ("model", "pretrained")
             if is_of_mlp and getattr(config.model, f.name) != f.default:
                 raise CatdogError(f"{f.name} ({f.flag}) is for mlp, not for {config.model.model}; leave it out.")
-    last = grids(config.photos.image_size, config.model.local, config.model.field)[-1]
+    last = config.architecture.grids[-1]
     if last.height < 1 or last.width < 1:
         height, width = config.photos.image_size
         raise CatdogError(

@@ -9,7 +9,8 @@ import numpy as np
 from catdog import cache, metrics
 from catdog.errors import CatdogError
 from catdog.files import Listing
-from catdog.predict import Classifier, softmax
+from catdog.numpy_net import softmax
+from catdog.predict import Classifier
 
 _BATCH = 256
 

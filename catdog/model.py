@@ -4,16 +4,15 @@ Each hidden layer computes f(x, W) = Wx + b and an activation; the last layer, t
 one score (logit) a class. `catdog.predict` states the same computation in NumPy.
 """
 
-import itertools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from catdog.fields import Grid, grids, margin
+from catdog.architecture import Architecture, Grid, LayerShape, margin
 
 # GELU by its tanh formula (Hendrycks and Gimpel 2016, section 2), which needs no error function to be stated in NumPy.
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -25,7 +24,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 
 class LocalLinear(nn.Module):
-    """Wx + b with a W that is 0 outside each unit's window (`catdog.fields`). x: float, B x inputs -> B x units.
+    """Wx + b with a W that is 0 outside each unit's window (`catdog.architecture`). x: float, B x inputs -> B x units.
 
     weight: units x window, a unit's weights for what it sees alone; bias: units. While it is `shared`, all places
     compute with the mean of their weights, which is a convolution; they get the same gradient and so move together.
@@ -147,17 +146,28 @@ class MLP(nn.Module):
         field: int = 4,
     ) -> None:
         super().__init__()
+        shape = Architecture(image_size, tuple(hidden), activation, batch_norm, dropout, tuple(local), field)
         self.image_size = image_size
-        on = grids(image_size, local, field)
-        widths = [on[-1].units, *hidden]
-        linears: Iterable[nn.Linear | LocalLinear] = itertools.chain(
-            (LocalLinear(below, grid.channels, field) for below, grid in itertools.pairwise(on)),
-            (nn.Linear(inputs, width) for inputs, width in itertools.pairwise(widths)),
+        self.hidden = nn.ModuleList(
+            HiddenLayer(_linear(layer), activation, batch_norm, dropout) for layer in shape.hidden_layers()
         )
-        self.hidden = nn.ModuleList(HiddenLayer(linear, activation, batch_norm, dropout) for linear in linears)
-        self.classifier = nn.Linear(widths[-1], classes)
+        self.classifier = nn.Linear(shape.layers(classes)[-1].inputs, classes)
         nn.init.xavier_uniform_(self.classifier.weight)
         nn.init.zeros_(self.classifier.bias)
+
+    @classmethod
+    def of(cls, shape: Architecture, classes: int) -> "MLP":
+        """The MLP of that shape."""
+        return cls(
+            shape.image_size,
+            classes,
+            shape.hidden,
+            shape.activation,
+            shape.batch_norm,
+            shape.dropout,
+            shape.local,
+            shape.field,
+        )
 
     def forward(self, images: Tensor) -> Tensor:
         """images: float, B x 3 x H x W, normalised -> logits: float, B x classes."""
@@ -201,6 +211,12 @@ class MLP(nn.Module):
             f"{a:<{columns[0]}}  {b:<{columns[1]}}  {c:>{columns[2]}}  {d:>{columns[3]}}".rstrip()
             for a, b, c, d in rows
         )
+
+
+def _linear(layer: LayerShape) -> "nn.Linear | LocalLinear":
+    if layer.below is None or layer.grid is None:
+        return nn.Linear(layer.inputs, layer.units)
+    return LocalLinear(layer.below, layer.grid.channels, layer.field)
 
 
 def _wx_b(linear: nn.Linear | LocalLinear) -> str:

@@ -17,13 +17,13 @@ from tqdm import tqdm
 
 from catdog.config import Training
 from catdog.explain.explanation import CHANNELS, largest
-from catdog.explain.network import ACTIVATIONS
+from catdog.explain.network import SLOPES
 from catdog.explain.words import number, plus, second, times
 from catdog.files import Listing
 from catdog.losses import make_loss
 from catdog.model import MLP, HiddenLayer, count_weights
+from catdog.numpy_net import softmax
 from catdog.optim import learning_rate_at, make_optimizer, set_learning_rate
-from catdog.predict import softmax
 from catdog.targets import Targets, in_parts
 from catdog.trainer import Trainer
 
@@ -350,7 +350,7 @@ def _backward(s: FirstStep, trainer: Trainer) -> list[Paragraph]:
         if architecture.batch_norm:
             lines.append(f"dE/d(Wx + b) = {number(by_sum)}, back through the layers above, activation and batch norm")
         else:
-            slope = float(ACTIVATIONS[architecture.activation][1](torch.tensor(s.normed).double().numpy()))
+            slope = float(SLOPES[architecture.activation](torch.tensor(s.normed).double().numpy()))
             lines.append(
                 f"dE/d(Wx + b) = dE/da * {architecture.activation}'({number(s.normed)}) = "
                 f"{times(s.by_out, slope)} = {number(by_sum)}, where dE/da, by what the neuron passes on, came from "

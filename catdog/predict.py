@@ -5,7 +5,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -17,46 +17,13 @@ from numpy.typing import NDArray
 
 from catdog.checkpoint import MODEL_FILE, ModelCard, load_model
 from catdog.errors import CatdogError, ImageError
-from catdog.fields import windows
 from catdog.files import photos_below
 from catdog.images import decode
+from catdog.numpy_net import Floats, Layer, LocalLayer, build_layers, softmax
 
-Floats = NDArray[np.float32]
 TRAINED = Path(__file__).parent / "trained" / "cats-dogs.safetensors"  # the network that comes with catdog
 TRAINED_NAME = "cats-dogs"
 _BATCH = 64  # photos decoded and classified together
-
-
-def relu(x: Floats) -> Floats:
-    return np.maximum(x, 0)
-
-
-def gelu(x: Floats) -> Floats:
-    """Hendrycks and Gimpel 2016, section 2, the tanh formula."""
-    return 0.5 * x * (1 + np.tanh(np.float32(np.sqrt(2 / np.pi)) * (x + np.float32(0.044715) * x**3)))
-
-
-def sigmoid(x: Floats) -> Floats:
-    return 0.5 * (1 + np.tanh(0.5 * x))  # 1 / (1 + exp(-x)) without overflow
-
-
-ACTIVATIONS: dict[str, Callable[[Floats], Floats]] = {"relu": relu, "gelu": gelu, "tanh": np.tanh, "sigmoid": sigmoid}
-
-
-def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
-    """B x C -> B x C in float64: each row positive, with sum 1."""
-    shifted = np.asarray(logits, np.float64)
-    shifted = np.exp(shifted - shifted.max(axis=1, keepdims=True))
-    return shifted / shifted.sum(axis=1, keepdims=True)
-
-
-def local_product(x: Floats, weight: Floats, windows: NDArray[np.int64]) -> Floats:
-    """Wx of a local layer. x: B x inputs; weight: units x window; windows: places x window -> B x units."""
-    nothing = np.zeros((len(x), 1), x.dtype)  # what is seen outside the grid
-    seen = np.concatenate([x, nothing], axis=1)[:, windows].transpose(1, 2, 0)  # places x window x B
-    by_place = weight.reshape(len(windows), -1, windows.shape[1]) @ seen  # places x channels x B
-    found: Floats = by_place.transpose(2, 0, 1).reshape(len(x), -1)
-    return found
 
 
 class Classifier:
@@ -66,9 +33,10 @@ class Classifier:
         self.tensors = tensors
         self.card = card
         self.classes = card.classes
-        shape = card.architecture
         self._network: Any = None  # of torchvision, made at its first use
-        self._windows = [windows(below, shape.field) for below in shape.grids[: len(shape.local)]]
+        self._layers: list[Layer] = []
+        if card.architecture.is_mlp:
+            self._layers = build_layers(tensors, card.architecture, len(card.classes), Layer, LocalLayer)
 
     @classmethod
     def load(cls, run: str | Path | None = None) -> "Classifier":
@@ -83,23 +51,12 @@ class Classifier:
         return f"{right}probability = softmax({scores} / {card.temperature:.3g}), fitted on the validation photos"
 
     def forward(self, x: Floats) -> Floats:
-        """x: float32, B x inputs, normalised -> logits, B x classes. The whole of an MLP."""
-        t, shape = self.tensors, self.card.architecture
-        if shape.model != "mlp":
+        """x: float32, B x inputs, normalised -> logits, B x classes."""
+        if not self.card.architecture.is_mlp:
             return self._torchvision(x)
-        for i in range(len(shape.local) + len(shape.hidden)):
-            if i < len(shape.local):
-                x = local_product(x, t[f"hidden.{i}.linear.weight"], self._windows[i]) + t[f"hidden.{i}.linear.bias"]
-            else:
-                x = x @ t[f"hidden.{i}.linear.weight"].T + t[f"hidden.{i}.linear.bias"]
-            if shape.batch_norm:
-                gamma, beta, mean, variance = (
-                    t[f"hidden.{i}.norm.{name}"] for name in ("weight", "bias", "running_mean", "running_var")
-                )
-                by_channel = x.reshape(-1, len(mean))  # in a dense layer each unit is a channel of its own
-                x = ((by_channel - mean) * (gamma / np.sqrt(variance + np.float32(1e-5))) + beta).reshape(x.shape)
-            x = ACTIVATIONS[shape.activation](x)
-        return x @ t["classifier.weight"].T + t["classifier.bias"]
+        for layer in self._layers:
+            x = layer.forward(x).out
+        return x
 
     def _torchvision(self, x: Floats) -> Floats:
         """The forward pass of one of torchvision's networks, by torch."""

@@ -18,7 +18,7 @@ from catdog.base.atomic import write_text
 from catdog.base.signals import Interrupted, Signals, stop_at_once
 from catdog.base.text import many
 from catdog.cache import Decoded, decode_all
-from catdog.checkpoint import MODEL_FILE, PREVIOUS_FILE, STATE_FILE, Architecture, ModelCard
+from catdog.checkpoint import MODEL_FILE, PREVIOUS_FILE, STATE_FILE, ModelCard
 from catdog.config import Config, check, load_config, parse_config, to_toml
 from catdog.dataset import PhotoSet, load_photos
 from catdog.decoders import Decoders
@@ -252,8 +252,7 @@ def build_network(config: Config, classes: int, pretrained: bool = False) -> "Ne
 
 def build_model(config: Config, classes: int) -> MLP:
     """The MLP of `config`."""
-    m = config.model
-    return MLP(config.photos.image_size, classes, m.hidden, m.activation, m.batch_norm, m.dropout, m.local, m.field)
+    return MLP.of(config.architecture, classes)
 
 
 def plan(
@@ -367,9 +366,7 @@ def describe(config: Config, train: Feed) -> ModelCard:
 
         mean, std = pretrained_colours(m.model)
     return ModelCard(
-        architecture=Architecture(
-            config.photos.image_size, m.hidden, m.activation, m.batch_norm, m.dropout, m.local, m.field, m.model
-        ),
+        architecture=config.architecture,
         classes=train.classes,
         mean=mean,
         std=std,

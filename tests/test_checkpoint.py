@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
+from catdog.architecture import Architecture
 from catdog.base.atomic import write_atomic
-from catdog.checkpoint import Architecture, ModelCard, expected_shapes, load_model, save_model
+from catdog.checkpoint import ModelCard, expected_shapes, load_model, save_model
 from catdog.errors import CatdogError
 from catdog.model import MLP
 

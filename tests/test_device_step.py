@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from catdog.checkpoint import Architecture, ModelCard
+from catdog.architecture import Architecture
+from catdog.checkpoint import ModelCard
 from catdog.config import Config, load_config
 from catdog.dataset import PhotoSet
 from catdog.targets import Targets

@@ -10,16 +10,18 @@ import torch
 from conftest import save_photo
 from torch import Tensor
 
-from catdog.checkpoint import MODEL_FILE, Architecture, ModelCard, expected_shapes, save_model
+from catdog.architecture import Architecture
+from catdog.checkpoint import MODEL_FILE, ModelCard, expected_shapes, save_model
 from catdog.errors import CatdogError
 from catdog.explain.check import Checker, Question
 from catdog.explain.explanation import Explanation, explain
 from catdog.explain.learned import contributions, importance, smooth, templates, votes
 from catdog.explain.loss import Loss
-from catdog.explain.network import ACTIVATIONS, Network
+from catdog.explain.network import SLOPES, Network
 from catdog.explain.words import in_words
 from catdog.losses import SoftmaxLoss, SVMLoss
 from catdog.model import MLP
+from catdog.numpy_net import ACTIVATIONS
 from catdog.predict import Classifier
 
 LOSSES = {"softmax": Loss("softmax"), "svm": Loss("svm"), "squared svm": Loss("svm", squared=True)}
@@ -102,7 +104,7 @@ def test_gradients_of_local_layers_are_autograds_and_a_step_is_torchs(tmp_path: 
     for layer, k, g in zip(e.network.layers, e.kept, e.gradients, strict=True):
         dense = np.array([layer.row(unit) for unit in range(layer.units)])  # W with its zeros
         np.testing.assert_allclose(dense @ k.x + layer.bias, k.sum, rtol=1e-9, atol=1e-12)
-        np.testing.assert_allclose(layer.times_transposed(g.sum), g.sum @ dense, rtol=1e-9, atol=1e-14)
+        np.testing.assert_allclose(layer.transposed_product(g.sum), g.sum @ dense, rtol=1e-9, atol=1e-14)
         for j in range(0, layer.inputs, 7):
             np.testing.assert_allclose(layer.column(j), dense[:, j])
             assert [layer.sees(unit, j) for unit in range(layer.units)] == (dense[:, j] != 0).tolist()
@@ -336,12 +338,10 @@ def test_the_products_in_the_words_are_right(tmp_path: Path, photo: str, changes
         assert float(w) - float(lr) * float(g) == pytest.approx(float(after), abs=1e-6)
 
 
-def test_activations_here_are_those_of_predict() -> None:
-    from catdog import predict
-
+def test_slopes_are_those_of_the_activations_that_prediction_computes() -> None:
     z = np.linspace(-9, 9, 1001)
-    for name, f in predict.ACTIVATIONS.items():
-        np.testing.assert_allclose(ACTIVATIONS[name][0](z), f(z.astype(np.float32)), atol=1e-6)
-        slope = (ACTIVATIONS[name][0](z + 1e-6) - ACTIVATIONS[name][0](z - 1e-6)) / 2e-6
+    for name, f in ACTIVATIONS.items():
+        np.testing.assert_allclose(f(z), f(z.astype(np.float32)), atol=1e-6)
+        slope = (f(z + 1e-6) - f(z - 1e-6)) / 2e-6
         away = np.abs(z) > 1e-5
-        np.testing.assert_allclose(ACTIVATIONS[name][1](z)[away], slope[away], atol=1e-8)
+        np.testing.assert_allclose(SLOPES[name](z)[away], slope[away], atol=1e-8)

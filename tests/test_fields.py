@@ -12,11 +12,11 @@ import torch
 from conftest import in_one_and_in_two_parts, quiet
 from torch.nn import functional as F
 
-from catdog.checkpoint import MODEL_FILE, Architecture, load_model
+from catdog.architecture import Architecture, Grid, margin, windows
+from catdog.checkpoint import MODEL_FILE, load_model
 from catdog.config import Config, load_config
 from catdog.errors import CatdogError
 from catdog.explain.fields_picture import draw_fields, extents
-from catdog.fields import Grid, grids, margin, windows
 from catdog.model import MLP, LocalLinear, share_places
 from catdog.train import train
 
@@ -106,7 +106,7 @@ def test_the_signal_keeps_its_size_through_local_layers() -> None:
 
 
 def test_grids_halve() -> None:
-    on = grids((64, 48), (16, 32, 64), 4)
+    on = Architecture((64, 48), (), "relu", local=(16, 32, 64), field=4).grids
     assert [(g.channels, g.height, g.width) for g in on] == [(3, 64, 48), (16, 32, 24), (32, 16, 12), (64, 8, 6)]
     model = MLP((64, 48), 2, (10,), local=(16, 32, 64))
     assert [p.shape[1] for n, p in model.named_parameters() if n.endswith("linear.weight")] == [48, 256, 512, 64 * 48]

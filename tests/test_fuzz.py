@@ -19,7 +19,8 @@ import torch
 import torchvision  # noqa: F401 (which must not be loaded within the limit on memory)
 from safetensors.numpy import save
 
-from catdog.checkpoint import Architecture, ModelCard, expected_shapes, load_model, save_model
+from catdog.architecture import Architecture
+from catdog.checkpoint import ModelCard, expected_shapes, load_model, save_model
 from catdog.errors import CatdogError
 from catdog.state import load_state, save_state
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from catdog.checkpoint import FORMAT_VERSION, Architecture, ModelCard, save_model
+from catdog.architecture import Architecture
+from catdog.checkpoint import FORMAT_VERSION, ModelCard, save_model
 from catdog.model import MLP
 from catdog.predict import Classifier
 

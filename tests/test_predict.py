@@ -15,7 +15,8 @@ from PIL import Image
 from catdog.cli import main
 from catdog.config import Config
 from catdog.feed import Feed
-from catdog.predict import ACTIVATIONS, Classifier, softmax
+from catdog.numpy_net import ACTIVATIONS, softmax
+from catdog.predict import Classifier
 from catdog.train import train
 
 MakePhotos = Callable[..., Path]

@@ -20,8 +20,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_curve
 from sklearn.neighbors import KNeighborsClassifier
 
+from catdog.architecture import Architecture
 from catdog.base.text import on_one_line
-from catdog.checkpoint import Architecture, ModelCard
+from catdog.checkpoint import ModelCard
 from catdog.cli import main
 from catdog.config import Config
 from catdog.errors import CatdogError

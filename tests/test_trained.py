@@ -22,8 +22,9 @@ import torch
 from conftest import quiet, save_photo
 from safetensors.numpy import load_file, save
 
+from catdog.architecture import Architecture
 from catdog.box import LIMIT, box, recipe
-from catdog.checkpoint import Architecture, ModelCard, _checksum, expected_shapes, load_model, save_model
+from catdog.checkpoint import ModelCard, _checksum, expected_shapes, load_model, save_model
 from catdog.cli import build_parser, main
 from catdog.compact import compacted, widened
 from catdog.config import Config, fields, load_config

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -95,16 +96,7 @@ def check_collapse(classifier: Classifier, val: PhotoSet) -> Finding:
 
 def trained_model(classifier: Classifier) -> MLP:
     """The run's network as torch computes it."""
-    shape = classifier.card.architecture
-    model = MLP(
-        shape.image_size,
-        len(classifier.classes),
-        shape.hidden,
-        shape.activation,
-        shape.batch_norm,
-        local=shape.local,
-        field=shape.field,
-    )
+    model = MLP.of(replace(classifier.card.architecture, dropout=0.0), len(classifier.classes))
     # Not strict, since batch normalisation counts its batches, which is not kept.
     model.load_state_dict({name: torch.from_numpy(array) for name, array in classifier.tensors.items()}, strict=False)
     return model

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from catdog.errors import CatdogError
 from catdog.explain.loss import Loss
-from catdog.explain.network import Floats, Kept, Network, Stage
+from catdog.explain.network import Floats, Network, Stage
+from catdog.numpy_net import Outputs
 
 TOLERANCE = 1e-6
 _STEP = 1e-3  # how far the sums of a layer are moved, as a distance
@@ -47,7 +48,7 @@ class Check:
 class Checker:
     """Checks derivatives of the loss of one photo."""
 
-    def __init__(self, network: Network, kept: list[Kept], loss: Loss, label: int) -> None:
+    def __init__(self, network: Network, kept: list[Outputs], loss: Loss, label: int) -> None:
         self.network, self.kept, self.loss, self.label = network, kept, loss, label
         self.by_logits = loss.gradient(kept[-1].out, label)
 
@@ -89,7 +90,7 @@ class Checker:
         error = float(np.abs(compared - shown[0]).max() / (np.abs(compared).max() or 1.0))
         return Check(q.name, float(shown[0]), float(shown[1]), float(shown[2]), error, bool(agrees), kink)
 
-    def _run(self, q: Question, steps: Floats) -> list[Kept]:
+    def _run(self, q: Question, steps: Floats) -> list[Outputs]:
         """The network with `stage` moved by each of the steps along the direction."""
         start = getattr(self.kept[q.layer], q.stage)
         return self.network.forward_from(q.layer, q.stage, start + steps[:, None] * q.direction)

@@ -10,8 +10,9 @@ from catdog.errors import CatdogError
 from catdog.explain.check import Check, Checker, Question
 from catdog.explain.learned import Votes, votes
 from catdog.explain.loss import Loss
-from catdog.explain.network import Floats, Kept, LayerGradient, Network, Stage, normalise
-from catdog.predict import Classifier, softmax
+from catdog.explain.network import Floats, LayerGradient, Network, Stage, normalise
+from catdog.numpy_net import Outputs, softmax
+from catdog.predict import Classifier
 
 CHANNELS = ("red", "green", "blue")
 LARGEST = 3  # entries, units or products shown of many
@@ -53,7 +54,7 @@ class Explanation:
     """3 x H x W, as the network sees the photo."""
     x: Floats
     """Those numbers normalised and flattened."""
-    kept: list[Kept]
+    kept: list[Outputs]
     label: int
     label_reason: str
     loss_value: float
@@ -208,7 +209,7 @@ def _strongest_path(network: Network, gradients: list[LayerGradient]) -> tuple[i
     return tuple(path)
 
 
-def layer_squares(network: Network, kept: list[Kept], gradients: list[LayerGradient]) -> list[dict[str, float]]:
+def layer_squares(network: Network, kept: list[Outputs], gradients: list[LayerGradient]) -> list[dict[str, float]]:
     """Of each layer, the squared norm of the gradient by its "W", "b" and, with batch normalisation, "gamma", "beta".
 
     dL/dW of a neuron is what it sees times dL by its sum, so its norm is the product of the two norms.
@@ -224,7 +225,7 @@ def layer_squares(network: Network, kept: list[Kept], gradients: list[LayerGradi
 
 def _take_step(
     network: Network,
-    kept: list[Kept],
+    kept: list[Outputs],
     gradients: list[LayerGradient],
     loss: Loss,
     label: int,

@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from catdog.checkpoint import Architecture
-from catdog.fields import margin
+from catdog.architecture import Architecture, margin
 from catdog.figures import new_figure
 
 _CHANNELS = 24  # units a place that are shown, at most

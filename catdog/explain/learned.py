@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from catdog.explain.network import Floats, Kept, Layer, LayerGradient, Network, normalise
+from catdog.explain.network import Floats, Layer, LayerGradient, Network, normalise
+from catdog.numpy_net import Outputs
 from catdog.predict import Classifier
 
 _NEARLY_ZERO = 1e-8
@@ -25,7 +26,7 @@ class Votes:
     difference: float
 
 
-def gates(layer: Layer, kept: Kept) -> tuple[Floats, Floats]:
+def gates(layer: Layer, kept: Outputs) -> tuple[Floats, Floats]:
     """(g, c) with activation = g * z + c at every unit: how far each unit is open for what it was given.
 
     For relu, g is 1 or 0, which is its derivative: what the network computes near this photo is that straight piece.
@@ -49,7 +50,7 @@ def contributions(network: Network, x: Floats, by_logits: Floats) -> tuple[Float
         by_normed = by_out * gate
         by_sum = by_normed * layer.norm_slope
         rest += float(by_normed @ (k.normed - layer.norm_slope * k.sum) + by_sum @ layer.bias)
-        by_out = layer.times_transposed(by_sum)
+        by_out = layer.transposed_product(by_sum)
     return by_out * x, rest
 
 
