@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 import catdog
 from catdog.base.atomic import write_text
-from catdog.checkpoint import ModelCard, load_model, save_model
-from catdog.compact import compacted, widened
+from catdog.checkpoint.model_file import ModelCard, load_model, save_model
+from catdog.checkpoint.quantize import compacted, widened
 from catdog.config import Config, fields, load_config
 from catdog.errors import CatdogError
 from catdog.evaluate import Evaluation, evaluate

@@ -154,7 +154,7 @@ def _given_fields(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _run_to_resume(name: str) -> Path:
-    from catdog.checkpoint import STATE_FILE
+    from catdog.checkpoint.model_file import STATE_FILE
 
     if name:
         return Path(name) if Path(name).is_dir() else Path("runs") / name

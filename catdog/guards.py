@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from catdog.checkpoint import ModelCard
+from catdog.checkpoint.model_file import ModelCard
 from catdog.config import Training
 from catdog.model import MLP
 from catdog.progress import Progress

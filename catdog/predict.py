@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from catdog.checkpoint import MODEL_FILE, ModelCard, load_model
+from catdog.checkpoint.model_file import MODEL_FILE, ModelCard, load_model
 from catdog.errors import CatdogError, ImageError
 from catdog.files import photos_below
 from catdog.images import decode

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from catdog.base.atomic import write_text
-from catdog.checkpoint import MODEL_FILE, PREVIOUS_FILE, STATE_FILE
+from catdog.checkpoint.model_file import MODEL_FILE, PREVIOUS_FILE, STATE_FILE
 from catdog.config import Config, load_config, to_toml
 from catdog.errors import CatdogError
 from catdog.search_space import Dimension, Value, with_values

@@ -18,7 +18,8 @@ from catdog.base.atomic import write_text
 from catdog.base.signals import Interrupted, Signals, stop_at_once
 from catdog.base.text import many
 from catdog.cache import Decoded, decode_all
-from catdog.checkpoint import MODEL_FILE, PREVIOUS_FILE, STATE_FILE, ModelCard
+from catdog.checkpoint.model_file import MODEL_FILE, PREVIOUS_FILE, STATE_FILE, ModelCard
+from catdog.checkpoint.training_state import check_fits, newest_state
 from catdog.config import Config, check, load_config, parse_config, to_toml
 from catdog.dataset import PhotoSet, load_photos
 from catdog.decoders import Decoders
@@ -35,7 +36,6 @@ from catdog.precision import choose_precision
 from catdog.report import draw_curves
 from catdog.runs import RunFolder
 from catdog.source import SAMPLE, photo_folder
-from catdog.state import check_fits, newest_state
 from catdog.trainer import Trainer
 
 OnEpoch = Callable[[dict[str, float]], None]

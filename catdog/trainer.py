@@ -19,7 +19,8 @@ from tqdm import tqdm
 from catdog import augment, histograms, metrics
 from catdog.base.atomic import write_text
 from catdog.base.signals import Interrupted, Signals
-from catdog.checkpoint import FORMAT_VERSION, MODEL_FILE, PREVIOUS_FILE, STATE_FILE, ModelCard, save_model
+from catdog.checkpoint.model_file import FORMAT_VERSION, MODEL_FILE, PREVIOUS_FILE, STATE_FILE, ModelCard, save_model
+from catdog.checkpoint.training_state import check_fits, check_optimizer, check_scaler, load_state, save_state
 from catdog.config import Config, to_toml
 from catdog.distributed import ALONE, Team
 from catdog.errors import SettingsError
@@ -30,7 +31,6 @@ from catdog.model import share_places
 from catdog.optim import AveragedWeights, learning_rate_at, make_optimizer, set_learning_rate
 from catdog.precision import choose_precision, compiled
 from catdog.progress import Progress, to_csv
-from catdog.state import check_fits, check_optimizer, check_scaler, load_state, save_state
 from catdog.targets import Targets, in_parts
 
 _LOOK_EVERY = 16  # steps between two readings of the running loss on a GPU, which waits for them

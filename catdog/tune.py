@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from catdog.base.signals import Interrupted, Signals, stop_at_once
-from catdog.checkpoint import MODEL_FILE, STATE_FILE, load_model
+from catdog.checkpoint.model_file import MODEL_FILE, STATE_FILE, load_model
 from catdog.config import Config
 from catdog.errors import CatdogError, SettingsError
 from catdog.metrics import accuracy_interval

@@ -11,7 +11,7 @@ from safetensors.numpy import save
 
 from catdog.architecture import Architecture
 from catdog.base.atomic import write_atomic
-from catdog.checkpoint import ModelCard, expected_shapes, load_model, save_model
+from catdog.checkpoint.model_file import ModelCard, expected_shapes, load_model, save_model
 from catdog.errors import CatdogError
 from catdog.model import MLP
 

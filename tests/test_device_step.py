@@ -18,7 +18,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from catdog.architecture import Architecture
-from catdog.checkpoint import ModelCard
+from catdog.checkpoint.model_file import ModelCard
 from catdog.config import Config, load_config
 from catdog.dataset import PhotoSet
 from catdog.targets import Targets

@@ -20,12 +20,12 @@ from processes import CONTEXT
 from catdog import distributed, targets
 from catdog import train as train_module
 from catdog.base.signals import Interrupted
-from catdog.checkpoint import STATE_FILE
+from catdog.checkpoint.model_file import STATE_FILE
+from catdog.checkpoint.training_state import load_state
 from catdog.config import Config, load_config
 from catdog.distributed import Team
 from catdog.errors import CatdogError
 from catdog.model import MLP
-from catdog.state import load_state
 from catdog.targets import Targets
 from catdog.train import resume, train
 from catdog.trainer import AveragedWeights, Trainer

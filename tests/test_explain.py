@@ -11,7 +11,7 @@ from conftest import save_photo
 from torch import Tensor
 
 from catdog.architecture import Architecture
-from catdog.checkpoint import MODEL_FILE, ModelCard, expected_shapes, save_model
+from catdog.checkpoint.model_file import MODEL_FILE, ModelCard, expected_shapes, save_model
 from catdog.errors import CatdogError
 from catdog.explain.check import Checker, Question
 from catdog.explain.explanation import Explanation, explain

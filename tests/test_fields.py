@@ -13,7 +13,7 @@ from conftest import in_one_and_in_two_parts, quiet
 from torch.nn import functional as F
 
 from catdog.architecture import Architecture, Grid, margin, windows
-from catdog.checkpoint import MODEL_FILE, load_model
+from catdog.checkpoint.model_file import MODEL_FILE, load_model
 from catdog.config import Config, load_config
 from catdog.errors import CatdogError
 from catdog.explain.fields_picture import draw_fields, extents
@@ -156,7 +156,7 @@ def test_the_picture_shows_more_places_where_they_differ() -> None:
 
 
 def places_differ(run: Path) -> bool:
-    from catdog.state import load_state
+    from catdog.checkpoint.training_state import load_state
 
     weight = load_state(run / "last.pt")["model"]["hidden.0.linear.weight"]
     by_place = weight.view(-1, 4, weight.shape[1])

@@ -20,9 +20,9 @@ import torchvision  # noqa: F401 (which must not be loaded within the limit on m
 from safetensors.numpy import save
 
 from catdog.architecture import Architecture
-from catdog.checkpoint import ModelCard, expected_shapes, load_model, save_model
+from catdog.checkpoint.model_file import ModelCard, expected_shapes, load_model, save_model
+from catdog.checkpoint.training_state import load_state, save_state
 from catdog.errors import CatdogError
-from catdog.state import load_state, save_state
 
 CARD = ModelCard(
     architecture=Architecture((2, 3), (3,), "relu"),
@@ -140,7 +140,7 @@ VALUES: list[Any] = [
 
 def test_any_field_of_a_models_header_may_hold_anything(tmp_path: Path) -> None:
     """With a checksum that is right, as whoever makes a file would give it."""
-    from catdog.checkpoint import _checksum
+    from catdog.checkpoint.model_file import _checksum
 
     path = tmp_path / "model.safetensors"
     about = {"format_version": 1, **json.loads(json.dumps(asdict(CARD)))}

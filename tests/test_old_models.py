@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from catdog.architecture import Architecture
-from catdog.checkpoint import FORMAT_VERSION, ModelCard, save_model
+from catdog.checkpoint.model_file import FORMAT_VERSION, ModelCard, save_model
 from catdog.model import MLP
 from catdog.predict import Classifier
 

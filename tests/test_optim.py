@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+from catdog.checkpoint.training_state import check_optimizer
 from catdog.config import Training
 from catdog.model import MLP
 from catdog.optim import AveragedWeights, learning_rate_at, make_optimizer, set_learning_rate
-from catdog.state import check_optimizer
 
 PLAIN = Training(
     optimizer="sgd", momentum=0.0, weight_decay=0.0, learning_rate=0.1, schedule="constant", warmup_epochs=0

@@ -10,11 +10,11 @@ from conftest import quiet, save_photo
 
 from catdog import cli
 from catdog.base.atomic import write_text
-from catdog.checkpoint import STATE_FILE
+from catdog.checkpoint.model_file import STATE_FILE
+from catdog.checkpoint.training_state import load_state, save_state
 from catdog.config import Config
 from catdog.errors import CatdogError
 from catdog.runs import RunFolder
-from catdog.state import load_state, save_state
 from catdog.train import resume, train
 
 MakePhotos = Callable[..., Path]

@@ -16,13 +16,13 @@ from torch._dynamo.testing import CompileCounter
 
 from catdog import trainer as trainer_module
 from catdog.base.signals import Interrupted
-from catdog.checkpoint import STATE_FILE
+from catdog.checkpoint.model_file import STATE_FILE
+from catdog.checkpoint.training_state import load_state, save_state
 from catdog.config import Config
 from catdog.errors import CatdogError
 from catdog.model import MLP
 from catdog.precision import choose_precision
 from catdog.predict import Classifier
-from catdog.state import load_state, save_state
 from catdog.train import resume, train
 
 MakePhotos = Callable[..., Path]

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from processes import Catdog
 
-from catdog.state import load_state
+from catdog.checkpoint.training_state import load_state
 
 MakePhotos = Callable[..., Path]
 SMALL = (

@@ -22,7 +22,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from catdog.architecture import Architecture
 from catdog.base.text import on_one_line
-from catdog.checkpoint import ModelCard
+from catdog.checkpoint.model_file import ModelCard
 from catdog.cli import main
 from catdog.config import Config
 from catdog.errors import CatdogError

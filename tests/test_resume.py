@@ -15,11 +15,11 @@ from conftest import quiet
 
 from catdog import trainer as trainer_module
 from catdog.base.signals import Interrupted
-from catdog.checkpoint import PREVIOUS_FILE, STATE_FILE
+from catdog.checkpoint.model_file import PREVIOUS_FILE, STATE_FILE
+from catdog.checkpoint.training_state import load_state, save_state
 from catdog.config import Config
 from catdog.errors import CatdogError
 from catdog.feed import Feed
-from catdog.state import load_state, save_state
 from catdog.train import resume, train
 
 MakePhotos = Callable[..., Path]

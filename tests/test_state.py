@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from catdog.checkpoint import PREVIOUS_FILE, STATE_FILE
+from catdog.checkpoint.model_file import PREVIOUS_FILE, STATE_FILE
+from catdog.checkpoint.training_state import DamagedError, load_state, newest_state, save_state
 from catdog.errors import CatdogError
-from catdog.state import DamagedError, load_state, newest_state, save_state
 
 STATE = {"format_version": 1, "model": {"w": torch.arange(500.0)}, "progress": {"history": [{"a": 1.5}]}}
 

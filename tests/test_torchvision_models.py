@@ -17,7 +17,7 @@ import torch
 import torchvision
 from conftest import in_one_and_in_two_parts, quiet, save_photo
 
-from catdog.checkpoint import MODEL_FILE, expected_shapes, load_model
+from catdog.checkpoint.model_file import MODEL_FILE, expected_shapes, load_model
 from catdog.cli import main
 from catdog.config import Config, load_config
 from catdog.errors import CatdogError

@@ -24,9 +24,9 @@ from safetensors.numpy import load_file, save
 
 from catdog.architecture import Architecture
 from catdog.box import LIMIT, box, recipe
-from catdog.checkpoint import ModelCard, _checksum, expected_shapes, load_model, save_model
+from catdog.checkpoint.model_file import ModelCard, _checksum, expected_shapes, load_model, save_model
+from catdog.checkpoint.quantize import compacted, widened
 from catdog.cli import build_parser, main
-from catdog.compact import compacted, widened
 from catdog.config import Config, fields, load_config
 from catdog.errors import CatdogError
 from catdog.metrics import accuracy_interval

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from catdog.base.text import many, on_one_line
-from catdog.checkpoint import MODEL_FILE
+from catdog.checkpoint.model_file import MODEL_FILE
 from catdog.config import Config, load_config
 from catdog.contact_sheet import require_png
 from catdog.dataset import load_photos

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from catdog import augment
-from catdog.checkpoint import ModelCard
+from catdog.checkpoint.model_file import ModelCard
 from catdog.config import Config, Training
 from catdog.dataset import PhotoSet
 from catdog.guards import guessing_loss

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from catdog.checkpoint import ModelCard
+from catdog.checkpoint.model_file import ModelCard
 from catdog.files import Listing
 
 LEAST = 10  # training photos that it takes

@@ -1,7 +1,7 @@
 """`model.safetensors`, which holds a network, and the one way in which any file is written.
 
 It holds the best weights and, in its header, all that prediction needs. It cannot run code when it is loaded, and a
-checksum tells when a bit of it has changed. (`last.pt`, from which a training goes on, is in catdog/state.py.)
+checksum tells when a bit of it has changed. (`last.pt`, from which a training goes on, is in catdog/checkpoint/training_state.py.)
 """
 
 import json
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from catdog.architecture import ACTIVATIONS, Architecture
 from catdog.base.atomic import write_atomic
-from catdog.compact import SCALE, STORAGES, compacted, stored_layout, widened
+from catdog.checkpoint.quantize import SCALE, STORAGES, compacted, stored_layout, widened
 from catdog.errors import CatdogError
 
 FORMAT_VERSION = 1
@@ -51,7 +51,7 @@ class ModelCard:
     validation: Mapping[str, float] = field(default_factory=dict)
     """accuracy, loss, photos (how many) and epoch of the weights; more in a file that catdog/box.py has written."""
     storage: str = "float32"
-    """How the file holds the matrices: float32, float16 or int8 (catdog/compact.py)."""
+    """How the file holds the matrices: float32, float16 or int8 (catdog/checkpoint/quantize.py)."""
     recipe: str = ""
     """The command that trains this network, where it was noted."""
 

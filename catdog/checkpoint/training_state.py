@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from catdog.base.atomic import write_atomic
-from catdog.checkpoint import FORMAT_VERSION, PREVIOUS_FILE, STATE_FILE
+from catdog.checkpoint.model_file import FORMAT_VERSION, PREVIOUS_FILE, STATE_FILE
 from catdog.errors import CatdogError
 
 _NO_COMMENT = b"\0\0"  # how an archive ends as torch writes it
