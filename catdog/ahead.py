@@ -15,7 +15,8 @@ from catdog import cache
 from catdog.base.signals import Interrupted, Signals, stop_at_once
 from catdog.base.worker import python, standard_output
 from catdog.cache_folder import folder_of
-from catdog.config import Config, parse_config, to_toml
+from catdog.config.settings import Config
+from catdog.config.toml import parse_config, to_toml
 from catdog.decoders import Decoders
 from catdog.files import Listing, train_and_val
 from catdog.places import check_places, check_unused, settle

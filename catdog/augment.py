@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from catdog.config import Augment
+from catdog.config.settings import Augment
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601: how bright red, green and blue appear
 _CHUNK = 64  # photos changed at a time on a CPU, so that what is between two operations stays in its cache

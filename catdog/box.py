@@ -17,7 +17,9 @@ import catdog
 from catdog.base.atomic import write_text
 from catdog.checkpoint.model_file import ModelCard, load_model, save_model
 from catdog.checkpoint.quantize import compacted, widened
-from catdog.config import Config, fields, load_config
+from catdog.config.schema import fields
+from catdog.config.settings import Config
+from catdog.config.toml import load_config
 from catdog.errors import CatdogError
 from catdog.evaluate import Evaluation, evaluate
 from catdog.metrics import accuracy_interval

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import catdog
-from catdog import config as configuration
 from catdog import search_space
+from catdog.config.schema import SECTIONS, Field, fields, nearest
+from catdog.config.toml import load_config
 from catdog.errors import CatdogError, ImageError
 
 _TRAIN_EXAMPLES = """examples:
@@ -79,14 +80,12 @@ def _add_train(verbs: Any) -> None:
     parser.add_argument(
         "--narrate", action="store_true", help="tell the first step in the textbook's words and its own numbers"
     )
-    groups = {
-        section: parser.add_argument_group(section, cls.__doc__) for section, cls in configuration.SECTIONS.items()
-    }
-    for field in configuration.fields().values():
+    groups = {section: parser.add_argument_group(section, cls.__doc__) for section, cls in SECTIONS.items()}
+    for field in fields().values():
         _add_field(groups[field.section], field)
 
 
-def _add_field(group: Any, field: configuration.Field) -> None:
+def _add_field(group: Any, field: Field) -> None:
     """A flag for a field of the configuration; absent from the result where it was not given."""
     default = " ".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
     options: dict[str, Any] = {
@@ -119,7 +118,7 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _train_anew(arguments: argparse.Namespace) -> None:
-    config = configuration.load_config(arguments.config, _given_fields(arguments))
+    config = load_config(arguments.config, _given_fields(arguments))
 
     from catdog.ahead import DecodingAhead
 
@@ -149,7 +148,7 @@ def _go_on(arguments: argparse.Namespace) -> None:
 
 def _given_fields(arguments: argparse.Namespace) -> dict[str, Any]:
     """The fields of the configuration that were given as flags."""
-    given = {name: value for name, value in vars(arguments).items() if name in configuration.fields()}
+    given = {name: value for name, value in vars(arguments).items() if name in fields()}
     return {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
 
 
@@ -359,10 +358,8 @@ def _add_doctor(verbs: Any) -> None:
         dest="picture",
         help="draw the loss over the learning rate (default: learning_rates.png in the run's folder, if there is one)",
     )
-    groups = {
-        section: parser.add_argument_group(section, cls.__doc__) for section, cls in configuration.SECTIONS.items()
-    }
-    for field in configuration.fields().values():
+    groups = {section: parser.add_argument_group(section, cls.__doc__) for section, cls in SECTIONS.items()}
+    for field in fields().values():
         if field.name not in ("out", "checkpoint_minutes", "early_stopping", "on_nan", "precision", "compile"):
             _add_field(groups[field.section], field)
 
@@ -370,7 +367,7 @@ def _add_doctor(verbs: Any) -> None:
 def _doctor(arguments: argparse.Namespace) -> int:
     given = _given_fields(arguments)
     if arguments.run is None:
-        configuration.load_config(arguments.config, given)  # a mistake is told before torch, which takes seconds
+        load_config(arguments.config, given)  # a mistake is told before torch, which takes seconds
 
     from catdog.doctor.command import main as doctor
 
@@ -404,10 +401,8 @@ def _add_tune(verbs: Any) -> None:
         "--out", metavar="STUDY", dest="study", help="folder of the study (default: runs/tune-<date>-<time>)"
     )
     parser.add_argument("--resume", metavar="STUDY", help="go on with a stopped study, or add trials to one that ended")
-    groups = {
-        section: parser.add_argument_group(section, cls.__doc__) for section, cls in configuration.SECTIONS.items()
-    }
-    for field in configuration.fields().values():
+    groups = {section: parser.add_argument_group(section, cls.__doc__) for section, cls in SECTIONS.items()}
+    for field in fields().values():
         if field.name != "out":
             _add_field(groups[field.section], field)
 
@@ -428,7 +423,7 @@ def _tune(arguments: argparse.Namespace) -> int:
         from catdog.tune import go_on
 
         return go_on(Path(arguments.resume), trials, minutes)
-    config = configuration.load_config(arguments.config, given)
+    config = load_config(arguments.config, given)
     space = search_space.dimensions(config, arguments.search, fixed=given)
 
     from catdog.tune import start
@@ -473,7 +468,7 @@ def _add_data(verbs: Any) -> None:
     sums.add_argument("folder", metavar="DIR", help="a folder of photos; nothing in it is changed")
     sums.add_argument("--json", action="store_true", help="print one JSON object")
     sums.add_argument("--out", metavar="FILE.png", help="draw the mean photo of each class (default: no picture)")
-    size = configuration.fields()["image_size"].default
+    size = fields()["image_size"].default
     sums.add_argument(
         "--image-size",
         metavar=("H", "W"),
@@ -589,7 +584,7 @@ def _unknown_flag(parser: argparse.ArgumentParser, arguments: argparse.Namespace
         parser = choices[word]
     known = [option for action in parser._actions for option in action.option_strings]
     what = "flag" if flag.startswith("-") else "argument"
-    return f"{' '.join(words)} has no {what} {flag}{configuration.nearest(flag, known)}; see {' '.join(words)} --help."
+    return f"{' '.join(words)} has no {what} {flag}{nearest(flag, known)}; see {' '.join(words)} --help."
 
 
 def entry() -> NoReturn:

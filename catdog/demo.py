@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 
 from catdog import augment
-from catdog.config import Config, load_config
+from catdog.config.settings import Config
+from catdog.config.toml import load_config
 from catdog.dataset import PhotoSet, load_photos
 from catdog.device import choose_device
 from catdog.errors import CatdogError

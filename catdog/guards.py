@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from catdog.checkpoint.model_file import ModelCard
-from catdog.config import Training
+from catdog.config.settings import Training
 from catdog.model import MLP
 from catdog.progress import Progress
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from catdog.config import Training
+from catdog.config.settings import Training
 
 
 class SoftmaxLoss(nn.Module):

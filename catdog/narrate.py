@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from catdog.config import Training
+from catdog.config.settings import Training
 from catdog.explain.explanation import CHANNELS, largest
 from catdog.explain.network import SLOPES
 from catdog.explain.words import number, plus, second, times

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from catdog.config import Training
+from catdog.config.settings import Training
 from catdog.errors import CatdogError
 
 Params = list[nn.Parameter]

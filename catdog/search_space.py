@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from catdog.config import Config, check, fields, nearest
+from catdog.config.schema import fields, nearest, validate
+from catdog.config.settings import Config
 from catdog.errors import CatdogError
 
 Value = float | bool | str
@@ -115,7 +116,7 @@ def with_values(config: Config, values: Mapping[str, Value]) -> Config:
         section = fields()[name].section
         given: Any = tuple(map(int, str(value).split())) if name == "hidden" else value
         config = replace(config, **{section: replace(getattr(config, section), **{name: given})})
-    return check(config)
+    return validate(config)
 
 
 def in_words(values: Mapping[str, Value]) -> str:

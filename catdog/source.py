@@ -4,7 +4,7 @@ from pathlib import Path
 
 from catdog.base.locks import remove_abandoned
 from catdog.cache_folder import DRAWN, folder_of
-from catdog.config import Config, Photos
+from catdog.config.settings import Config, Photos
 from catdog.files import Listing, find_splits, list_photos, train_and_val
 
 SAMPLE = "sample"  # as the folder of photos: the drawn set

@@ -21,7 +21,8 @@ import numpy as np
 
 from catdog.base.atomic import write_text
 from catdog.checkpoint.model_file import MODEL_FILE, PREVIOUS_FILE, STATE_FILE
-from catdog.config import Config, load_config, to_toml
+from catdog.config.settings import Config
+from catdog.config.toml import load_config, to_toml
 from catdog.errors import CatdogError
 from catdog.search_space import Dimension, Value, with_values
 

@@ -20,7 +20,9 @@ from catdog.base.text import many
 from catdog.cache import Decoded, decode_all
 from catdog.checkpoint.model_file import MODEL_FILE, PREVIOUS_FILE, STATE_FILE, ModelCard
 from catdog.checkpoint.training_state import check_fits, newest_state
-from catdog.config import Config, check, load_config, parse_config, to_toml
+from catdog.config.schema import validate
+from catdog.config.settings import Config
+from catdog.config.toml import load_config, parse_config, to_toml
 from catdog.dataset import PhotoSet, load_photos
 from catdog.decoders import Decoders
 from catdog.distributed import Team, joined
@@ -94,7 +96,7 @@ def resume(
                     folder.logger(log)(note)
             config = replace(config, run=replace(config.run, out=str(run)))
             if on_nan:
-                config = check(replace(config, training=replace(config.training, on_nan=on_nan)))
+                config = validate(replace(config, training=replace(config.training, on_nan=on_nan)))
         return _train(_of_main(config, team), state, team, log, False, on_epoch, decode_all)
 
 

@@ -21,7 +21,8 @@ from catdog.base.atomic import write_text
 from catdog.base.signals import Interrupted, Signals
 from catdog.checkpoint.model_file import FORMAT_VERSION, MODEL_FILE, PREVIOUS_FILE, STATE_FILE, ModelCard, save_model
 from catdog.checkpoint.training_state import check_fits, check_optimizer, check_scaler, load_state, save_state
-from catdog.config import Config, to_toml
+from catdog.config.settings import Config
+from catdog.config.toml import to_toml
 from catdog.distributed import ALONE, Team
 from catdog.errors import SettingsError
 from catdog.feed import Feed, in_order

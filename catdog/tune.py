@@ -12,7 +12,7 @@ from pathlib import Path
 
 from catdog.base.signals import Interrupted, Signals, stop_at_once
 from catdog.checkpoint.model_file import MODEL_FILE, STATE_FILE, load_model
-from catdog.config import Config
+from catdog.config.settings import Config
 from catdog.errors import CatdogError, SettingsError
 from catdog.metrics import accuracy_interval
 from catdog.places import check_places, settle, unused

@@ -27,7 +27,7 @@ import torch
 from PIL import Image, ImageChops, ImageStat
 
 from catdog.base.atomic import write_atomic, write_text
-from catdog.config import load_config
+from catdog.config.toml import load_config
 from catdog.explain import graph
 from catdog.explain.explanation import explain
 from catdog.explain.fields_picture import draw_fields

@@ -27,7 +27,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from catdog.checkpoint.model_file import MODEL_FILE, PREVIOUS_FILE, STATE_FILE, load_model
-from catdog.config import load_config
+from catdog.config.toml import load_config
 from catdog.errors import CatdogError
 
 SAME = (MODEL_FILE, "metrics.csv", "weights.csv")

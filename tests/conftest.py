@@ -13,7 +13,8 @@ from PIL import Image
 
 os.environ.setdefault("MPLCONFIGDIR", "/tmp")
 
-from catdog.config import Config, load_config
+from catdog.config.settings import Config
+from catdog.config.toml import load_config
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -14,7 +14,7 @@ import pytest
 from catdog import ahead, cache
 from catdog.ahead import DecodingAhead
 from catdog.cli import main
-from catdog.config import Config
+from catdog.config.settings import Config
 from catdog.errors import ImageError
 from catdog.files import Listing, train_and_val
 

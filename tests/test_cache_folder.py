@@ -9,7 +9,7 @@ import pytest
 
 from catdog.cache import decode_all
 from catdog.cache_folder import GIGABYTE, Entry, entries, folder_of, main
-from catdog.config import Config
+from catdog.config.settings import Config
 from catdog.errors import CatdogError
 from catdog.files import list_photos
 from catdog.train import train

@@ -7,7 +7,7 @@ import pytest
 
 import catdog
 from catdog.cli import main
-from catdog.config import fields
+from catdog.config.schema import fields
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from catdog import config
-from catdog.config import Config, load_config, to_toml
+from catdog.config.settings import Config
+from catdog.config.toml import load_config, to_toml
 from catdog.errors import CatdogError
 
 CONFIGS = Path(__file__).parent.parent / "configs"

@@ -17,7 +17,8 @@ from torch.nn import functional as F
 
 from catdog import demo
 from catdog.cli import main
-from catdog.config import Config, load_config
+from catdog.config.settings import Config
+from catdog.config.toml import load_config
 from catdog.dataset import PhotoSet, load_photos
 from catdog.demo import DEMOS, Outcome, by_heart, compare, mean_interval, shuffle, shuffle_weights
 from catdog.files import list_photos

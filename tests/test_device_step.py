@@ -19,7 +19,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from catdog.architecture import Architecture
 from catdog.checkpoint.model_file import ModelCard
-from catdog.config import Config, load_config
+from catdog.config.settings import Config
+from catdog.config.toml import load_config
 from catdog.dataset import PhotoSet
 from catdog.targets import Targets
 from catdog.train import build_model, describe

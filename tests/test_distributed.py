@@ -22,7 +22,8 @@ from catdog import train as train_module
 from catdog.base.signals import Interrupted
 from catdog.checkpoint.model_file import STATE_FILE
 from catdog.checkpoint.training_state import load_state
-from catdog.config import Config, load_config
+from catdog.config.settings import Config
+from catdog.config.toml import load_config
 from catdog.distributed import Team
 from catdog.errors import CatdogError
 from catdog.model import MLP

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from catdog.cli import build_parser
-from catdog.config import fields
+from catdog.config.schema import fields
 from catdog.errors import CatdogError
 
 ROOT = Path(__file__).parent.parent

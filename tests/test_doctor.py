@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from catdog.cli import main
-from catdog.config import Config
+from catdog.config.settings import Config
 from catdog.dataset import PhotoSet
 from catdog.doctor.command import check_copies, examine, sample
 from catdog.doctor.history import check_collapse, check_history, trained_model

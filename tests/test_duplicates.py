@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageEnhance, ImageOps
 
 from catdog import duplicates
-from catdog.config import Config
+from catdog.config.settings import Config
 from catdog.duplicates import exact_copies, exact_copies_across, find_copies, near_copies
 from catdog.files import list_photos
 from catdog.images import decode

@@ -7,7 +7,7 @@ import pytest
 from conftest import quiet
 
 from catdog.cli import main
-from catdog.config import Config
+from catdog.config.settings import Config
 from catdog.metrics import accuracy_interval
 from catdog.train import train
 

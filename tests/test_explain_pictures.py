@@ -18,7 +18,7 @@ from PIL import Image
 from test_explain import random_run
 
 from catdog.cli import main
-from catdog.config import Config
+from catdog.config.settings import Config
 from catdog.explain import command, graph
 from catdog.explain.explanation import explain
 from catdog.explain.picture import block_sums, cut_out, poster

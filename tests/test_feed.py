@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from catdog import decoders
-from catdog.config import Config
+from catdog.config.settings import Config
 from catdog.dataset import load_photos
 from catdog.errors import CatdogError, ImageError
 from catdog.feed import PhotoStream, in_order, some_of_each_class

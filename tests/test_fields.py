@@ -14,7 +14,8 @@ from torch.nn import functional as F
 
 from catdog.architecture import Architecture, Grid, margin, windows
 from catdog.checkpoint.model_file import MODEL_FILE, load_model
-from catdog.config import Config, load_config
+from catdog.config.settings import Config
+from catdog.config.toml import load_config
 from catdog.errors import CatdogError
 from catdog.explain.fields_picture import draw_fields, extents
 from catdog.model import MLP, LocalLinear, share_places

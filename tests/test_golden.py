@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from catdog.config import load_config
+from catdog.config.toml import load_config
 from catdog.dataset import PhotoSet
 from catdog.train import build_model, describe
 from catdog.trainer import Trainer

@@ -17,7 +17,7 @@ from catdog import cli, guards, trainer
 from catdog.base.signals import Interrupted
 from catdog.checkpoint.model_file import STATE_FILE, load_model
 from catdog.checkpoint.training_state import load_state
-from catdog.config import Config
+from catdog.config.settings import Config
 from catdog.errors import CatdogError
 from catdog.guards import NotFinite, check_loss, check_state, guessing_loss
 from catdog.losses import SoftmaxLoss, SVMLoss

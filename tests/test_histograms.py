@@ -8,7 +8,7 @@ from conftest import quiet
 
 from catdog import histograms
 from catdog.cli import main
-from catdog.config import Config
+from catdog.config.settings import Config
 from catdog.errors import CatdogError
 from catdog.model import MLP
 from catdog.train import train

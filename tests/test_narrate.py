@@ -13,7 +13,7 @@ from conftest import quiet
 from torch.nn import functional as F
 
 from catdog.cli import main
-from catdog.config import Config
+from catdog.config.settings import Config
 from catdog.dataset import load_photos
 from catdog.files import Listing, train_and_val
 from catdog.model import MLP

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from catdog.checkpoint.training_state import check_optimizer
-from catdog.config import Training
+from catdog.config.settings import Training
 from catdog.model import MLP
 from catdog.optim import AveragedWeights, learning_rate_at, make_optimizer, set_learning_rate
 

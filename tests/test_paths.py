@@ -12,7 +12,7 @@ from catdog import cli
 from catdog.base.atomic import write_text
 from catdog.checkpoint.model_file import STATE_FILE
 from catdog.checkpoint.training_state import load_state, save_state
-from catdog.config import Config
+from catdog.config.settings import Config
 from catdog.errors import CatdogError
 from catdog.runs import RunFolder
 from catdog.train import resume, train

@@ -8,7 +8,8 @@ import torch
 from conftest import quiet
 
 from catdog import train as train_module
-from catdog.config import Config, load_config
+from catdog.config.settings import Config
+from catdog.config.toml import load_config
 from catdog.dataset import PhotoSet
 from catdog.errors import CatdogError
 from catdog.pinned import PinnedPhotos

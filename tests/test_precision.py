@@ -18,7 +18,7 @@ from catdog import trainer as trainer_module
 from catdog.base.signals import Interrupted
 from catdog.checkpoint.model_file import STATE_FILE
 from catdog.checkpoint.training_state import load_state, save_state
-from catdog.config import Config
+from catdog.config.settings import Config
 from catdog.errors import CatdogError
 from catdog.model import MLP
 from catdog.precision import choose_precision

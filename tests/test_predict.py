@@ -13,7 +13,7 @@ from conftest import quiet, save_photo
 from PIL import Image
 
 from catdog.cli import main
-from catdog.config import Config
+from catdog.config.settings import Config
 from catdog.feed import Feed
 from catdog.numpy_net import ACTIVATIONS, softmax
 from catdog.predict import Classifier

@@ -24,7 +24,7 @@ from catdog.architecture import Architecture
 from catdog.base.text import on_one_line
 from catdog.checkpoint.model_file import ModelCard
 from catdog.cli import main
-from catdog.config import Config
+from catdog.config.settings import Config
 from catdog.errors import CatdogError
 from catdog.evaluation import baselines, diagrams, folder, gallery
 from catdog.files import list_photos, train_and_val

@@ -19,7 +19,8 @@ from conftest import in_one_and_in_two_parts, quiet, save_photo
 
 from catdog.checkpoint.model_file import MODEL_FILE, expected_shapes, load_model
 from catdog.cli import main
-from catdog.config import Config, load_config
+from catdog.config.settings import Config
+from catdog.config.toml import load_config
 from catdog.errors import CatdogError
 from catdog.predict import Classifier
 from catdog.torchvision_models import TorchvisionModel, pretrained_colours, state_shapes

@@ -6,7 +6,7 @@ import pytest
 from conftest import quiet
 
 from catdog.cli import main
-from catdog.config import load_config
+from catdog.config.toml import load_config
 from catdog.evaluate import evaluate
 from catdog.files import list_photos
 from catdog.predict import Classifier

@@ -27,7 +27,9 @@ from catdog.box import LIMIT, box, recipe
 from catdog.checkpoint.model_file import ModelCard, _checksum, expected_shapes, load_model, save_model
 from catdog.checkpoint.quantize import compacted, widened
 from catdog.cli import build_parser, main
-from catdog.config import Config, fields, load_config
+from catdog.config.schema import fields
+from catdog.config.settings import Config
+from catdog.config.toml import load_config
 from catdog.errors import CatdogError
 from catdog.metrics import accuracy_interval
 from catdog.model import MLP

@@ -17,7 +17,8 @@ from safetensors.numpy import load_file
 from catdog import trainer as trainer_module
 from catdog.base.signals import Interrupted
 from catdog.checkpoint.training_state import load_state
-from catdog.config import Config, load_config
+from catdog.config.settings import Config
+from catdog.config.toml import load_config
 from catdog.errors import CatdogError
 from catdog.predict import Classifier
 from catdog.train import resume, train

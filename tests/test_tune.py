@@ -17,7 +17,8 @@ from drawn_photos import fill
 from processes import Catdog
 
 from catdog.cli import main
-from catdog.config import Config, load_config
+from catdog.config.settings import Config
+from catdog.config.toml import load_config
 from catdog.progress import read_metrics
 from catdog.search_space import DEFAULT, IN_WORDS, Value, dimensions, with_values
 from catdog.study import Study

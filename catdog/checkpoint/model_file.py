@@ -1,7 +1,8 @@
 """`model.safetensors`, which holds a network, and the one way in which any file is written.
 
 It holds the best weights and, in its header, all that prediction needs. It cannot run code when it is loaded, and a
-checksum tells when a bit of it has changed. (`last.pt`, from which a training goes on, is in catdog/checkpoint/training_state.py.)
+checksum tells when a bit of it has changed. (`last.pt`, from which a training is resumed, is in
+training_state.py.)
 """
 
 import json

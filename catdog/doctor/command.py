@@ -11,7 +11,8 @@ import torch
 
 from catdog.base.text import many, on_one_line
 from catdog.checkpoint.model_file import MODEL_FILE
-from catdog.config import Config, load_config
+from catdog.config.settings import Config
+from catdog.config.toml import load_config
 from catdog.contact_sheet import require_png
 from catdog.dataset import load_photos
 from catdog.device import choose_device

@@ -12,7 +12,8 @@ import numpy as np
 from catdog import cache
 from catdog.base.atomic import write_atomic
 from catdog.base.text import many, on_one_line
-from catdog.config import Config, load_config
+from catdog.config.settings import Config
+from catdog.config.toml import load_config
 from catdog.errors import CatdogError
 from catdog.evaluate import Evaluation, evaluate, readable
 from catdog.evaluation.folder import check_replaceable, write_folder

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.peers.lines import say
-from catdog.config import load_config
+from catdog.config.toml import load_config
 from catdog.dataset import PhotoSet
 from catdog.model import count_weights
 from catdog.precision import choose_precision

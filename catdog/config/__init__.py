@@ -1,0 +1,20 @@
+"""The one typed configuration: defaults (settings.py), a TOML file (toml.py), then flags; checked by schema.py."""
+
+from catdog.config.schema import Field, fields, validate
+from catdog.config.settings import Augment, Config, Model, Photos, Run, Training
+from catdog.config.toml import load_config, parse_config, to_toml
+
+__all__ = [
+    "Augment",
+    "Config",
+    "Field",
+    "Model",
+    "Photos",
+    "Run",
+    "Training",
+    "fields",
+    "load_config",
+    "parse_config",
+    "to_toml",
+    "validate",
+]

@@ -1,0 +1,134 @@
+"""The fields of the configuration as the TOML file and the flags see them, and what values they take."""
+
+import ast
+import dataclasses
+import difflib
+import functools
+import inspect
+import math
+import typing
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from catdog.config.settings import Augment, Config, Model, Photos, Run, Training
+from catdog.errors import CatdogError
+
+SECTIONS: dict[str, type] = {"photos": Photos, "model": Model, "augment": Augment, "training": Training, "run": Run}
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field of the configuration, as the TOML file and the flags see it."""
+
+    section: str
+    name: str
+    type: Any
+    default: Any
+    doc: str
+    range: tuple[float, float] | None
+    """Least and greatest value, of a number or of each number of a list."""
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def choices(self) -> tuple[str, ...] | None:
+        return typing.get_args(self.type) if typing.get_origin(self.type) is Literal else None
+
+
+@functools.cache
+def fields() -> dict[str, Field]:
+    """Every field by its name, in order."""
+    found = {}
+    for section, cls in SECTIONS.items():
+        types, docs = typing.get_type_hints(cls), _field_docs(cls)
+        for f in dataclasses.fields(cls):
+            found[f.name] = Field(section, f.name, types[f.name], f.default, docs[f.name], f.metadata.get("range"))
+    return found
+
+
+def _field_docs(cls: type) -> dict[str, str]:
+    """The string under each field of a dataclass."""
+    (node,) = ast.parse(inspect.getsource(cls)).body
+    assert isinstance(node, ast.ClassDef)
+    docs = {}
+    for above, below in zip(node.body, node.body[1:], strict=False):
+        if isinstance(above, ast.AnnAssign) and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
+            assert isinstance(above.target, ast.Name)
+            docs[above.target.id] = " ".join(str(below.value.value).split())
+    return docs
+
+
+def nearest(name: str, known: Any) -> str:
+    """`; did you mean X?` for the known name nearest to `name`, or nothing if none is near."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}" if close else ""
+
+
+def typed(f: Field, value: Any) -> Any:
+    """`value` as the type of field `f`; an int is taken where a float is wanted, nothing else is converted."""
+    problem = CatdogError(f"{f.name} ({f.flag}) must be {_type_in_words(f.type)}, not {value!r}.")
+    if f.choices:
+        if value not in f.choices:
+            raise CatdogError(f"{str(problem)[:-1]}{nearest(str(value), f.choices)}.")
+        return value
+    if typing.get_origin(f.type) is tuple:
+        wanted = typing.get_args(f.type)
+        if not isinstance(value, list | tuple) or not all(type(item) is int and abs(item) < 2**63 for item in value):
+            raise problem
+        if Ellipsis not in wanted and len(value) != len(wanted):
+            raise problem
+        return tuple(value)
+    if type(value) is int and abs(value) >= 2**63:
+        raise problem
+    if f.type is float and type(value) is int:
+        return float(value)
+    if type(value) is not f.type:
+        raise problem
+    return value
+
+
+def _type_in_words(kind: Any) -> str:
+    if typing.get_origin(kind) is Literal:
+        return "one of " + ", ".join(typing.get_args(kind))
+    if typing.get_origin(kind) is tuple:
+        items = typing.get_args(kind)
+        return "a list of whole numbers" if Ellipsis in items else f"{len(items)} whole numbers"
+    return {int: "a whole number", float: "a number", bool: "true or false", str: "text"}[kind]
+
+
+def validate(config: Config) -> Config:
+    """`config` itself if every value is in its range and the fields fit each other.
+
+    Raises CatdogError naming the field otherwise.
+    """
+    for f in fields().values():
+        value = getattr(getattr(config, f.section), f.name)
+        if f.range is not None:
+            low, high = f.range
+            for number in value if isinstance(value, tuple) else (value,):
+                if not (math.isfinite(number) and low <= number <= high):
+                    raise CatdogError(f"{f.name} ({f.flag}) must be from {low:g} to {high:g}, not {number:g}.")
+    if config.training.accumulate > config.training.batch_size:
+        raise CatdogError(
+            f"accumulate ({config.training.accumulate}) must not exceed batch_size ({config.training.batch_size}): "
+            "a part needs at least one photo."
+        )
+    if config.model.model == "mlp" and config.model.pretrained:
+        raise CatdogError("there are no pretrained weights for mlp; leave --pretrained out, or give --model resnet18.")
+    if config.model.model != "mlp":
+        if config.training.optimizer == "muon":
+            raise CatdogError(f"optimizer muon is for mlp, not for {config.model.model}; leave --optimizer out.")
+        for f in fields().values():
+            is_of_mlp = f.section == "model" and f.name not in ("model", "pretrained")
+            if is_of_mlp and getattr(config.model, f.name) != f.default:
+                raise CatdogError(f"{f.name} ({f.flag}) is for mlp, not for {config.model.model}; leave it out.")
+    last = config.architecture.grids[-1]
+    if last.height < 1 or last.width < 1:
+        height, width = config.photos.image_size
+        raise CatdogError(
+            f"local (--local) has {len(config.model.local)} layers, and each halves the photo of {height} x {width} "
+            "until no place is left; give fewer layers, a smaller --field, or a larger --image-size."
+        )
+    return config

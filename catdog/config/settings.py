@@ -1,0 +1,175 @@
+"""The one typed configuration: defaults here, then a TOML file, then flags.
+
+Every field below is a key of the TOML file (in the section of its class) and a flag of `catdog train`
+(`learning_rate` is `--learning-rate`), so names are unique across sections. The text under a field is
+its documentation everywhere: in `--help`, in configs/default.toml and in the config.toml of a run.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from catdog.architecture import Activation, Architecture
+
+
+def _within(low: float, high: float, default: Any) -> Any:
+    """A field whose number, or each of whose numbers, is from `low` to `high`."""
+    return field(default=default, metadata={"range": (low, high)})
+
+
+@dataclass(frozen=True)
+class Photos:
+    """Which photographs, and how they become pixels."""
+
+    data: str = "data"
+    """Folder of photos: DIR/<class>/*, or DIR/train/<class>/* with DIR/val/<class>/*."""
+    image_size: tuple[int, int] = _within(1, 10_000, default=(32, 32))
+    """Height and width, in pixels, that every photo is squashed to. The network has 3 * height * width inputs;
+    more pixels show more detail, cost more time and are learned by heart sooner."""
+    val_share: float = _within(0.01, 0.9, default=0.2)
+    """Share of the photos kept for validation where there is no val/ folder. Which ones depends on the seed and on
+    each file's own name only, so adding photos does not move the others."""
+    max_skipped: float = _within(0, 1, default=0.1)
+    """Share of unreadable photos above which training does not start: then something is wrong with the folder."""
+    strict: bool = False
+    """Stop at the first unreadable photo instead of skipping it."""
+    cache: str = "auto"
+    """Where decoded pixels are kept between runs: a folder, "auto" (the user's cache folder) or "none". With none,
+    training starts at once, without a look for copies, and decodes each photo again in each epoch; no more than a
+    batch is in memory."""
+    cache_limit: float = _within(0, 1e9, default=20.0)
+    """Largest size of the cache, in gigabytes: above it, what was used longest ago is removed. See `catdog cache`."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """The multilayer perceptron: flatten, then hidden layers f(x, W) = Wx + b with an activation, then a classifier."""
+
+    model: str = "mlp"
+    """mlp, or the name of any classifier of torchvision, such as resnet18: then the other fields of this section but
+    pretrained have no meaning. See docs/networks.md."""
+    pretrained: bool = False
+    """Begin with torchvision's own weights for that network, which are downloaded once (not for mlp)."""
+    hidden: tuple[int, ...] = _within(1, 1_000_000, default=(1024, 1024, 1024))
+    """Width of each hidden layer; an empty list leaves the linear classifier alone."""
+    local: tuple[int, ...] = _within(1, 100_000, default=())
+    """Local receptive fields: so many units at each place of each local layer, which come before the hidden ones. A
+    unit sees only a window of the layer below, and each layer has half its height and width. See docs/accuracy.md."""
+    field: int = _within(2, 100, default=4)
+    """Height and width of those windows, in places of the layer below."""
+    activation: Activation = "gelu"
+    """The non-linearity after each hidden Wx + b. relu is the simplest; gelu is its smooth
+    kin and does a little better."""
+    batch_norm: bool = False
+    """Normalise each unit over the batch before its activation: tolerates higher learning rates."""
+    dropout: float = _within(0, 0.99, default=0.0)
+    """Probability of silencing a hidden unit during training: against learning by heart."""
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Random changes to the training photos, new in every epoch, that leave a cat a cat."""
+
+    flip: bool = True
+    """Mirror left and right half of the time; also average the scores of a photo and its mirror image at prediction."""
+    crop_area: float = _within(0.01, 1, default=0.5)
+    """Smallest share of the photo's area that a random crop keeps (1 keeps the whole photo)."""
+    crop_ratio: float = _within(1, 10, default=1.25)
+    """Largest stretch of width against height of a random crop (1 keeps the proportions)."""
+    brightness: float = _within(0, 1, default=0.2)
+    """Largest change of brightness, as a share."""
+    contrast: float = _within(0, 1, default=0.2)
+    """Largest change of contrast, as a share."""
+    saturation: float = _within(0, 1, default=0.2)
+    """Largest change of colourfulness, as a share."""
+    mixup: float = _within(0, 100, default=0.0)
+    """Alpha of the Beta distribution by which pairs of photos are blended (0 is off)."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """The loss, and how the weights move against its gradient."""
+
+    epochs: int = _within(1, 1_000_000, default=30)
+    """How many times the network sees every training photo."""
+    batch_size: int = _within(1, 10_000_000, default=512)
+    """Photos in one step. Larger is quicker per photo, up to a point; smaller takes more steps."""
+    accumulate: int = _within(1, 10_000_000, default=1)
+    """Split each batch into so many parts and add up their gradients: the same step in less memory."""
+    loss: Literal["softmax", "svm"] = "softmax"
+    """softmax: cross-entropy of the probabilities. svm: multi-class hinge loss with margin 1."""
+    squared_hinge: bool = False
+    """Square each hinge of the svm loss: large mistakes weigh more."""
+    label_smoothing: float = _within(0, 0.99, default=0.1)
+    """Share of the target spread evenly over the classes (softmax only): some labels are wrong, no photo is certain."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """balanced: weigh each photo by the inverse of its class's frequency, for classes of unequal size."""
+    optimizer: Literal["adamw", "sgd", "muon"] = "adamw"
+    """adamw adapts the rate of each weight. sgd with momentum 0 is plain gradient descent, w' = w - lr * dE/dw. muon
+    makes all directions of a step equally long, for matrices between hidden layers; all else is moved by adamw."""
+    share_epochs: int = _within(0, 1_000_000, default=0)
+    """For so many epochs all places of a local layer have the same weights (a convolution); then each goes on with its
+    own."""
+    learning_rate: float = _within(1e-12, 1e3, default=5e-4)
+    """lr: how far a step moves against the gradient; the highest rate reached, after warm-up."""
+    momentum: float = _within(0, 0.9999, default=0.9)
+    """How much of the last step is kept in the next one (sgd only)."""
+    weight_decay: float = _within(0, 1e3, default=0.5)
+    """Pull of every weight matrix towards zero (biases are left alone); for adamw, decoupled from the gradient."""
+    schedule: Literal["cosine", "constant", "step"] = "cosine"
+    """How the learning rate goes on after warm-up: down to 0 along a cosine, constant, or down in steps."""
+    warmup_epochs: float = _within(0, 1_000_000, default=1.0)
+    """Epochs over which the learning rate rises from 0: the first gradients point nowhere in particular."""
+    step_epochs: int = _within(1, 1_000_000, default=10)
+    """For the step schedule: epochs between two cuts of the rate."""
+    step_factor: float = _within(0, 1, default=0.1)
+    """For the step schedule: what the rate is multiplied by at each cut."""
+    ema: float = _within(0, 0.999999, default=0.99)
+    """Decay of the running average of the weights that is evaluated and saved (0 is off): steadier than the
+    last step."""
+    clip_norm: float = _within(0, 1e9, default=1.0)
+    """Largest norm of the gradient over all weights; a longer one is shortened to it (0 is off)."""
+    early_stopping: int = _within(0, 1_000_000, default=0)
+    """Stop after so many epochs without a better validation accuracy (0 is off)."""
+    on_nan: Literal["stop", "rollback"] = "stop"
+    """When the loss is no longer a number, or a million times that of guessing: stop; or roll back, that is, go on from
+    the start of the epoch with half the learning rate, at most 8 times."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where and on what the training runs."""
+
+    out: str = ""
+    """Folder of the run; empty: runs/<date>-<time>."""
+    device: str = "auto"
+    """auto (cuda, else mps, else cpu), cpu, cuda, cuda:1, ..."""
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """What the forward pass multiplies matrices in; auto: bfloat16 on a GPU that has it, else float16 on a GPU, else
+    float32. Weights are float32 always."""
+    compile: bool = False
+    """Let torch.compile make the network's own kernels: a longer start, then shorter steps on some GPUs."""
+    threads: int = _within(0, 4096, default=0)
+    """CPU threads (0: as many as there are cores)."""
+    seed: int = _within(0, 2**32 - 1, default=0)
+    """Where all randomness starts: the same seed gives the same network on the same machine."""
+    checkpoint_minutes: float = _within(0, 1e6, default=5.0)
+    """A checkpoint is written at the end of each epoch, and within an epoch after so many minutes."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """All sections. `Config()` is the default."""
+
+    photos: Photos = field(default_factory=Photos)
+    model: Model = field(default_factory=Model)
+    augment: Augment = field(default_factory=Augment)
+    training: Training = field(default_factory=Training)
+    run: Run = field(default_factory=Run)
+
+    @property
+    def architecture(self) -> Architecture:
+        """The network that [model] asks for."""
+        m = self.model
+        return Architecture(
+            self.photos.image_size, m.hidden, m.activation, m.batch_norm, m.dropout, m.local, m.field, m.model
+        )

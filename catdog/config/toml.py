@@ -1,0 +1,90 @@
+"""The configuration as a TOML file: read, and written with comments."""
+
+import json
+import textwrap
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from catdog.config.schema import SECTIONS, fields, nearest, typed, validate
+from catdog.config.settings import Config
+from catdog.errors import CatdogError
+
+
+def load_config(path: str | Path | None = None, flags: Mapping[str, Any] | None = None) -> Config:
+    """Defaults, then the TOML file at `path`, then `flags` (field name to value); checked.
+
+    Raises CatdogError naming the unknown or ill-typed field, with the nearest valid name.
+    """
+    values: dict[str, Any] = {}
+    if path:
+        try:
+            values.update(_read_toml(Path(path).read_text(encoding="utf-8"), str(path)))
+        except OSError as error:
+            raise CatdogError(f"cannot read the configuration {path}: {error.strerror}; check the path.") from None
+        except UnicodeDecodeError:
+            raise CatdogError(f"{path} is not a TOML file: it is not text.") from None
+    values.update(flags or {})
+    return validate(_build(values))
+
+
+def parse_config(text: str, name: str) -> Config:
+    """The configuration in the TOML `text`, which errors call `name`."""
+    return validate(_build(dict(_read_toml(text, name))))
+
+
+def _build(values: Mapping[str, Any]) -> Config:
+    known = fields()
+    by_section: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
+    for name, value in values.items():
+        by_section[known[name].section][name] = typed(known[name], value)
+    return Config(**{section: cls(**by_section[section]) for section, cls in SECTIONS.items()})
+
+
+def _read_toml(text: str, path: str) -> Iterator[tuple[str, Any]]:
+    try:
+        document = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # not TOML, numbers of thousands of digits, brackets in brackets
+        raise CatdogError(f"{path} is not valid TOML: {error}.") from None
+    for section, table in document.items():
+        if section not in SECTIONS:
+            raise CatdogError(f"{path}: unknown section [{section}]{nearest(section, SECTIONS)}.")
+        if not isinstance(table, dict):
+            raise CatdogError(f"{path}: {section} must be a section, [{section}], with its fields below it.")
+        for name, value in table.items():
+            known = [f.name for f in fields().values() if f.section == section]
+            if name in known:
+                yield name, value
+            elif name in fields():
+                raise CatdogError(f"{path}: {name} belongs in section [{fields()[name].section}], not [{section}].")
+            else:
+                raise CatdogError(f"{path}: unknown field {name} in [{section}]{nearest(name, known)}.")
+
+
+def to_toml(config: Config) -> str:
+    """`config` as a commented TOML file that `load_config` reads back to the same value."""
+    lines = []
+    for section, cls in SECTIONS.items():
+        lines += [f"# {' '.join((cls.__doc__ or '').split())}", f"[{section}]"]
+        for f in fields().values():
+            if f.section == section:
+                lines += _wrap_comment(f.doc)
+                lines.append(f"{f.name} = {_toml_value(getattr(getattr(config, section), f.name))}")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _wrap_comment(text: str, width: int = 110) -> list[str]:
+    return textwrap.wrap(text, width, initial_indent="# ", subsequent_indent="# ")
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple):
+        return "[" + ", ".join(map(str, value)) + "]"
+    if isinstance(value, str):
+        # A TOML basic string has JSON's escapes, but for DEL, which JSON leaves as it is.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return repr(value)
