@@ -25,7 +25,7 @@ from catdog.cache_folder import ABOUT_FILE, PIXELS, folder_of, make_room, note_u
 from catdog.decoders import Decoders
 from catdog.errors import CatdogError, ImageError
 from catdog.files import Listing
-from catdog.images import RESIZE_FILTER
+from catdog.images.decoder import RESIZE_FILTER
 
 FORMAT = 2  # of an entry, and of what the decoder makes of a photo: raise it when either changes
 _UNFINISHED = ".writing-"

@@ -13,7 +13,7 @@ from catdog.base.text import many, on_one_line
 from catdog.duplicates import THUMBNAIL, Copies, find_copies
 from catdog.errors import ImageError
 from catdog.files import Listing
-from catdog.images import decode
+from catdog.images.decoder import decode
 from catdog.layout import Finding, check_layout
 from catdog.survey import Photo, Seen, list_all, list_splits, look_at_all, sizes_as_json, sizes_in_words, table
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from catdog.base.worker import python, standard_output
 from catdog.errors import ImageError
-from catdog.images import decode
+from catdog.images.decoder import decode
 
 if sys.platform == "linux":
     import fcntl

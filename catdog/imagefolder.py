@@ -12,7 +12,7 @@ from torch import Tensor
 from torchvision.datasets import ImageFolder
 
 from catdog.files import Listing, list_photos
-from catdog.images import decode
+from catdog.images.decoder import decode
 
 
 class PhotoFolder(ImageFolder):

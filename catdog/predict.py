@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from catdog.checkpoint.model_file import MODEL_FILE, ModelCard, load_model
 from catdog.errors import CatdogError, ImageError
 from catdog.files import photos_below
-from catdog.images import decode
+from catdog.images.decoder import decode
 from catdog.numpy_net import Floats, Layer, LocalLayer, build_layers, softmax
 
 TRAINED = Path(__file__).parent / "trained" / "cats-dogs.safetensors"  # the network that comes with catdog

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from catdog.base.text import on_one_line
 from catdog.errors import ImageError
 from catdog.files import Listing, find_splits, list_photos
-from catdog.images import decode_and_measure
+from catdog.images.decoder import decode_and_measure
 
 _CHUNK = 64  # photos that one thread decodes in a turn
 

@@ -30,7 +30,7 @@ from catdog.duplicates import leak
 from catdog.errors import CatdogError, SettingsError
 from catdog.feed import Feed, PhotoStream, in_order, some_of_each_class
 from catdog.files import Listing, train_and_val
-from catdog.images import RESIZE_FILTER
+from catdog.images.decoder import RESIZE_FILTER
 from catdog.model import MLP, count_weights
 from catdog.pinned import PinnedPhotos
 from catdog.places import check_places, check_unused, settle

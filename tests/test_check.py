@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 
 from catdog.check import as_json, check
 from catdog.cli import main
-from catdog.images import decode
+from catdog.images.decoder import decode
 from catdog.sample import draw
 
 

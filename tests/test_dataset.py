@@ -13,7 +13,7 @@ from catdog.dataset import load_photos
 from catdog.errors import CatdogError, ImageError
 from catdog.files import list_photos
 from catdog.imagefolder import PhotoFolder
-from catdog.images import decode
+from catdog.images.decoder import decode
 from catdog.train import colour_statistics
 
 MakePhotos = Callable[..., Path]

@@ -20,7 +20,7 @@ from catdog.decoders import Decoders
 from catdog.errors import ImageError
 from catdog.feed import PhotoStream, in_order
 from catdog.files import list_photos
-from catdog.images import decode
+from catdog.images.decoder import decode
 
 SIZE = (9, 7)
 MakePhotos = Callable[..., Path]

@@ -12,7 +12,7 @@ from catdog import duplicates
 from catdog.config.settings import Config
 from catdog.duplicates import exact_copies, exact_copies_across, find_copies, near_copies
 from catdog.files import list_photos
-from catdog.images import decode
+from catdog.images.decoder import decode
 from catdog.sample import draw
 from catdog.train import train
 

@@ -15,7 +15,7 @@ from catdog.dataset import load_photos
 from catdog.errors import CatdogError, ImageError
 from catdog.feed import PhotoStream, in_order, some_of_each_class
 from catdog.files import list_photos
-from catdog.images import decode
+from catdog.images.decoder import decode
 from catdog.train import train
 
 MakePhotos = Callable[..., Path]

@@ -21,9 +21,9 @@ import torch
 from PIL import Image, ImageFile, UnidentifiedImageError
 from torchvision.io import ImageReadMode, decode_image
 
-from catdog import images
 from catdog.errors import ImageError
-from catdog.images import decode, decode_and_measure
+from catdog.images import decoder as images
+from catdog.images.decoder import decode, decode_and_measure
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*TorchVision:DeprecationWarning"),  # it is to hand its decoders to TorchCodec
@@ -657,7 +657,7 @@ def test_importing_is_light_and_leaves_pillow_as_it_was() -> None:
 import sys, warnings
 from PIL import Image, ImageFile, UnidentifiedImageError
 before = (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES, warnings.filters[:])
-from catdog.images import decode, decode_and_measure
+from catdog.images.decoder import decode, decode_and_measure
 decode(sys.stdin.buffer, (8, 8))
 assert before[:2] == (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES)
 assert [kept for kept in warnings.filters if kept in before[2]] == before[2]
@@ -966,7 +966,7 @@ def test_nothing_is_printed_about_odd_metadata() -> None:
     program = """
 import pickle, sys
 from catdog.errors import ImageError
-from catdog.images import decode, decode_and_measure
+from catdog.images.decoder import decode, decode_and_measure
 for data in pickle.load(sys.stdin.buffer):
     try:
         decode(data)
@@ -1008,7 +1008,7 @@ def largest() -> dict[str, Callable[[], bytes]]:
 def test_the_largest_picture_stays_under_one_gibibyte(name: str) -> None:
     program = """
 import re, sys
-from catdog.images import decode, decode_and_measure
+from catdog.images.decoder import decode, decode_and_measure
 pixels = decode(sys.stdin.buffer)
 print(pixels.size, *re.findall(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read()))
 """

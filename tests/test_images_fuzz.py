@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from catdog.errors import ImageError
-from catdog.images import decode
+from catdog.images.decoder import decode
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, which pytest brings back
 

@@ -199,7 +199,7 @@ def test_an_unreadable_photo_does_not_shift_the_names(
     words = re.sub(r"\n +", " ", "\n".join(said))
     match = re.search(r"numbers\. (\S+) \((cat|dog)\) is squashed.*?red (\d+)", words)
     assert match is not None
-    from catdog.images import decode
+    from catdog.images.decoder import decode
 
     assert Path(match[1]).parent.name == match[2]
     assert int(decode(match[1], (6, 8))[0, 0, 0]) == int(match[3])

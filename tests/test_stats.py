@@ -12,7 +12,7 @@ from catdog.cache import decode_all
 from catdog.cli import main
 from catdog.dataset import load_photos
 from catdog.files import list_photos
-from catdog.images import decode
+from catdog.images.decoder import decode
 from catdog.stats import as_json, measure
 from catdog.train import colour_statistics
 

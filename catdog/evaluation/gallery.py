@@ -9,7 +9,7 @@ from PIL import Image
 from catdog.base.text import on_one_line
 from catdog.errors import ImageError
 from catdog.files import Listing
-from catdog.images import decode
+from catdog.images.decoder import decode
 
 MOST = 24  # photos of a kind
 _SIDE = 240  # pixels of the longer side of a thumbnail

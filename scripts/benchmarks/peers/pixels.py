@@ -16,7 +16,7 @@ from PIL import Image
 
 from benchmarks.peers.lines import say
 from catdog.errors import ImageError
-from catdog.images import decode
+from catdog.images.decoder import decode
 
 
 def full(path: Path, side: int) -> Image.Image:

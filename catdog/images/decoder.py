@@ -11,14 +11,11 @@ What it promises, whatever the file holds:
   colours are converted. A picture that would need more is refused by its header, before it is decoded.
 """
 
-import io
 import os
-import re
 import stat
 import struct
 import warnings
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -27,10 +24,8 @@ import simplejpeg
 from PIL import Image
 
 from catdog.errors import ImageError
-from catdog.formats import (
+from catdog.images.formats import (
     FORMATS,
-    MAX_PIXELS,
-    MAX_PROFILE,
     Jpeg,
     Stream,
     bare_jpeg,
@@ -42,13 +37,11 @@ from catdog.formats import (
 )
 
 if TYPE_CHECKING:
-    from PIL.ImageCms import ImageCmsTransform
+    pass
+from catdog.images.colour import _STRIP, _correct, _rgb, _strips
+from catdog.images.limits import MAX_BYTES, _check_memory, _check_size, _jpeg_memory
 
 RESIZE_FILTER = "bilinear"  # Pillow's: a triangle as wide as the reduction asks, so that nothing aliases
-MAX_BYTES = 256 * 2**20
-MAX_MEMORY = 880 * 2**20
-MAX_SIDE = 65_535
-_STRIP = 2**20  # pixels converted at a time
 
 # Pillow's remarks about odd metadata are not for the user. Appended: a filter that the program sets comes first.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.\w+ImagePlugin", append=True)
@@ -209,116 +202,6 @@ def _open(kind: str, stream: "Stream") -> Any:
     if module is None or not getattr(module, "SUPPORTED", True):
         raise ImageError(f"a {kind} picture, which needs a plug-in: pip install pillow-heif, or a newer pillow")
     return getattr(module, FORMATS[kind].opener)(stream)
-
-
-def _check_memory(kind: str, image: Any, file_bytes: int) -> None:
-    per_pixel = FORMATS[kind].per_pixel
-    if kind == "JPEG":
-        per_pixel = _jpeg_memory([down * across for _, down, across, _ in image.layer])
-    elif image.tile and image.tile[0][0] in Image.DECODERS:  # a decoder written in Python
-        per_pixel = 200
-    _check_size(kind, image.width, image.height, per_pixel, file_bytes)
-
-
-def _jpeg_memory(samples: list[int]) -> int:
-    """Bytes for each pixel: where a JPEG has several scans, two for each coefficient are held, beside the pixels.
-
-    samples: of each component, in a block of the picture.
-    """
-    return max(FORMATS["JPEG"].per_pixel, 4 + 2 * -(-sum(samples) // max(1, *samples)))
-
-
-def _check_size(kind: str, width: int, height: int, per_pixel: int, file_bytes: int) -> None:
-    memory = width * height * per_pixel + file_bytes * FORMATS[kind].per_byte
-    if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS or memory > MAX_MEMORY:
-        raise ImageError(f"too large, {width} x {height} pixels in a {kind}: save it smaller, as JPEG or PNG")
-
-
-def _correct(kind: str, image: Any, data: bytes) -> None:
-    """Two things that Pillow takes otherwise than the file means them."""
-    if kind == "PNG" and "transparency" in image.info:  # a transparent colour, in the depth of the file
-        key, depth = image.info["transparency"], data[24]
-        if isinstance(key, tuple) and depth == 16:
-            image.info["transparency"] = tuple(level >> 8 for level in key)
-        elif image.mode == "L" and depth < 8:
-            image.info["transparency"] = key * 255 // (2**depth - 1)
-    if kind == "JPEG" and image.mode == "CMYK" and "adobe" not in image.info:  # only Adobe stores inks inverted
-        image.tile = [tile._replace(args=("CMYK", "")) for tile in image.tile]
-
-
-def _rgb(kind: str, image: Any, profile: bytes) -> Any:
-    """An image of any mode -> one of mode RGB, in strips, so that what is needed on the way stays small."""
-    mode = {"P": "RGB", "PA": "RGB", "CMYK": "CMYK", "LAB": "LAB"}.get(image.mode) or Image.getmodebase(image.mode)
-    usable = isinstance(profile, bytes) and 128 < len(profile) <= MAX_PROFILE
-    transform = _to_srgb(profile, mode) if usable else None
-    transparent = image.has_transparency_data
-    if image.mode in ("RGB", "RGBX") and not transparent and transform is None:
-        return image
-    deep = image.mode.startswith(("I", "F"))
-    levels = _levels(kind, image) if deep else (0, 255)
-    picture = Image.new("RGB", image.size)
-    for box in _strips(image):
-        strip, alpha = image.crop(box), None
-        if deep:
-            values = np.asarray(strip)
-            strip = _eight_bits(values, *levels)
-            if transparent:
-                alpha = Image.fromarray(np.where(values == image.info["transparency"], 0, 255).astype(np.uint8))
-        elif transparent:
-            strip = strip.convert({"La": "LA", "RGBa": "RGBA"}.get(strip.mode, strip.mode)).convert("RGBA")
-            alpha = strip.getchannel("A")
-        if transform is not None:
-            from PIL import ImageCms
-
-            strip = ImageCms.applyTransform(strip.convert(mode), transform)
-        picture.paste(strip.convert("RGB"), box)
-        if alpha is not None:
-            picture.paste((255, 255, 255), box, alpha.point([255 - level for level in range(256)]))
-    return picture
-
-
-def _levels(kind: str, image: Any) -> tuple[float, float]:
-    """The values that mean black and white in an image of more than 8 bits."""
-    tags = image.tag_v2 if kind == "TIFF" else {}
-    if image.mode.startswith("I;16") or (image.mode == "I" and kind in ("PNG", "PNM")):
-        low, high = 0.0, 4095.0 if tags.get(258) == (12,) else 65535.0
-    else:
-        low, high = np.inf, -np.inf
-        for box in _strips(image):
-            values = np.asarray(image.crop(box))
-            values = values[np.isfinite(values)].astype(np.float64)
-            low, high = min(low, values.min(initial=np.inf)), max(high, values.max(initial=-np.inf))
-        for white in (1, 255, 65535)[image.mode == "I" :]:
-            if low >= 0 and high <= white:
-                low, high = 0, white
-                break
-    return (high, low) if tags.get(262) == 0 else (low, high)  # 0: WhiteIsZero
-
-
-def _eight_bits(values: np.ndarray, black: float, white: float) -> Image.Image:
-    with np.errstate(all="ignore"):
-        scaled = (values.astype(np.float64) - black) * (255 / ((white - black) or 1))
-        return Image.fromarray(np.nan_to_num(scaled, nan=0).clip(0, 255).round().astype(np.uint8))
-
-
-@lru_cache(maxsize=4)
-def _to_srgb(profile: bytes, mode: str) -> "ImageCmsTransform | None":
-    """None where there is nothing to do: the profile is sRGB, or broken, or one for other colours than the mode's."""
-    from PIL import ImageCms
-
-    try:
-        opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if re.match("sRGB( IEC|$)", opened.profile.profile_description or ""):
-            return None
-        return ImageCms.buildTransform(opened, ImageCms.createProfile("sRGB"), mode, "RGB")
-    except Exception:
-        return None
-
-
-def _strips(image: Any) -> Iterator[tuple[int, int, int, int]]:
-    rows = max(1, _STRIP // image.width)
-    for top in range(0, image.height, rows):
-        yield 0, top, image.width, min(top + rows, image.height)
 
 
 def _upright(picture: Any, turn: int) -> np.ndarray:
