@@ -189,7 +189,7 @@ def _item_in_words(item: Any) -> str:
 
 def draw_suspects(report: Report, path: Path) -> None:
     """A sheet of the photos that the findings are about; those that cannot be read are left out."""
-    from catdog.contact_sheet import Cell, Section, draw_sheet, fit
+    from catdog.drawing.contact_sheet import Cell, Section, draw_sheet, fit
 
     sizes = {p.path: (look.height, look.width) for p, look in zip(report.seen.photos, report.seen.made, strict=True)}
 
@@ -214,7 +214,7 @@ def main(folder: str, json_wanted: bool, out: str | None) -> int:
     root = Path(folder)
     picture = None
     if out is not None:
-        from catdog.contact_sheet import require_png
+        from catdog.drawing.contact_sheet import require_png
 
         picture = require_png(out, root)
     report = check(root)

@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from catdog.demo import Outcome, shuffle
-from catdog.figures import new_figure, save_figure
+from catdog.drawing.figures import new_figure, save_figure
 
 
 def draw_demo(

@@ -143,7 +143,7 @@ def in_words(stats: Stats) -> str:
 
 def draw_means(stats: Stats, path: Path) -> None:
     """A sheet with the mean photo of each class, in each split."""
-    from catdog.contact_sheet import Cell, Section, draw_sheet, enlarge
+    from catdog.drawing.contact_sheet import Cell, Section, draw_sheet, enlarge
 
     sections = [
         Section(
@@ -163,7 +163,7 @@ def main(folder: str, image_size: tuple[int, int], json_wanted: bool, out: str |
         raise CatdogError(f"--image-size must be from 1 to {LARGEST} pixels each way, not {image_size}.")
     picture = None
     if out is not None:
-        from catdog.contact_sheet import require_png
+        from catdog.drawing.contact_sheet import require_png
 
         picture = require_png(out, root)
     stats = measure(root, image_size)

@@ -26,6 +26,7 @@ from catdog.config.toml import load_config, parse_config, to_toml
 from catdog.dataset import PhotoSet, load_photos
 from catdog.decoders import Decoders
 from catdog.distributed import Team, joined
+from catdog.drawing.curves import draw_curves
 from catdog.duplicates import leak
 from catdog.errors import CatdogError, SettingsError
 from catdog.feed import Feed, PhotoStream, in_order, some_of_each_class
@@ -35,7 +36,6 @@ from catdog.model import MLP, count_weights
 from catdog.pinned import PinnedPhotos
 from catdog.places import check_places, check_unused, settle
 from catdog.precision import choose_precision
-from catdog.report import draw_curves
 from catdog.runs import RunFolder
 from catdog.source import SAMPLE, photo_folder
 from catdog.trainer import Trainer

@@ -28,13 +28,13 @@ from PIL import Image, ImageChops, ImageStat
 
 from catdog.base.atomic import write_atomic, write_text
 from catdog.config.toml import load_config
+from catdog.drawing.curves import draw_predictions
+from catdog.drawing.figures import encode
 from catdog.explain import graph
 from catdog.explain.explanation import explain
 from catdog.explain.fields_picture import draw_fields
 from catdog.explain.picture import cut_out, poster
-from catdog.figures import encode
 from catdog.predict import Classifier
-from catdog.report import draw_predictions
 from catdog.sample import CLASSES, draw
 from catdog.train import build_model, train
 

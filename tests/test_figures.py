@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from matplotlib import rc_context
 
-from catdog import figures
+from catdog.drawing import figures
+from catdog.drawing.figures import encode, new_figure
 from catdog.explain import graph
-from catdog.figures import encode, new_figure
 
 CYRILLIC = "\u0416"  # which matplotlib's DejaVu Sans has, and its Computer Modern (cmr10) has not
 

@@ -13,7 +13,6 @@ from catdog.base.text import many, on_one_line
 from catdog.checkpoint.model_file import MODEL_FILE
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
-from catdog.contact_sheet import require_png
 from catdog.dataset import load_photos
 from catdog.device import choose_device
 from catdog.doctor.history import check_collapse, check_history, trained_model
@@ -21,6 +20,7 @@ from catdog.doctor.learning import check_by_heart, check_initial_loss, check_shu
 from catdog.doctor.network import check_gradients, check_units, check_update_ratio
 from catdog.doctor.patient import Finding, Patient
 from catdog.doctor.rate_sweep import Sweep, check_rate, draw_sweep, sweep
+from catdog.drawing.contact_sheet import require_png
 from catdog.duplicates import exact_copies_across
 from catdog.errors import CatdogError
 from catdog.files import Listing, has_photos, train_and_val

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from catdog.doctor.patient import Finding, Patient, steps
-from catdog.figures import new_figure, save_figure
+from catdog.drawing.figures import new_figure, save_figure
 
 LOWEST, HIGHEST, STEPS = 1e-7, 10.0, 100
 _WIDTH = 3  # points to either side that the smoothed loss is taken from

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from catdog import metrics
 from catdog.base.text import on_one_line
+from catdog.drawing.figures import new_figure
 from catdog.evaluation.gallery import Shown
-from catdog.figures import new_figure
 
 CONFUSED = 24  # classes in the picture of a confusion matrix
 CURVES = 8  # ROC curves in one picture

@@ -9,13 +9,13 @@ from PIL import Image
 from catdog import metrics
 from catdog.base.text import many, on_one_line
 from catdog.cache import Decoded
+from catdog.drawing.curves import curves
+from catdog.drawing.figures import encode
+from catdog.drawing.page import Exhibit, Section, page
 from catdog.evaluate import Evaluation, readable
 from catdog.evaluation import diagrams, gallery
 from catdog.evaluation.gallery import Shown
-from catdog.figures import encode
 from catdog.files import Listing
-from catdog.page import Exhibit, Section, page
-from catdog.report import curves
 
 PAGE = "index.html"
 _DIAGRAMS = ("accuracy", "curves", "confusion", "roc", "calibration")

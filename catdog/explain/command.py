@@ -8,11 +8,11 @@ import numpy as np
 
 from catdog import histograms
 from catdog.base.atomic import write_atomic, write_text
+from catdog.drawing.page import Section, page
 from catdog.errors import CatdogError, ImageError
 from catdog.explain.explanation import Explanation, explain
 from catdog.explain.network import Network
 from catdog.explain.words import in_words, sections
-from catdog.page import Section, page
 from catdog.predict import Classifier, find_model, folder_of, name_of, photos_of
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catdog.architecture import Architecture, margin
-from catdog.figures import new_figure
+from catdog.drawing.figures import new_figure
 
 _CHANNELS = 24  # units a place that are shown, at most
 

@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
+from catdog.drawing.figures import new_figure
 from catdog.explain import graph
 from catdog.explain.explanation import Explanation
 from catdog.explain.learned import as_picture, importance, smooth, templates, towards_classes
 from catdog.explain.network import Network
 from catdog.explain.picture import OURS, THEIRS, draw_units
 from catdog.explain.words import number
-from catdog.figures import new_figure
 from catdog.histograms import BINS, WIDEST, History
 from catdog.predict import Classifier
 

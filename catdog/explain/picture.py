@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from catdog.drawing.figures import new_figure
 from catdog.explain import graph
 from catdog.explain.explanation import CHANNELS, Explanation
 from catdog.explain.graph import Edge, Node
 from catdog.explain.words import number, silent
-from catdog.figures import new_figure
 
 OURS, THEIRS = "#e8710a", "#1a73e8"  # orange speaks for the first class, blue for the second
 WIDTH = 15.0  # inches

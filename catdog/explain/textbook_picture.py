@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+from catdog.drawing.figures import new_figure
 from catdog.explain import graph
 from catdog.explain.graph import Edge, Node
 from catdog.explain.textbook import RATE, Graph, circuit, network, step
-from catdog.figures import new_figure
 
 _LAYERS = (
     (("i1", "i2"), ("h1", "h2"), (("w1", "w2"), ("w3", "w4")), "b1"),

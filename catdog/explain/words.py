@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from catdog.drawing.page import Section
 from catdog.explain.check import Check
 from catdog.explain.explanation import CHANNELS, LARGEST, Explanation, largest
 from catdog.explain.network import Floats
-from catdog.page import Section
 
 _CORNER = (3, 8)  # rows and columns of the photo whose numbers are printed
 

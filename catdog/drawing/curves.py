@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from catdog.figures import new_figure, save_figure
+from catdog.drawing.figures import new_figure, save_figure
 from catdog.predict import Prediction
 
 
