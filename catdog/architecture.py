@@ -1,6 +1,6 @@
 """The shape of a network: its layers, what each of them sees, and the arrays that hold its weights.
 
-The network in PyTorch (`catdog.model`), the one in NumPy (`catdog.numpy_net`), a model file and a configuration all
+The network in PyTorch (`catdog.model.mlp`), the one in NumPy (`catdog.numpy_net`), a model file and a configuration all
 take it from here.
 
 A local layer (local receptive fields) has its units on a grid, each seeing only a window of the layer below. A dense
@@ -78,7 +78,7 @@ class LayerShape:
 
 @dataclass(frozen=True)
 class Architecture:
-    """Shape of an MLP: the arguments of `catdog.model.MLP`; or the name of one of torchvision's networks."""
+    """Shape of an MLP: the arguments of `catdog.model.mlp.MLP`; or the name of one of torchvision's networks."""
 
     image_size: tuple[int, int]
     hidden: tuple[int, ...]
@@ -124,7 +124,7 @@ class Architecture:
         return [*hidden, LayerShape("classifier", "classifier", inputs, classes)]
 
     def state_shapes(self, classes: int) -> dict[str, tuple[int, ...]]:
-        """Name and shape of every array of an MLP: the state dict of `catdog.model.MLP`."""
+        """Name and shape of every array of an MLP: the state dict of `catdog.model.mlp.MLP`."""
         shapes: dict[str, tuple[int, ...]] = {}
         for layer in self.layers(classes):
             shapes[f"{layer.arrays}.weight"] = layer.weight_shape

@@ -26,7 +26,7 @@ from catdog.dataset import PhotoSet, load_photos
 from catdog.device import choose_device
 from catdog.errors import CatdogError
 from catdog.files import train_and_val
-from catdog.model import MLP, count_weights
+from catdog.model.mlp import MLP, count_weights
 from catdog.source import SAMPLE, photo_folder
 from catdog.train import build_model, describe
 from catdog.trainer import Trainer

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from catdog.checkpoint.model_file import ModelCard
 from catdog.config.settings import Training
-from catdog.model import MLP
+from catdog.model.mlp import MLP
 from catdog.progress import Progress
 
 MAX_ROLLBACKS = 8  # halvings of the learning rate: to 1/256 of it

@@ -21,7 +21,7 @@ from catdog.explain.network import SLOPES
 from catdog.explain.words import number, plus, second, times
 from catdog.files import Listing
 from catdog.losses import make_loss
-from catdog.model import MLP, HiddenLayer, count_weights
+from catdog.model.mlp import MLP, HiddenLayer, count_weights
 from catdog.numpy_net import softmax
 from catdog.optim import learning_rate_at, make_optimizer, set_learning_rate
 from catdog.targets import Targets, in_parts

@@ -1,7 +1,7 @@
 """The forward pass of an MLP in NumPy: what prediction computes, in float32, and the explanation, in float64.
 
 Arrays have the units on their last axis; any axes before it are photos, or variants of one photo.
-`catdog.model` states the same computation in PyTorch, and a test compares both.
+`catdog.model.mlp` states the same computation in PyTorch, and a test compares both.
 """
 
 import math

@@ -62,7 +62,7 @@ class Classifier:
         """The forward pass of one of torchvision's networks, by torch."""
         import torch  # which takes seconds, and an MLP does not need it
 
-        from catdog.torchvision_models import TorchvisionModel
+        from catdog.model.torchvision import TorchvisionModel
 
         shape = self.card.architecture
         if self._network is None:

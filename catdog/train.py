@@ -32,7 +32,7 @@ from catdog.errors import CatdogError, SettingsError
 from catdog.feed import Feed, PhotoStream, in_order, some_of_each_class
 from catdog.files import Listing, train_and_val
 from catdog.images.decoder import RESIZE_FILTER
-from catdog.model import MLP, count_weights
+from catdog.model.mlp import MLP, count_weights
 from catdog.pinned import PinnedPhotos
 from catdog.places import check_places, check_unused, settle
 from catdog.precision import choose_precision
@@ -43,7 +43,7 @@ from catdog.trainer import Trainer
 OnEpoch = Callable[[dict[str, float]], None]
 DecodeAll = Callable[..., Decoded]
 if TYPE_CHECKING:
-    from catdog.torchvision_models import TorchvisionModel
+    from catdog.model.torchvision import TorchvisionModel
 
     Network = MLP | TorchvisionModel
 
@@ -247,7 +247,7 @@ def build_network(config: Config, classes: int, pretrained: bool = False) -> "Ne
     m = config.model
     if m.model == "mlp":
         return build_model(config, classes)
-    from catdog.torchvision_models import TorchvisionModel  # which MLPs do not wait for
+    from catdog.model.torchvision import TorchvisionModel  # which MLPs do not wait for
 
     return TorchvisionModel(m.model, config.photos.image_size, classes, pretrained and m.pretrained)
 
@@ -364,7 +364,7 @@ def describe(config: Config, train: Feed) -> ModelCard:
     mean, std, mean_colours = colour_statistics(train)
     m = config.model
     if m.pretrained:
-        from catdog.torchvision_models import pretrained_colours
+        from catdog.model.torchvision import pretrained_colours
 
         mean, std = pretrained_colours(m.model)
     return ModelCard(

@@ -28,7 +28,7 @@ from catdog.errors import SettingsError
 from catdog.feed import Feed, in_order
 from catdog.guards import MAX_ROLLBACKS, NotFinite, check_loss, check_state, guessing_loss, what_is_not_learned
 from catdog.losses import class_weights, make_loss
-from catdog.model import share_places
+from catdog.model.local import share_places
 from catdog.optim import AveragedWeights, learning_rate_at, make_optimizer, set_learning_rate
 from catdog.precision import choose_precision, compiled
 from catdog.progress import Progress, to_csv

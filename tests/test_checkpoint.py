@@ -13,7 +13,7 @@ from catdog.architecture import Architecture
 from catdog.base.atomic import write_atomic
 from catdog.checkpoint.model_file import ModelCard, expected_shapes, load_model, save_model
 from catdog.errors import CatdogError
-from catdog.model import MLP
+from catdog.model.mlp import MLP
 
 CARD = ModelCard(
     architecture=Architecture((4, 6), (5, 3), "relu", batch_norm=True, dropout=0.1),

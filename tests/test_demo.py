@@ -22,7 +22,7 @@ from catdog.config.toml import load_config
 from catdog.dataset import PhotoSet, load_photos
 from catdog.demo import DEMOS, Outcome, by_heart, compare, mean_interval, shuffle, shuffle_weights
 from catdog.files import list_photos
-from catdog.model import MLP
+from catdog.model.mlp import MLP
 from catdog.train import train
 from catdog.trainer import Trainer
 

@@ -26,7 +26,7 @@ from catdog.config.settings import Config
 from catdog.config.toml import load_config
 from catdog.distributed import Team
 from catdog.errors import CatdogError
-from catdog.model import MLP
+from catdog.model.mlp import MLP
 from catdog.targets import Targets
 from catdog.train import resume, train
 from catdog.trainer import AveragedWeights, Trainer

@@ -26,7 +26,7 @@ from catdog.doctor.rate_sweep import check_rate, read_off, smooth, sweep
 from catdog.errors import CatdogError
 from catdog.files import list_photos, train_and_val
 from catdog.losses import make_loss
-from catdog.model import MLP
+from catdog.model.mlp import MLP
 from catdog.predict import Classifier
 from catdog.progress import read_metrics
 from catdog.train import build_model, train

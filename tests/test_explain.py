@@ -20,7 +20,7 @@ from catdog.explain.loss import Loss
 from catdog.explain.network import SLOPES, Network
 from catdog.explain.words import in_words
 from catdog.losses import SoftmaxLoss, SVMLoss
-from catdog.model import MLP
+from catdog.model.mlp import MLP
 from catdog.numpy_net import ACTIVATIONS
 from catdog.predict import Classifier
 

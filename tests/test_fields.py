@@ -18,7 +18,8 @@ from catdog.config.settings import Config
 from catdog.config.toml import load_config
 from catdog.errors import CatdogError
 from catdog.explain.fields_picture import draw_fields, extents
-from catdog.model import MLP, LocalLinear, share_places
+from catdog.model.local import LocalLinear, share_places
+from catdog.model.mlp import MLP
 from catdog.train import train
 
 MakePhotos = Callable[..., Path]

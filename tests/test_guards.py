@@ -21,7 +21,7 @@ from catdog.config.settings import Config
 from catdog.errors import CatdogError
 from catdog.guards import NotFinite, check_loss, check_state, guessing_loss
 from catdog.losses import SoftmaxLoss, SVMLoss
-from catdog.model import MLP
+from catdog.model.mlp import MLP
 from catdog.train import resume, train
 
 MakePhotos = Callable[..., Path]

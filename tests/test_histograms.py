@@ -10,7 +10,7 @@ from catdog import histograms
 from catdog.cli import main
 from catdog.config.settings import Config
 from catdog.errors import CatdogError
-from catdog.model import MLP
+from catdog.model.mlp import MLP
 from catdog.train import train
 
 MakePhotos = Callable[..., Path]

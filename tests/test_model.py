@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from catdog.model import MLP, count_weights
+from catdog.model.mlp import MLP, count_weights
 
 
 def test_computes_what_the_same_layers_of_torch_compute() -> None:

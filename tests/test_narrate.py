@@ -16,7 +16,7 @@ from catdog.cli import main
 from catdog.config.settings import Config
 from catdog.dataset import load_photos
 from catdog.files import Listing, train_and_val
-from catdog.model import MLP
+from catdog.model.mlp import MLP
 from catdog.narrate import FirstStep, first_linear, first_step, in_words
 from catdog.train import build_model, describe, train
 from catdog.trainer import Trainer

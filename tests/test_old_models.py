@@ -14,7 +14,7 @@ import torch
 
 from catdog.architecture import Architecture
 from catdog.checkpoint.model_file import FORMAT_VERSION, ModelCard, save_model
-from catdog.model import MLP
+from catdog.model.mlp import MLP
 from catdog.predict import Classifier
 
 MODELS = Path(__file__).parent / "models"

@@ -10,7 +10,7 @@ from torch import nn
 
 from catdog.checkpoint.training_state import check_optimizer
 from catdog.config.settings import Training
-from catdog.model import MLP
+from catdog.model.mlp import MLP
 from catdog.optim import AveragedWeights, learning_rate_at, make_optimizer, set_learning_rate
 
 PLAIN = Training(

@@ -20,7 +20,7 @@ from catdog.checkpoint.model_file import STATE_FILE
 from catdog.checkpoint.training_state import load_state, save_state
 from catdog.config.settings import Config
 from catdog.errors import CatdogError
-from catdog.model import MLP
+from catdog.model.mlp import MLP
 from catdog.precision import choose_precision
 from catdog.predict import Classifier
 from catdog.train import resume, train

@@ -30,7 +30,7 @@ def run(make_photos: MakePhotos, small_config: MakeConfig) -> Path:
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_activations_are_torchs(name: str) -> None:
-    from catdog import model
+    from catdog.model import mlp as model
 
     x = np.linspace(-30, 30, 2001, dtype=np.float32)
     expected = model.ACTIVATIONS[name]()(torch.from_numpy(x)).numpy()

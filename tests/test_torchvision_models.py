@@ -22,8 +22,8 @@ from catdog.cli import main
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
 from catdog.errors import CatdogError
+from catdog.model.torchvision import TorchvisionModel, pretrained_colours, state_shapes
 from catdog.predict import Classifier
-from catdog.torchvision_models import TorchvisionModel, pretrained_colours, state_shapes
 from catdog.train import train
 
 MakePhotos = Callable[..., Path]
@@ -204,7 +204,7 @@ def test_weights_that_cannot_be_had_are_one_sentence(
 
 @pytest.mark.parametrize("name", ["mobilenet_v3_small", "efficientnet_b0", "squeezenet1_1", "densenet121", "vgg11"])
 def test_the_last_layer_of_many_kinds_is_replaced(name: str) -> None:
-    from catdog.torchvision_models import _replace_head
+    from catdog.model.torchvision import _replace_head
 
     with torch.device("meta"):
         network = torchvision.models.get_model(name)

@@ -32,7 +32,7 @@ from catdog.config.settings import Config
 from catdog.config.toml import load_config
 from catdog.errors import CatdogError
 from catdog.metrics import accuracy_interval
-from catdog.model import MLP
+from catdog.model.mlp import MLP
 from catdog.predict import TRAINED, Classifier, find_model
 from catdog.train import build_model, train
 

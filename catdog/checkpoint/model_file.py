@@ -209,6 +209,6 @@ def expected_shapes(card: ModelCard) -> dict[str, tuple[int, ...]]:
     architecture, classes = card.architecture, len(card.classes)
     if architecture.is_mlp:
         return architecture.state_shapes(classes)
-    from catdog.torchvision_models import state_shapes  # with torch, which an MLP does not need
+    from catdog.model.torchvision import state_shapes  # with torch, which an MLP does not need
 
     return state_shapes(architecture.model, architecture.image_size, classes)

@@ -24,7 +24,7 @@ from catdog.drawing.contact_sheet import require_png
 from catdog.duplicates import exact_copies_across
 from catdog.errors import CatdogError
 from catdog.files import Listing, has_photos, train_and_val
-from catdog.model import count_weights
+from catdog.model.mlp import count_weights
 from catdog.predict import Classifier, comes_with_catdog, find_model, name_of
 from catdog.progress import read_metrics
 from catdog.source import SAMPLE, photo_folder

@@ -9,7 +9,7 @@ import torch
 
 from catdog.dataset import PhotoSet
 from catdog.doctor.patient import Finding
-from catdog.model import MLP
+from catdog.model.mlp import MLP
 from catdog.predict import Classifier
 
 

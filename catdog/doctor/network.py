@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from catdog.doctor.patient import Finding, Patient, steps
 from catdog.guards import named_layers
-from catdog.model import MLP, HiddenLayer, LocalLinear
+from catdog.model.local import LocalLinear
+from catdog.model.mlp import MLP, HiddenLayer
 
 _WEIGHTS_TRIED = 4  # of each matrix and each vector
 _RATIO_STEPS = 20

@@ -16,7 +16,7 @@ from catdog.config.settings import Config, Training
 from catdog.dataset import PhotoSet
 from catdog.guards import guessing_loss
 from catdog.losses import class_weights, make_loss
-from catdog.model import MLP
+from catdog.model.mlp import MLP
 from catdog.optim import make_optimizer, set_learning_rate
 from catdog.targets import Targets
 from catdog.train import build_model

@@ -17,7 +17,7 @@ import torch
 from benchmarks.peers.lines import say
 from catdog.config.toml import load_config
 from catdog.dataset import PhotoSet
-from catdog.model import count_weights
+from catdog.model.mlp import count_weights
 from catdog.precision import choose_precision
 from catdog.train import build_model, describe
 from catdog.trainer import Trainer

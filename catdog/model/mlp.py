@@ -6,13 +6,12 @@ one score (logit) a class. `catdog.predict` states the same computation in NumPy
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from catdog.architecture import Architecture, Grid, LayerShape, margin
+from catdog.architecture import Architecture, LayerShape
+from catdog.model.local import ChannelNorm, LocalLinear
 
 # GELU by its tanh formula (Hendrycks and Gimpel 2016, section 2), which needs no error function to be stated in NumPy.
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -21,69 +20,6 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "tanh": nn.Tanh,
     "sigmoid": nn.Sigmoid,
 }
-
-
-class LocalLinear(nn.Module):
-    """Wx + b with a W that is 0 outside each unit's window (`catdog.architecture`). x: float, B x inputs -> B x units.
-
-    weight: units x window, a unit's weights for what it sees alone; bias: units. While it is `shared`, all places
-    compute with the mean of their weights, which is a convolution; they get the same gradient and so move together.
-    """
-
-    def __init__(self, below: Grid, channels: int, field: int) -> None:
-        super().__init__()
-        self.below, self.grid, self.field = below, below.above(channels, field), field
-        self.in_features, self.out_features = below.units, self.grid.units
-        self.weight = nn.Parameter(torch.empty(self.grid.units, field * field * below.channels))
-        self.bias = nn.Parameter(torch.zeros(self.grid.units))
-        self.shared = False
-
-    def forward(self, x: Tensor) -> Tensor:
-        below, places, channels = self.below, self.grid.places, self.grid.channels
-        if below.by_channel:
-            x = x.unflatten(1, (below.channels, below.height, below.width)).permute(0, 2, 3, 1)
-        else:
-            x = x.unflatten(1, (below.height, below.width, below.channels))
-        weight = self.weight.view(places, channels, -1)
-        if self.shared:
-            kernel = weight.mean(dim=0).view(channels, self.field, self.field, below.channels).permute(0, 3, 1, 2)
-            bias = self.bias.view(places, channels).mean(dim=0)
-            found = F.conv2d(x.permute(0, 3, 1, 2), kernel, bias, stride=2, padding=margin(self.field))
-            return found.permute(0, 2, 3, 1).flatten(start_dim=1)
-        edge = margin(self.field)
-        seen = _Windows.apply(F.pad(x, (0, 0, edge, edge, edge, edge)), self.field)  # places x B x window
-        found = torch.bmm(seen, weight.transpose(1, 2))  # places x B x channels
-        return found.transpose(0, 1).flatten(start_dim=1) + self.bias
-
-
-class _Windows(torch.autograd.Function):
-    """B x H x W x C -> places x B x (field * field * C): every second window, in both directions."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, field: int) -> Tensor:
-        x = x.contiguous()
-        count, height, width, channels = ctx.shape = x.shape
-        ctx.field = field
-        per_photo, per_row, per_place, _ = x.stride()
-        rows, columns = (height - field) // 2 + 1, (width - field) // 2 + 1
-        seen = x.as_strided(
-            (rows, columns, count, field, field, channels),
-            (2 * per_row, 2 * per_place, per_photo, per_row, per_place, 1),
-        )
-        return seen.reshape(rows * columns, count, -1)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        count, height, width, channels = ctx.shape
-        field = ctx.field
-        rows, columns = (height - field) // 2 + 1, (width - field) // 2 + 1
-        by_window = gradients[0].view(rows, columns, count, field, field, channels)
-        found = by_window.new_zeros(ctx.shape)
-        for i in range(field):
-            for j in range(field):
-                seen = found[:, i : i + 2 * rows - 1 : 2, j : j + 2 * columns - 1 : 2]
-                seen += by_window[:, :, :, i, j].permute(2, 0, 1, 3)
-        return found, None
 
 
 class HiddenLayer(nn.Module):
@@ -118,13 +54,6 @@ class HiddenLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.dropout(self.activation(self.norm(self.linear(x))))
-
-
-class ChannelNorm(nn.BatchNorm1d):
-    """Batch normalisation of a layer on a grid: over the batch and all places of a channel. x: float, B x units."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.view(-1, self.num_features)).view_as(x)
 
 
 class MLP(nn.Module):
@@ -226,13 +155,6 @@ def _wx_b(linear: nn.Linear | LocalLinear) -> str:
             f"Wx + b, {on.channels} units at {on.height} x {on.width} places, each sees {linear.field} x {linear.field}"
         )
     return f"Wx + b, W {linear.out_features:,} x {linear.in_features:,}"
-
-
-def share_places(model: nn.Module, shared: bool) -> None:
-    """Whether all places of a local layer of `model` compute with the same weights, or each with its own."""
-    for module in model.modules():
-        if isinstance(module, LocalLinear):
-            module.shared = shared
 
 
 def count_weights(module: nn.Module) -> int:
