@@ -25,7 +25,6 @@ from catdog.config.settings import Config
 from catdog.config.toml import load_config, parse_config, to_toml
 from catdog.dataset import PhotoSet, load_photos
 from catdog.decoders import Decoders
-from catdog.distributed import Team, joined
 from catdog.drawing.curves import draw_curves
 from catdog.duplicates import leak
 from catdog.errors import CatdogError, SettingsError
@@ -35,8 +34,9 @@ from catdog.images.decoder import RESIZE_FILTER
 from catdog.model.mlp import MLP, count_weights
 from catdog.pinned import PinnedPhotos
 from catdog.places import check_places, check_unused, settle
-from catdog.precision import choose_precision
 from catdog.runs import RunFolder
+from catdog.runtime.distributed import Team, joined
+from catdog.runtime.precision import choose_precision
 from catdog.source import SAMPLE, photo_folder
 from catdog.trainer import Trainer
 

@@ -23,15 +23,15 @@ from catdog.checkpoint.model_file import FORMAT_VERSION, MODEL_FILE, PREVIOUS_FI
 from catdog.checkpoint.training_state import check_fits, check_optimizer, check_scaler, load_state, save_state
 from catdog.config.settings import Config
 from catdog.config.toml import to_toml
-from catdog.distributed import ALONE, Team
 from catdog.errors import SettingsError
 from catdog.feed import Feed, in_order
 from catdog.guards import MAX_ROLLBACKS, NotFinite, check_loss, check_state, guessing_loss, what_is_not_learned
 from catdog.losses import class_weights, make_loss
 from catdog.model.local import share_places
 from catdog.optim import AveragedWeights, learning_rate_at, make_optimizer, set_learning_rate
-from catdog.precision import choose_precision, compiled
 from catdog.progress import Progress, to_csv
+from catdog.runtime.distributed import ALONE, Team
+from catdog.runtime.precision import choose_precision, compiled
 from catdog.targets import Targets, in_parts
 
 _LOOK_EVERY = 16  # steps between two readings of the running loss on a GPU, which waits for them

@@ -4,9 +4,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from catdog import device
-from catdog.device import available_devices, choose_device
 from catdog.errors import CatdogError
+from catdog.runtime import device
+from catdog.runtime.device import available_devices, choose_device
 
 Pretend = Callable[..., None]
 

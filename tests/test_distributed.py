@@ -17,16 +17,17 @@ import torch
 from conftest import quiet
 from processes import CONTEXT
 
-from catdog import distributed, targets
+from catdog import targets
 from catdog import train as train_module
 from catdog.base.signals import Interrupted
 from catdog.checkpoint.model_file import STATE_FILE
 from catdog.checkpoint.training_state import load_state
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
-from catdog.distributed import Team
 from catdog.errors import CatdogError
 from catdog.model.mlp import MLP
+from catdog.runtime import distributed
+from catdog.runtime.distributed import Team
 from catdog.targets import Targets
 from catdog.train import resume, train
 from catdog.trainer import AveragedWeights, Trainer

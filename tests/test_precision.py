@@ -21,8 +21,8 @@ from catdog.checkpoint.training_state import load_state, save_state
 from catdog.config.settings import Config
 from catdog.errors import CatdogError
 from catdog.model.mlp import MLP
-from catdog.precision import choose_precision
 from catdog.predict import Classifier
+from catdog.runtime.precision import choose_precision
 from catdog.train import resume, train
 
 MakePhotos = Callable[..., Path]

@@ -14,7 +14,6 @@ from catdog.checkpoint.model_file import MODEL_FILE
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
 from catdog.dataset import load_photos
-from catdog.device import choose_device
 from catdog.doctor.history import check_collapse, check_history, trained_model
 from catdog.doctor.learning import check_by_heart, check_initial_loss, check_shuffled_labels
 from catdog.doctor.network import check_gradients, check_units, check_update_ratio
@@ -27,6 +26,7 @@ from catdog.files import Listing, has_photos, train_and_val
 from catdog.model.mlp import count_weights
 from catdog.predict import Classifier, comes_with_catdog, find_model, name_of
 from catdog.progress import read_metrics
+from catdog.runtime.device import choose_device
 from catdog.source import SAMPLE, photo_folder
 from catdog.train import describe
 

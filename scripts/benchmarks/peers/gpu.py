@@ -18,7 +18,7 @@ from benchmarks.peers.lines import say
 from catdog.config.toml import load_config
 from catdog.dataset import PhotoSet
 from catdog.model.mlp import count_weights
-from catdog.precision import choose_precision
+from catdog.runtime.precision import choose_precision
 from catdog.train import build_model, describe
 from catdog.trainer import Trainer
 

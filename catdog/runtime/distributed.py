@@ -17,8 +17,8 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from catdog.base.signals import Interrupted
-from catdog.device import available_devices, choose_device
 from catdog.errors import CatdogError
+from catdog.runtime.device import available_devices, choose_device
 
 Network = TypeVar("Network", bound=nn.Module)
 _VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -42,7 +42,7 @@ class Team:
         return self.rank == 0
 
     def choose_device(self, name: str) -> tuple[torch.device, str]:
-        """As `catdog.device.choose_device`, but each process of a machine takes a GPU of its own."""
+        """As `catdog.runtime.device.choose_device`, but each process of a machine takes a GPU of its own."""
         if self.size == 1:
             return choose_device(name)
         gpus = sum(device.startswith("cuda") for device in available_devices())
