@@ -19,7 +19,7 @@ from catdog.config.settings import Config
 from catdog.config.toml import parse_config, to_toml
 from catdog.decoders import Decoders
 from catdog.files import Listing, train_and_val
-from catdog.places import check_places, check_unused, settle
+from catdog.runs.paths import check_places, check_unused, settle
 from catdog.source import SAMPLE
 
 

@@ -23,7 +23,8 @@ from catdog.config.toml import load_config
 from catdog.errors import CatdogError
 from catdog.evaluate import Evaluation, evaluate
 from catdog.metrics import accuracy_interval
-from catdog.predict import TRAINED, Classifier, comes_with_catdog, find_model
+from catdog.predict import Classifier
+from catdog.runs.locate import TRAINED, comes_with_catdog, find_model
 from catdog.source import held_out_photos, photo_folder
 
 SOURCE = (

@@ -207,7 +207,8 @@ def _probability(text: str) -> float:
 
 def _predict(arguments: argparse.Namespace) -> int:
     from catdog.base.text import on_one_line
-    from catdog.predict import Classifier, find_model, name_of, photos_of
+    from catdog.predict import Classifier, photos_of
+    from catdog.runs.locate import find_model, name_of
 
     model = find_model(arguments.run)
     classifier = Classifier.load(model)

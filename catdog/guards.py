@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from catdog.checkpoint.model_file import ModelCard
 from catdog.config.settings import Training
 from catdog.model.mlp import MLP
-from catdog.progress import Progress
+from catdog.runs.history import Progress
 
 MAX_ROLLBACKS = 8  # halvings of the learning rate: to 1/256 of it
 _EXPLODED = 1e6  # times the loss of guessing

@@ -33,8 +33,8 @@ from catdog.files import Listing, train_and_val
 from catdog.images.decoder import RESIZE_FILTER
 from catdog.model.mlp import MLP, count_weights
 from catdog.pinned import PinnedPhotos
-from catdog.places import check_places, check_unused, settle
-from catdog.runs import RunFolder
+from catdog.runs.folder import RunFolder
+from catdog.runs.paths import check_places, check_unused, settle
 from catdog.runtime.distributed import Team, joined
 from catdog.runtime.precision import choose_precision
 from catdog.source import SAMPLE, photo_folder

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from catdog import augment, histograms, metrics
+from catdog import augment, metrics
 from catdog.base.atomic import write_text
 from catdog.base.signals import Interrupted, Signals
 from catdog.checkpoint.model_file import FORMAT_VERSION, MODEL_FILE, PREVIOUS_FILE, STATE_FILE, ModelCard, save_model
@@ -29,7 +29,8 @@ from catdog.guards import MAX_ROLLBACKS, NotFinite, check_loss, check_state, gue
 from catdog.losses import class_weights, make_loss
 from catdog.model.local import share_places
 from catdog.optim import AveragedWeights, learning_rate_at, make_optimizer, set_learning_rate
-from catdog.progress import Progress, to_csv
+from catdog.runs import histograms
+from catdog.runs.history import Progress, to_csv
 from catdog.runtime.distributed import ALONE, Team
 from catdog.runtime.precision import choose_precision, compiled
 from catdog.targets import Targets, in_parts

@@ -15,9 +15,9 @@ from catdog.checkpoint.model_file import MODEL_FILE, STATE_FILE, load_model
 from catdog.config.settings import Config
 from catdog.errors import CatdogError, SettingsError
 from catdog.metrics import accuracy_interval
-from catdog.places import check_places, settle, unused
-from catdog.progress import read_metrics
-from catdog.runs import RunFolder
+from catdog.runs.folder import RunFolder
+from catdog.runs.history import read_metrics
+from catdog.runs.paths import check_places, settle, unused
 from catdog.search_space import Dimension, in_words
 from catdog.study import BEST, Ended, Study, Trial, database_in
 from catdog.train import resume, train

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from catdog.box import SOURCE, STORAGE, box
 from catdog.errors import CatdogError
-from catdog.predict import TRAINED
+from catdog.runs.locate import TRAINED
 
 
 def main() -> None:

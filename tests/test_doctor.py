@@ -28,7 +28,7 @@ from catdog.files import list_photos, train_and_val
 from catdog.losses import make_loss
 from catdog.model.mlp import MLP
 from catdog.predict import Classifier
-from catdog.progress import read_metrics
+from catdog.runs.history import read_metrics
 from catdog.train import build_model, train
 
 MakePhotos = Callable[..., Path]

@@ -6,11 +6,11 @@ import pytest
 import torch
 from conftest import quiet
 
-from catdog import histograms
 from catdog.cli import main
 from catdog.config.settings import Config
 from catdog.errors import CatdogError
 from catdog.model.mlp import MLP
+from catdog.runs import histograms
 from catdog.train import train
 
 MakePhotos = Callable[..., Path]

@@ -14,7 +14,7 @@ from catdog.checkpoint.model_file import STATE_FILE
 from catdog.checkpoint.training_state import load_state, save_state
 from catdog.config.settings import Config
 from catdog.errors import CatdogError
-from catdog.runs import RunFolder
+from catdog.runs.folder import RunFolder
 from catdog.train import resume, train
 
 MakePhotos = Callable[..., Path]

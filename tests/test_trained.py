@@ -33,7 +33,8 @@ from catdog.config.toml import load_config
 from catdog.errors import CatdogError
 from catdog.metrics import accuracy_interval
 from catdog.model.mlp import MLP
-from catdog.predict import TRAINED, Classifier, find_model
+from catdog.predict import Classifier
+from catdog.runs.locate import TRAINED, find_model
 from catdog.train import build_model, train
 
 MakePhotos = Callable[..., Path]

@@ -234,7 +234,7 @@ def test_a_run_folder_that_exists_is_refused(make_photos: MakePhotos, small_conf
 def test_two_trainings_in_one_folder_are_refused(
     make_photos: MakePhotos, small_config: MakeConfig, tmp_path: Path
 ) -> None:
-    from catdog.runs import RunFolder
+    from catdog.runs.folder import RunFolder
 
     config = small_config(make_photos({"cat": 9, "dog": 9}))
     with RunFolder(tmp_path / "run"), pytest.raises(CatdogError, match="another training is writing"):

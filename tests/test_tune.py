@@ -19,7 +19,7 @@ from processes import Catdog
 from catdog.cli import main
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
-from catdog.progress import read_metrics
+from catdog.runs.history import read_metrics
 from catdog.search_space import DEFAULT, IN_WORDS, Value, dimensions, with_values
 from catdog.study import Study
 

@@ -24,8 +24,9 @@ from catdog.duplicates import exact_copies_across
 from catdog.errors import CatdogError
 from catdog.files import Listing, has_photos, train_and_val
 from catdog.model.mlp import count_weights
-from catdog.predict import Classifier, comes_with_catdog, find_model, name_of
-from catdog.progress import read_metrics
+from catdog.predict import Classifier
+from catdog.runs.history import read_metrics
+from catdog.runs.locate import comes_with_catdog, find_model, name_of
 from catdog.runtime.device import choose_device
 from catdog.source import SAMPLE, photo_folder
 from catdog.train import describe

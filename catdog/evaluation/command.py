@@ -19,8 +19,9 @@ from catdog.evaluate import Evaluation, evaluate, readable
 from catdog.evaluation.folder import check_replaceable, write_folder
 from catdog.evaluation.report import FILES, PAGE, report
 from catdog.files import Listing, train_and_val
-from catdog.predict import Classifier, comes_with_catdog, find_model, folder_of, name_of
-from catdog.progress import read_metrics
+from catdog.predict import Classifier
+from catdog.runs.history import read_metrics
+from catdog.runs.locate import comes_with_catdog, find_model, folder_of, name_of
 from catdog.source import held_out_photos, photo_folder
 
 

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from catdog import histograms
 from catdog.base.atomic import write_atomic, write_text
 from catdog.drawing.page import Section, page
 from catdog.errors import CatdogError, ImageError
 from catdog.explain.explanation import Explanation, explain
 from catdog.explain.network import Network
 from catdog.explain.words import in_words, sections
-from catdog.predict import Classifier, find_model, folder_of, name_of, photos_of
+from catdog.predict import Classifier, photos_of
+from catdog.runs import histograms
+from catdog.runs.locate import find_model, folder_of, name_of
 
 
 def main(photos: Sequence[str], run: str | None, label: str | None, out: str | None, rate: float | None) -> int:

@@ -12,8 +12,8 @@ from catdog.explain.learned import as_picture, importance, smooth, templates, to
 from catdog.explain.network import Network
 from catdog.explain.picture import OURS, THEIRS, draw_units
 from catdog.explain.words import number
-from catdog.histograms import BINS, WIDEST, History
 from catdog.predict import Classifier
+from catdog.runs.histograms import BINS, WIDEST, History
 
 _COLUMNS, _ROWS = 10, 3
 

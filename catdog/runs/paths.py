@@ -9,7 +9,7 @@ from pathlib import Path
 from catdog.config.settings import Config
 from catdog.errors import CatdogError
 from catdog.files import has_photos
-from catdog.runs import is_left_over
+from catdog.runs.folder import is_left_over
 from catdog.source import SAMPLE
 
 

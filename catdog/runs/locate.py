@@ -1,0 +1,49 @@
+"""Where to find the model file of a run."""
+
+from pathlib import Path
+
+from catdog.checkpoint.model_file import MODEL_FILE
+from catdog.errors import CatdogError
+
+TRAINED = Path(__file__).parent / "trained" / "cats-dogs.safetensors"  # the network that comes with catdog
+
+
+TRAINED_NAME = "cats-dogs"
+
+
+def find_model(run: str | Path | None) -> Path:
+    """The model file of `run`: a run folder, the name of one in runs/, or a model file; None: of the newest run.
+
+    Where there is no run, and for the name "cats-dogs" where no run has it, that is the one that comes with catdog.
+    """
+    if run is None:
+        found = sorted(Path("runs").glob(f"*/{MODEL_FILE}"), key=lambda path: path.stat().st_mtime_ns)
+        return found[-1] if found else TRAINED
+    for path in (Path(run), Path("runs") / run):
+        if path.is_file():
+            return path
+        if (path / MODEL_FILE).is_file():
+            return path / MODEL_FILE
+    if str(run) == TRAINED_NAME:
+        return TRAINED
+    if Path(run).is_dir():
+        raise CatdogError(f"{run} holds no {MODEL_FILE}; give the folder of a run that finished an epoch.")
+    raise CatdogError(
+        f"there is no run {run}; give the folder of a run, such as runs/NAME, or {TRAINED_NAME}, which comes with "
+        "catdog."
+    )
+
+
+def comes_with_catdog(model: Path) -> bool:
+    """Whether a model file is the package's own, beside which nothing is written and no run's files lie."""
+    return model.resolve() == TRAINED.resolve()
+
+
+def name_of(model: Path) -> str:
+    """What a model file is called where an answer says which network gave it."""
+    return f"{TRAINED_NAME}, which comes with catdog" if comes_with_catdog(model) else str(model)
+
+
+def folder_of(model: Path) -> Path:
+    """Where what is made of a model goes: the run's folder; for the one that comes with catdog, runs/cats-dogs."""
+    return Path("runs") / TRAINED_NAME if comes_with_catdog(model) else model.parent
