@@ -20,12 +20,12 @@ from catdog.checkpoint.quantize import compacted, widened
 from catdog.config.schema import fields
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
+from catdog.data.splits import held_out_photos, photo_folder
 from catdog.errors import CatdogError
 from catdog.evaluate import Evaluation, evaluate
 from catdog.metrics import accuracy_interval
 from catdog.predict import Classifier
 from catdog.runs.locate import TRAINED, comes_with_catdog, find_model
-from catdog.source import held_out_photos, photo_folder
 
 SOURCE = (
     'the Kaggle "Dogs vs. Cats" competition (2013; from Asirra, Elson et al. 2007), each squashed to 200 x 200 pixels, '

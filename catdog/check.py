@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from catdog.base.text import many, on_one_line
-from catdog.duplicates import THUMBNAIL, Copies, find_copies
+from catdog.data.duplicates import THUMBNAIL, Copies, find_copies
+from catdog.data.listing import Listing
 from catdog.errors import ImageError
-from catdog.files import Listing
 from catdog.images.decoder import decode
 from catdog.layout import Finding, check_layout
 from catdog.survey import Photo, Seen, list_all, list_splits, look_at_all, sizes_as_json, sizes_in_words, table

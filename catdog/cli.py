@@ -120,7 +120,7 @@ def _train(arguments: argparse.Namespace) -> int:
 def _train_anew(arguments: argparse.Namespace) -> None:
     config = load_config(arguments.config, _given_fields(arguments))
 
-    from catdog.ahead import DecodingAhead
+    from catdog.data.warm_up import DecodingAhead
 
     # Torch takes seconds to import: before it comes all that can be said without, beside it all that can be done.
     with DecodingAhead(config) as ahead:
@@ -207,7 +207,8 @@ def _probability(text: str) -> float:
 
 def _predict(arguments: argparse.Namespace) -> int:
     from catdog.base.text import on_one_line
-    from catdog.predict import Classifier, photos_of
+    from catdog.data.inputs import photos_of
+    from catdog.predict import Classifier
     from catdog.runs.locate import find_model, name_of
 
     model = find_model(arguments.run)
@@ -494,7 +495,7 @@ def _add_data(verbs: Any) -> None:
 
 
 def _data_sample(arguments: argparse.Namespace) -> int:
-    from catdog.sample import write_sample
+    from catdog.data.drawn import write_sample
 
     write_sample(Path(arguments.folder), arguments.count, tuple(arguments.size), arguments.seed)
     print(f"drew {arguments.count:,} cats and dogs into {arguments.folder}")
@@ -534,7 +535,7 @@ def _add_cache(verbs: Any) -> None:
 
 
 def _cache(arguments: argparse.Namespace) -> int:
-    from catdog.cache_folder import main as show_cache
+    from catdog.data.cache_dir import main as show_cache
 
     return show_cache(arguments.cache, arguments.clear)
 

@@ -22,12 +22,11 @@ from torch import Tensor
 from catdog import augment
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
-from catdog.dataset import PhotoSet, load_photos
+from catdog.data.dataset import PhotoSet, load_photos
+from catdog.data.splits import SAMPLE, photo_folder, train_and_val
 from catdog.errors import CatdogError
-from catdog.files import train_and_val
 from catdog.model.mlp import MLP, count_weights
 from catdog.runtime.device import choose_device
-from catdog.source import SAMPLE, photo_folder
 from catdog.train import build_model, describe
 from catdog.trainer import Trainer
 

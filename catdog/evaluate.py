@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from catdog import cache, metrics
+from catdog import metrics
+from catdog.data import pixel_cache as cache
+from catdog.data.listing import Listing
 from catdog.errors import CatdogError
-from catdog.files import Listing
 from catdog.numpy_net import softmax
 from catdog.predict import Classifier
 

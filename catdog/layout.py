@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from catdog.base.text import many
+from catdog.data.listing import Listing, files_below, folders_and_files, is_photo_name, photos_below
 from catdog.errors import ImageError
-from catdog.files import Listing, files_below, folders_and_files, is_photo_name, photos_below
 from catdog.images.decoder import decode
 
 _LARGEST_UNNAMED = 16 * 2**20  # bytes of a file that is looked into though its name is not a photo's

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from catdog.config.settings import Training
+from catdog.data.listing import Listing
 from catdog.explain.explanation import CHANNELS, largest
 from catdog.explain.network import SLOPES
 from catdog.explain.words import number, plus, second, times
-from catdog.files import Listing
 from catdog.losses import make_loss
 from catdog.model.mlp import MLP, HiddenLayer, count_weights
 from catdog.numpy_net import softmax

@@ -4,8 +4,7 @@
 """
 
 import os
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -17,7 +16,6 @@ from numpy.typing import NDArray
 
 from catdog.checkpoint.model_file import ModelCard, load_model
 from catdog.errors import ImageError
-from catdog.files import photos_below
 from catdog.images.decoder import decode
 from catdog.numpy_net import Floats, Layer, LocalLayer, build_layers, softmax
 from catdog.runs.locate import find_model
@@ -138,19 +136,3 @@ class Prediction:
     label: str
     probability: float
     probabilities: dict[str, float]
-
-
-def photos_of(inputs: Sequence[str]) -> Iterator[tuple[str, str | bytes | ImageError]]:
-    """What the command line names, photo by photo: files as they are, folders walked, "-" read from standard input."""
-    for name in inputs:
-        if name == "-":
-            yield name, sys.stdin.buffer.read()
-        elif os.path.isdir(name):
-            empty = True
-            for below in photos_below(name):
-                empty = False
-                yield os.path.join(name, below), os.path.join(name, below)
-            if empty:
-                yield name, ImageError(f"{name}: the folder holds no photos.")
-        else:
-            yield name, name

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from catdog.base.text import on_one_line
+from catdog.data.listing import Listing
 from catdog.errors import CatdogError
-from catdog.files import Listing
 from catdog.survey import Photo, list_all, list_splits, look_at_all, sizes_as_json, sizes_in_words, table
 
 LARGEST = 4096  # pixels a side that photos are squashed to

@@ -11,8 +11,9 @@ import numpy as np
 from tqdm import tqdm
 
 from catdog.base.text import on_one_line
+from catdog.data.listing import Listing, list_photos
+from catdog.data.splits import find_splits
 from catdog.errors import ImageError
-from catdog.files import Listing, find_splits, list_photos
 from catdog.images.decoder import decode_and_measure
 
 _CHUNK = 64  # photos that one thread decodes in a turn

@@ -17,27 +17,27 @@ from tqdm import tqdm
 from catdog.base.atomic import write_text
 from catdog.base.signals import Interrupted, Signals, stop_at_once
 from catdog.base.text import many
-from catdog.cache import Decoded, decode_all
 from catdog.checkpoint.model_file import MODEL_FILE, PREVIOUS_FILE, STATE_FILE, ModelCard
 from catdog.checkpoint.training_state import check_fits, newest_state
 from catdog.config.schema import validate
 from catdog.config.settings import Config
 from catdog.config.toml import load_config, parse_config, to_toml
-from catdog.dataset import PhotoSet, load_photos
-from catdog.decoders import Decoders
+from catdog.data.dataset import PhotoSet, load_photos
+from catdog.data.decode_pool import Decoders
+from catdog.data.duplicates import leak
+from catdog.data.feed import Feed, PhotoStream, in_order, some_of_each_class
+from catdog.data.listing import Listing
+from catdog.data.pixel_cache import Decoded, decode_all
+from catdog.data.prefetch import PinnedPhotos
+from catdog.data.splits import SAMPLE, photo_folder, train_and_val
 from catdog.drawing.curves import draw_curves
-from catdog.duplicates import leak
 from catdog.errors import CatdogError, SettingsError
-from catdog.feed import Feed, PhotoStream, in_order, some_of_each_class
-from catdog.files import Listing, train_and_val
 from catdog.images.decoder import RESIZE_FILTER
 from catdog.model.mlp import MLP, count_weights
-from catdog.pinned import PinnedPhotos
 from catdog.runs.folder import RunFolder
 from catdog.runs.paths import check_places, check_unused, settle
 from catdog.runtime.distributed import Team, joined
 from catdog.runtime.precision import choose_precision
-from catdog.source import SAMPLE, photo_folder
 from catdog.trainer import Trainer
 
 OnEpoch = Callable[[dict[str, float]], None]

@@ -23,8 +23,8 @@ from catdog.checkpoint.model_file import FORMAT_VERSION, MODEL_FILE, PREVIOUS_FI
 from catdog.checkpoint.training_state import check_fits, check_optimizer, check_scaler, load_state, save_state
 from catdog.config.settings import Config
 from catdog.config.toml import to_toml
+from catdog.data.feed import Feed, in_order
 from catdog.errors import SettingsError
-from catdog.feed import Feed, in_order
 from catdog.guards import MAX_ROLLBACKS, NotFinite, check_loss, check_state, guessing_loss, what_is_not_learned
 from catdog.losses import class_weights, make_loss
 from catdog.model.local import share_places

@@ -28,6 +28,7 @@ from PIL import Image, ImageChops, ImageStat
 
 from catdog.base.atomic import write_atomic, write_text
 from catdog.config.toml import load_config
+from catdog.data.drawn import CLASSES, draw
 from catdog.drawing.curves import draw_predictions
 from catdog.drawing.figures import encode
 from catdog.explain import graph
@@ -35,7 +36,6 @@ from catdog.explain.explanation import explain
 from catdog.explain.fields_picture import draw_fields
 from catdog.explain.picture import cut_out, poster
 from catdog.predict import Classifier
-from catdog.sample import CLASSES, draw
 from catdog.train import build_model, train
 
 ROOT = Path(__file__).parent.parent

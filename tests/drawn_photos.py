@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from catdog.sample import draw
+from catdog.data.drawn import draw
 
 
 def save(path: Path, label: str, seed: int, size: tuple[int, int] = (60, 80)) -> Path:

@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from catdog import ahead, cache
-from catdog.ahead import DecodingAhead
 from catdog.cli import main
 from catdog.config.settings import Config
+from catdog.data import pixel_cache as cache
+from catdog.data import warm_up as ahead
+from catdog.data.listing import Listing
+from catdog.data.splits import train_and_val
+from catdog.data.warm_up import DecodingAhead
 from catdog.errors import ImageError
-from catdog.files import Listing, train_and_val
 
 MakeConfig = Callable[..., Config]
 MakePhotos = Callable[..., Path]

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from catdog.cache import decode_all
-from catdog.cache_folder import GIGABYTE, Entry, entries, folder_of, main
 from catdog.config.settings import Config
+from catdog.data.cache_dir import GIGABYTE, Entry, entries, folder_of, main
+from catdog.data.listing import list_photos
+from catdog.data.pixel_cache import decode_all
 from catdog.errors import CatdogError
-from catdog.files import list_photos
 from catdog.train import train
 
 MakePhotos = Callable[..., Path]

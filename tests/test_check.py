@@ -11,8 +11,8 @@ from PIL import Image, ImageOps
 
 from catdog.check import as_json, check
 from catdog.cli import main
+from catdog.data.drawn import draw
 from catdog.images.decoder import decode
-from catdog.sample import draw
 
 
 def found(folder: Path) -> dict[str, list[Any]]:

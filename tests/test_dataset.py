@@ -8,11 +8,11 @@ import torch
 from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 
-from catdog import decoders
-from catdog.dataset import load_photos
+from catdog.data import decode_pool as decoders
+from catdog.data.dataset import load_photos
+from catdog.data.imagefolder import PhotoFolder
+from catdog.data.listing import list_photos
 from catdog.errors import CatdogError, ImageError
-from catdog.files import list_photos
-from catdog.imagefolder import PhotoFolder
 from catdog.images.decoder import decode
 from catdog.train import colour_statistics
 

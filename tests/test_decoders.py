@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from catdog import decoders
-from catdog.cache import decode_all
-from catdog.decoders import Decoders
+from catdog.data import decode_pool as decoders
+from catdog.data.decode_pool import Decoders
+from catdog.data.feed import PhotoStream, in_order
+from catdog.data.listing import list_photos
+from catdog.data.pixel_cache import decode_all
 from catdog.errors import ImageError
-from catdog.feed import PhotoStream, in_order
-from catdog.files import list_photos
 from catdog.images.decoder import decode
 
 SIZE = (9, 7)

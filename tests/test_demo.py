@@ -19,9 +19,9 @@ from catdog import demo
 from catdog.cli import main
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
-from catdog.dataset import PhotoSet, load_photos
+from catdog.data.dataset import PhotoSet, load_photos
+from catdog.data.listing import list_photos
 from catdog.demo import DEMOS, Outcome, by_heart, compare, mean_interval, shuffle, shuffle_weights
-from catdog.files import list_photos
 from catdog.model.mlp import MLP
 from catdog.train import train
 from catdog.trainer import Trainer
@@ -202,7 +202,7 @@ def test_it_takes_some_of_many_photos(
 
 
 def test_without_data_it_draws(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    from catdog import sample
+    from catdog.data import drawn as sample
 
     monkeypatch.setattr(demo, "SETTINGS", SMALL)
     monkeypatch.setattr(sample, "DEFAULT_COUNT", 40)

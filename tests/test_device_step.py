@@ -21,7 +21,7 @@ from catdog.architecture import Architecture
 from catdog.checkpoint.model_file import ModelCard
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
-from catdog.dataset import PhotoSet
+from catdog.data.dataset import PhotoSet
 from catdog.targets import Targets
 from catdog.train import build_model, describe
 from catdog.trainer import Trainer

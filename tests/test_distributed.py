@@ -342,7 +342,7 @@ def test_a_process_that_is_killed_ends_all_with_one_sentence(
 
 
 def one_decodes_slowly(rank: int) -> None:
-    from catdog import decoders
+    from catdog.data import decode_pool as decoders
 
     decode = decoders.decode
 

@@ -16,7 +16,9 @@ from torch import Tensor, nn
 
 from catdog.cli import main
 from catdog.config.settings import Config
-from catdog.dataset import PhotoSet
+from catdog.data.dataset import PhotoSet
+from catdog.data.listing import list_photos
+from catdog.data.splits import train_and_val
 from catdog.doctor.command import check_copies, examine, sample
 from catdog.doctor.history import check_collapse, check_history, trained_model
 from catdog.doctor.learning import check_by_heart, check_initial_loss, check_shuffled_labels, shuffled
@@ -24,7 +26,6 @@ from catdog.doctor.network import check_gradients, check_units, check_update_rat
 from catdog.doctor.patient import Patient, answers, steps
 from catdog.doctor.rate_sweep import check_rate, read_off, smooth, sweep
 from catdog.errors import CatdogError
-from catdog.files import list_photos, train_and_val
 from catdog.losses import make_loss
 from catdog.model.mlp import MLP
 from catdog.predict import Classifier

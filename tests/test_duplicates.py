@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance, ImageOps
 
-from catdog import duplicates
 from catdog.config.settings import Config
-from catdog.duplicates import exact_copies, exact_copies_across, find_copies, near_copies
-from catdog.files import list_photos
+from catdog.data import duplicates
+from catdog.data.drawn import draw
+from catdog.data.duplicates import exact_copies, exact_copies_across, find_copies, near_copies
+from catdog.data.listing import list_photos
 from catdog.images.decoder import decode
-from catdog.sample import draw
 from catdog.train import train
 
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from catdog import decoders
 from catdog.config.settings import Config
-from catdog.dataset import load_photos
+from catdog.data import decode_pool as decoders
+from catdog.data.dataset import load_photos
+from catdog.data.feed import PhotoStream, in_order, some_of_each_class
+from catdog.data.listing import list_photos
 from catdog.errors import CatdogError, ImageError
-from catdog.feed import PhotoStream, in_order, some_of_each_class
-from catdog.files import list_photos
 from catdog.images.decoder import decode
 from catdog.train import train
 

@@ -17,10 +17,10 @@ from torchvision.datasets import OxfordIIITPet
 from catdog import download as downloading
 from catdog import fetch as fetching
 from catdog.cli import main
+from catdog.data.drawn import draw
+from catdog.data.listing import list_photos
 from catdog.download import download
 from catdog.errors import CatdogError
-from catdog.files import list_photos
-from catdog.sample import draw
 
 
 class Server:

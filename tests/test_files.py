@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from torchvision.datasets import ImageFolder
 
+from catdog.data.listing import has_photos, list_photos, photos_below
+from catdog.data.splits import find_splits, split, train_and_val
 from catdog.errors import CatdogError
-from catdog.files import find_splits, has_photos, list_photos, photos_below, split, train_and_val
 
 MakePhotos = Callable[..., Path]
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from catdog.config.toml import load_config
-from catdog.dataset import PhotoSet
+from catdog.data.dataset import PhotoSet
 from catdog.train import build_model, describe
 from catdog.trainer import Trainer
 

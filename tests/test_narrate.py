@@ -14,8 +14,9 @@ from torch.nn import functional as F
 
 from catdog.cli import main
 from catdog.config.settings import Config
-from catdog.dataset import load_photos
-from catdog.files import Listing, train_and_val
+from catdog.data.dataset import load_photos
+from catdog.data.listing import Listing
+from catdog.data.splits import train_and_val
 from catdog.model.mlp import MLP
 from catdog.narrate import FirstStep, first_linear, first_step, in_words
 from catdog.train import build_model, describe, train

@@ -10,9 +10,9 @@ from conftest import quiet
 from catdog import train as train_module
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
-from catdog.dataset import PhotoSet
+from catdog.data.dataset import PhotoSet
+from catdog.data.prefetch import PinnedPhotos
 from catdog.errors import CatdogError
-from catdog.pinned import PinnedPhotos
 from catdog.train import _place_of_pixels, build_model, train
 from catdog.trainer import Trainer
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from catdog.cli import main
 from catdog.config.settings import Config
-from catdog.feed import Feed
+from catdog.data.feed import Feed
 from catdog.numpy_net import ACTIVATIONS, softmax
 from catdog.predict import Classifier
 from catdog.train import train
@@ -74,8 +74,8 @@ def test_the_forward_pass_in_numpy_is_the_trainers(
         epochs=2,
     )
     classifier = Classifier.load(train(config, log=quiet))
-    from catdog.cache import decode_all
-    from catdog.source import held_out_photos
+    from catdog.data.pixel_cache import decode_all
+    from catdog.data.splits import held_out_photos
 
     photos = held_out_photos(Path(config.photos.data), config)
     found = classifier.logits(decode_all(photos, (6, 8)).pixels)
@@ -85,8 +85,8 @@ def test_the_forward_pass_in_numpy_is_the_trainers(
 
 
 def test_predict_and_evaluate_give_the_same_probabilities(run: Path, make_photos: MakePhotos) -> None:
+    from catdog.data.listing import list_photos
     from catdog.evaluate import evaluate
-    from catdog.files import list_photos
 
     listing = list_photos(make_photos({"cat": 7, "dog": 9}, name="new", first=900))
     classifier = Classifier.load(run)

@@ -25,9 +25,10 @@ from catdog.base.text import on_one_line
 from catdog.checkpoint.model_file import ModelCard
 from catdog.cli import main
 from catdog.config.settings import Config
+from catdog.data.listing import list_photos
+from catdog.data.splits import train_and_val
 from catdog.errors import CatdogError
 from catdog.evaluation import baselines, diagrams, folder, gallery
-from catdog.files import list_photos, train_and_val
 from catdog.predict import Classifier
 from catdog.train import train
 

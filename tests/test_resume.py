@@ -18,8 +18,8 @@ from catdog.base.signals import Interrupted
 from catdog.checkpoint.model_file import PREVIOUS_FILE, STATE_FILE
 from catdog.checkpoint.training_state import load_state, save_state
 from catdog.config.settings import Config
+from catdog.data.feed import Feed
 from catdog.errors import CatdogError
-from catdog.feed import Feed
 from catdog.train import resume, train
 
 MakePhotos = Callable[..., Path]

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from catdog.data.drawn import CLASSES, draw, write_sample
+from catdog.data.listing import list_photos
 from catdog.errors import CatdogError
-from catdog.files import list_photos
-from catdog.sample import CLASSES, draw, write_sample
 
 
 @pytest.mark.parametrize("label", CLASSES)

@@ -8,10 +8,10 @@ import pytest
 from drawn_photos import fill, save
 from PIL import Image
 
-from catdog.cache import decode_all
 from catdog.cli import main
-from catdog.dataset import load_photos
-from catdog.files import list_photos
+from catdog.data.dataset import load_photos
+from catdog.data.listing import list_photos
+from catdog.data.pixel_cache import decode_all
 from catdog.images.decoder import decode
 from catdog.stats import as_json, measure
 from catdog.train import colour_statistics

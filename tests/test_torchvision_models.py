@@ -66,8 +66,8 @@ def test_predicts_what_the_trainer_measured_and_reads_with_torch_alone(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from catdog import trainer
-    from catdog.cache import decode_all
-    from catdog.source import held_out_photos
+    from catdog.data.pixel_cache import decode_all
+    from catdog.data.splits import held_out_photos
 
     logits: list[np.ndarray] = []
     evaluate = trainer.Trainer.evaluate

@@ -7,10 +7,10 @@ from conftest import quiet
 
 from catdog.cli import main
 from catdog.config.toml import load_config
+from catdog.data.drawn import write_sample
+from catdog.data.listing import list_photos
 from catdog.evaluate import evaluate
-from catdog.files import list_photos
 from catdog.predict import Classifier
-from catdog.sample import write_sample
 from catdog.train import train
 
 
@@ -29,7 +29,7 @@ def test_the_default_network_beats_one_without_hidden_layers_on_drawings_it_has_
 def test_without_photos_training_says_that_it_draws(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from catdog import sample
+    from catdog.data import drawn as sample
 
     monkeypatch.setattr(sample, "DEFAULT_COUNT", 40)
     assert main(["train", "--epochs", "1", "--hidden", "8", "--out", "run"]) == 0

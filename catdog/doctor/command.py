@@ -13,22 +13,22 @@ from catdog.base.text import many, on_one_line
 from catdog.checkpoint.model_file import MODEL_FILE
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
-from catdog.dataset import load_photos
+from catdog.data.dataset import load_photos
+from catdog.data.duplicates import exact_copies_across
+from catdog.data.listing import Listing, has_photos
+from catdog.data.splits import SAMPLE, photo_folder, train_and_val
 from catdog.doctor.history import check_collapse, check_history, trained_model
 from catdog.doctor.learning import check_by_heart, check_initial_loss, check_shuffled_labels
 from catdog.doctor.network import check_gradients, check_units, check_update_ratio
 from catdog.doctor.patient import Finding, Patient
 from catdog.doctor.rate_sweep import Sweep, check_rate, draw_sweep, sweep
 from catdog.drawing.contact_sheet import require_png
-from catdog.duplicates import exact_copies_across
 from catdog.errors import CatdogError
-from catdog.files import Listing, has_photos, train_and_val
 from catdog.model.mlp import count_weights
 from catdog.predict import Classifier
 from catdog.runs.history import read_metrics
 from catdog.runs.locate import comes_with_catdog, find_model, name_of
 from catdog.runtime.device import choose_device
-from catdog.source import SAMPLE, photo_folder
 from catdog.train import describe
 
 MOST_PHOTOS = 1000  # that are looked at

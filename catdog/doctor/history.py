@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from catdog.dataset import PhotoSet
+from catdog.data.dataset import PhotoSet
 from catdog.doctor.patient import Finding
 from catdog.model.mlp import MLP
 from catdog.predict import Classifier

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from catdog.base.text import many
-from catdog.dataset import PhotoSet
+from catdog.data.dataset import PhotoSet
 from catdog.doctor.patient import Finding, Patient, answers, steps
 
 BY_HEART = 16  # photos

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from catdog import augment
 from catdog.checkpoint.model_file import ModelCard
 from catdog.config.settings import Config, Training
-from catdog.dataset import PhotoSet
+from catdog.data.dataset import PhotoSet
 from catdog.guards import guessing_loss
 from catdog.losses import class_weights, make_loss
 from catdog.model.mlp import MLP

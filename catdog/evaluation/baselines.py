@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from catdog.checkpoint.model_file import ModelCard
-from catdog.files import Listing
+from catdog.data.listing import Listing
 
 LEAST = 10  # training photos that it takes
 _NUMBERS = 2**26  # float32 numbers that the training photos may have together: a quarter of a gibibyte

@@ -9,20 +9,20 @@ from pathlib import Path
 
 import numpy as np
 
-from catdog import cache
 from catdog.base.atomic import write_atomic
 from catdog.base.text import many, on_one_line
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
+from catdog.data import pixel_cache as cache
+from catdog.data.listing import Listing
+from catdog.data.splits import held_out_photos, photo_folder, train_and_val
 from catdog.errors import CatdogError
 from catdog.evaluate import Evaluation, evaluate, readable
 from catdog.evaluation.folder import check_replaceable, write_folder
 from catdog.evaluation.report import FILES, PAGE, report
-from catdog.files import Listing, train_and_val
 from catdog.predict import Classifier
 from catdog.runs.history import read_metrics
 from catdog.runs.locate import comes_with_catdog, find_model, folder_of, name_of
-from catdog.source import held_out_photos, photo_folder
 
 
 def main(run: str | None, data: str | None, as_json: bool, out: str | None) -> int:

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from catdog.base.text import on_one_line
+from catdog.data.listing import Listing
 from catdog.errors import ImageError
-from catdog.files import Listing
 from catdog.images.decoder import decode
 
 MOST = 24  # photos of a kind

@@ -8,14 +8,14 @@ from PIL import Image
 
 from catdog import metrics
 from catdog.base.text import many, on_one_line
-from catdog.cache import Decoded
+from catdog.data.listing import Listing
+from catdog.data.pixel_cache import Decoded
 from catdog.drawing.curves import curves
 from catdog.drawing.figures import encode
 from catdog.drawing.page import Exhibit, Section, page
 from catdog.evaluate import Evaluation, readable
 from catdog.evaluation import diagrams, gallery
 from catdog.evaluation.gallery import Shown
-from catdog.files import Listing
 
 PAGE = "index.html"
 _DIAGRAMS = ("accuracy", "curves", "confusion", "roc", "calibration")

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from catdog.base.atomic import write_atomic, write_text
+from catdog.data.inputs import photos_of
 from catdog.drawing.page import Section, page
 from catdog.errors import CatdogError, ImageError
 from catdog.explain.explanation import Explanation, explain
 from catdog.explain.network import Network
 from catdog.explain.words import in_words, sections
-from catdog.predict import Classifier, photos_of
+from catdog.predict import Classifier
 from catdog.runs import histograms
 from catdog.runs.locate import find_model, folder_of, name_of
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from catdog.base.atomic import write_text
 from catdog.base.locks import Held, lock, unlock
-from catdog.cache import Skipped
+from catdog.data.pixel_cache import Skipped
 from catdog.errors import CatdogError
 
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from catdog.config.settings import Config
+from catdog.data.listing import has_photos
+from catdog.data.splits import SAMPLE
 from catdog.errors import CatdogError
-from catdog.files import has_photos
 from catdog.runs.folder import is_left_over
-from catdog.source import SAMPLE
 
 
 def settle(config: Config, log: Callable[[str], None]) -> Config:

@@ -12,7 +12,7 @@ import simplejpeg
 from PIL import Image
 
 from benchmarks.peers.lines import say
-from catdog.decoders import Decoders
+from catdog.data.decode_pool import Decoders
 
 _PART = 64  # photos decoded in a turn
 

@@ -16,7 +16,7 @@ import torch
 
 from benchmarks.peers.lines import say
 from catdog.config.toml import load_config
-from catdog.dataset import PhotoSet
+from catdog.data.dataset import PhotoSet
 from catdog.model.mlp import count_weights
 from catdog.runtime.precision import choose_precision
 from catdog.train import build_model, describe

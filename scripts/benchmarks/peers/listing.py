@@ -4,7 +4,7 @@ import sys
 import time
 
 from benchmarks.peers.lines import say
-from catdog.files import train_and_val
+from catdog.data.splits import train_and_val
 
 
 def main() -> None:

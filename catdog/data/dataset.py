@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from catdog import cache
+from catdog.data import pixel_cache as cache
+from catdog.data.listing import Listing
 from catdog.errors import CatdogError
-from catdog.files import Listing
 
 
 @dataclass

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from catdog.base.text import many, on_one_line
-from catdog.files import Listing
+from catdog.data.listing import Listing
 
 THUMBNAIL = 32  # pixels a side of the grey pictures that are compared
 # Bounds on how a copy correlates with its photo: in 8 x 8 pixels, and in the details that these leave out, which tell

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from catdog.cache import Skipped
-from catdog.decoders import Decoders
+from catdog.data.decode_pool import Decoders
+from catdog.data.listing import Listing
+from catdog.data.pixel_cache import Skipped
 from catdog.errors import CatdogError, ImageError
-from catdog.files import Listing
 
 _AHEAD = 3  # batches decoded while a GPU computes
 _TASK = 16  # photos decoded in a turn

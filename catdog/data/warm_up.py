@@ -11,16 +11,16 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from catdog import cache
 from catdog.base.signals import Interrupted, Signals, stop_at_once
 from catdog.base.worker import python, standard_output
-from catdog.cache_folder import folder_of
 from catdog.config.settings import Config
 from catdog.config.toml import parse_config, to_toml
-from catdog.decoders import Decoders
-from catdog.files import Listing, train_and_val
+from catdog.data import pixel_cache as cache
+from catdog.data.cache_dir import folder_of
+from catdog.data.decode_pool import Decoders
+from catdog.data.listing import Listing
+from catdog.data.splits import SAMPLE, train_and_val
 from catdog.runs.paths import check_places, check_unused, settle
-from catdog.source import SAMPLE
 
 
 class DecodingAhead:
@@ -38,7 +38,7 @@ class DecodingAhead:
         is_alone = os.environ.get("WORLD_SIZE", "1") == "1"
         if config.photos.cache != "none" and config.photos.data != SAMPLE and is_alone:
             with contextlib.suppress(OSError):  # no process can be started, or it was killed
-                self._process = python("from catdog.ahead import serve; serve()")
+                self._process = python("from catdog.data.warm_up import serve; serve()")
                 assert self._process.stdin is not None
                 with self._process.stdin as requests:
                     requests.write(to_toml(config).encode("utf-8", "surrogateescape"))

@@ -7,14 +7,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import torch
 from torch import Tensor
 
-from catdog.cache import Skipped
-from catdog.dataset import PhotoSet
+from catdog.data.dataset import PhotoSet
+from catdog.data.pixel_cache import Skipped
 
 _AHEAD = 2  # batches on their way while one is computed with
 
 
 class PinnedPhotos:
-    """The photos of a `PhotoSet`, as a `catdog.feed.Feed` whose batches are on another device than its pixels.
+    """The photos of a `PhotoSet`, as a `catdog.data.feed.Feed` whose batches are on another device than its pixels.
 
     A batch is gathered by a thread into pinned memory, that is, memory which the system does not move, so that the GPU
     fetches it by itself, on a stream of its own, while it computes with the batch before. Nobody waits for the copy but

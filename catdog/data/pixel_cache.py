@@ -21,10 +21,10 @@ import PIL
 import simplejpeg
 
 from catdog.base.locks import new_folder, remove_abandoned
-from catdog.cache_folder import ABOUT_FILE, PIXELS, folder_of, make_room, note_use
-from catdog.decoders import Decoders
+from catdog.data.cache_dir import ABOUT_FILE, PIXELS, folder_of, make_room, note_use
+from catdog.data.decode_pool import Decoders
+from catdog.data.listing import Listing
 from catdog.errors import CatdogError, ImageError
-from catdog.files import Listing
 from catdog.images.decoder import RESIZE_FILTER
 
 FORMAT = 2  # of an entry, and of what the decoder makes of a photo: raise it when either changes

@@ -1,6 +1,6 @@
 """The photos as a torchvision ImageFolder, for a DataLoader or any other code that knows one.
 
-Training does not go through it: it reads the same pixels from `catdog.dataset`, a batch at a time and already decoded.
+Training does not go through it: it reads the same pixels from `catdog.data.dataset`, a batch at a time and already decoded.
 """
 
 from functools import partial
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torchvision.datasets import ImageFolder
 
-from catdog.files import Listing, list_photos
+from catdog.data.listing import Listing, list_photos
 from catdog.images.decoder import decode
 
 

@@ -75,7 +75,7 @@ class _Process:
 
     def __init__(self, size: tuple[int, int]) -> None:
         height, width = map(int, size)
-        self._process = python(f"from catdog.decoders import serve; serve({(height, width)})")
+        self._process = python(f"from catdog.data.decode_pool import serve; serve({(height, width)})")
         if sys.platform == "linux" and self._process.stdout is not None:
             with contextlib.suppress(OSError):  # an answer is read at one go then, and the next one begun meanwhile
                 fcntl.fcntl(self._process.stdout, fcntl.F_SETPIPE_SZ, _PIPE)

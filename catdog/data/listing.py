@@ -4,7 +4,6 @@ A folder of photos is an ImageFolder, `DIR/<class>/*`, or one ImageFolder a spli
 `DIR/val/<class>/*` (also `valid`, `validation`) and `DIR/test/<class>/*`.
 """
 
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -44,7 +43,6 @@ EXTENSIONS = frozenset(
         ".avif",
     ]
 )
-SPLITS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 _NOT_PHOTOS = frozenset({"__MACOSX", "@eaDir"})  # what archivers and file servers leave behind
 
 
@@ -194,94 +192,7 @@ def _require_folder(root: Path) -> None:
         )
 
 
-def find_splits(root: str | Path) -> dict[str, Path]:
-    """The split folders of `root`, by "train", "val" and "test"; empty where `root` is a single ImageFolder."""
-    root = Path(root)
-    _require_folder(root)
-    found: dict[str, Path] = {}
-    for split, names in SPLITS.items():
-        for name in names:
-            # A class may be called "test": a split is a folder of class folders.
-            if (root / name).is_dir() and _subfolders(root / name):
-                if split in found:
-                    raise CatdogError(f"{root} holds both {found[split].name}/ and {name}/; keep one of them.")
-                found[split] = root / name
-    return found
-
-
 def has_photos(root: str | Path) -> bool:
     """Whether any photo lies in a class folder, or a split's class folder, below `root`."""
     root = Path(root)
     return root.is_dir() and any(True for name in _subfolders(root) for _ in photos_below(root / name))
-
-
-def train_and_val(root: str | Path, val_share: float, seed: int) -> tuple[Listing, Listing]:
-    """The photos to train on and to validate on, both with the classes of the first.
-
-    Where there is no val/ folder, a share of the training photos is set aside, in each class alike.
-    Raises CatdogError for fewer than two classes, an empty class, or nothing to validate on.
-    """
-    root = Path(root)
-    splits = find_splits(root)
-    if splits and "train" not in splits:
-        raise CatdogError(
-            f"{root} has {'/, '.join(splits)}/ but no train/; put the photos to train on in {root}/train/<class>/."
-        )
-    listing = list_photos(splits.get("train", root))
-    _require_classes(listing)
-    if "val" not in splits:
-        return split(listing, val_share, seed)
-    val = list_photos(splits["val"])
-    if not len(val):
-        raise CatdogError(
-            f"{val.root} holds no photos to validate on; add some, or remove it to set some of train/ aside."
-        )
-    return listing, val.with_classes(listing.classes, whose=str(listing.root))
-
-
-def _require_classes(listing: Listing) -> None:
-    counts = dict(zip(listing.classes, listing.counts(), strict=True))
-    for name, count in counts.items():
-        if count == 0:
-            raise CatdogError(
-                f"the class folder {listing.root / name} holds no photos; add some, or remove the folder."
-            )
-    if len(counts) == 0:
-        raise CatdogError(
-            f"{listing.root} holds no class folders; make one folder of photos for each class, such as "
-            f"{listing.root / 'cat'} and {listing.root / 'dog'}."
-        )
-    if len(counts) == 1:
-        raise CatdogError(
-            f"{listing.root} holds one class only, {listing.classes[0]!r}; "
-            "a classifier needs at least two class folders."
-        )
-
-
-def split(listing: Listing, val_share: float, seed: int) -> tuple[Listing, Listing]:
-    """Set `val_share` of each class aside, by a hash of the seed and each photo's own path within its class.
-
-    Each photo's place depends on nothing else, so adding or removing photos moves no other; the one exception is a
-    class so small that none of its photos would be set aside, or all: then the nearest one is, or is not.
-    """
-    positions = [_position(path, seed) for path in listing.paths]
-    in_val = [position < val_share for position in positions]
-    members: list[list[int]] = [[] for _ in listing.classes]
-    for i, label in enumerate(listing.labels):
-        members[label].append(i)
-    for name, mine in zip(listing.classes, members, strict=True):
-        if len(mine) < 2:
-            raise CatdogError(
-                f"the class folder {listing.root / name} holds a single photo; "
-                "it takes at least two, one to train on and one to validate on."
-            )
-        in_val[min(mine, key=positions.__getitem__)] = True
-        in_val[max(mine, key=positions.__getitem__)] = False
-    return listing.select([not chosen for chosen in in_val]), listing.select(in_val)
-
-
-def _position(path: str, seed: int) -> float:
-    """A number in [0, 1) that looks random, from the seed and the path below the class folder."""
-    name = path.split(os.sep, 1)[1].replace(os.sep, "/")
-    digest = hashlib.blake2b(f"{seed}/{name}".encode("utf-8", "surrogateescape"), digest_size=8).digest()
-    return int.from_bytes(digest, "big") / 2**64
