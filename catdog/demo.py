@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from catdog import augment
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
 from catdog.data.dataset import PhotoSet, load_photos
@@ -28,7 +27,8 @@ from catdog.errors import CatdogError
 from catdog.model.mlp import MLP, count_weights
 from catdog.runtime.device import choose_device
 from catdog.train import build_model, describe
-from catdog.trainer import Trainer
+from catdog.trainer import augment
+from catdog.trainer.loop import Trainer
 
 MOST_PHOTOS = 2000  # in each of the two sets: a demo is to end in a minute or two
 MOST_SEEDS = 20

@@ -20,12 +20,13 @@ from catdog.data.listing import Listing
 from catdog.explain.explanation import CHANNELS, largest
 from catdog.explain.network import SLOPES
 from catdog.explain.words import number, plus, second, times
-from catdog.losses import make_loss
 from catdog.model.mlp import MLP, HiddenLayer, count_weights
 from catdog.numpy_net import softmax
-from catdog.optim import learning_rate_at, make_optimizer, set_learning_rate
-from catdog.targets import Targets, in_parts
-from catdog.trainer import Trainer
+from catdog.trainer.loop import Trainer
+from catdog.trainer.losses import make_loss
+from catdog.trainer.optim import make_optimizer
+from catdog.trainer.schedule import learning_rate_at, set_learning_rate
+from catdog.trainer.targets import Targets, in_parts
 
 _LINES = 8  # of the falling loss
 _WIDTH = 110

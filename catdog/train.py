@@ -38,7 +38,7 @@ from catdog.runs.folder import RunFolder
 from catdog.runs.paths import check_places, check_unused, settle
 from catdog.runtime.distributed import Team, joined
 from catdog.runtime.precision import choose_precision
-from catdog.trainer import Trainer
+from catdog.trainer.loop import Trainer
 
 OnEpoch = Callable[[dict[str, float]], None]
 DecodeAll = Callable[..., Decoded]

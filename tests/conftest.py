@@ -84,7 +84,7 @@ def in_one_and_in_two_parts(
 ) -> tuple[Path, Path]:
     """(the run of a training left alone, that of one stopped after so many epochs and resumed), both in `place`."""
     from catdog.train import resume, train
-    from catdog.trainer import Trainer
+    from catdog.trainer.loop import Trainer
 
     whole = train(replace(config, run=replace(config.run, out=str(place / "whole"))), log=quiet)
     finish = Trainer._finish_epoch

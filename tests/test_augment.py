@@ -5,9 +5,9 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as tv
 
-from catdog import augment
 from catdog.config.settings import Augment
 from catdog.config.toml import load_config
+from catdog.trainer import augment
 
 NONE = Augment(flip=False, crop_area=1, crop_ratio=1, brightness=0, contrast=0, saturation=0, mixup=0)
 MEAN, STD = torch.tensor([120.0, 110.0, 100.0]), torch.tensor([60.0, 61.0, 62.0])

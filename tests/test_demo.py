@@ -24,7 +24,7 @@ from catdog.data.listing import list_photos
 from catdog.demo import DEMOS, Outcome, by_heart, compare, mean_interval, shuffle, shuffle_weights
 from catdog.model.mlp import MLP
 from catdog.train import train
-from catdog.trainer import Trainer
+from catdog.trainer.loop import Trainer
 
 MakePhotos = Callable[..., Path]
 SMALL: dict[str, Any] = {**demo.SETTINGS, "image_size": (6, 8), "hidden": (12,), "epochs": 1, "batch_size": 8}

@@ -22,9 +22,9 @@ from catdog.checkpoint.model_file import ModelCard
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
 from catdog.data.dataset import PhotoSet
-from catdog.targets import Targets
 from catdog.train import build_model, describe
-from catdog.trainer import Trainer
+from catdog.trainer.loop import Trainer
+from catdog.trainer.targets import Targets
 
 ALL_ON: dict[str, Any] = {
     "image_size": (6, 8), "hidden": (9, 7, 5), "batch_size": 10, "mixup": 0.4, "batch_norm": True, "dropout": 0.2,

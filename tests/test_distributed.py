@@ -17,7 +17,6 @@ import torch
 from conftest import quiet
 from processes import CONTEXT
 
-from catdog import targets
 from catdog import train as train_module
 from catdog.base.signals import Interrupted
 from catdog.checkpoint.model_file import STATE_FILE
@@ -28,9 +27,10 @@ from catdog.errors import CatdogError
 from catdog.model.mlp import MLP
 from catdog.runtime import distributed
 from catdog.runtime.distributed import Team
-from catdog.targets import Targets
 from catdog.train import resume, train
-from catdog.trainer import AveragedWeights, Trainer
+from catdog.trainer import targets
+from catdog.trainer.loop import AveragedWeights, Trainer
+from catdog.trainer.targets import Targets
 
 MakePhotos = Callable[..., Path]
 MakeConfig = Callable[..., Config]

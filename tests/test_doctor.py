@@ -26,11 +26,11 @@ from catdog.doctor.network import check_gradients, check_units, check_update_rat
 from catdog.doctor.patient import Patient, answers, steps
 from catdog.doctor.rate_sweep import check_rate, read_off, smooth, sweep
 from catdog.errors import CatdogError
-from catdog.losses import make_loss
 from catdog.model.mlp import MLP
 from catdog.predict import Classifier
 from catdog.runs.history import read_metrics
 from catdog.train import build_model, train
+from catdog.trainer.losses import make_loss
 
 MakePhotos = Callable[..., Path]
 MakeConfig = Callable[..., Config]

@@ -19,10 +19,10 @@ from catdog.explain.learned import contributions, importance, smooth, templates,
 from catdog.explain.loss import Loss
 from catdog.explain.network import SLOPES, Network
 from catdog.explain.words import in_words
-from catdog.losses import SoftmaxLoss, SVMLoss
 from catdog.model.mlp import MLP
 from catdog.numpy_net import ACTIVATIONS
 from catdog.predict import Classifier
+from catdog.trainer.losses import SoftmaxLoss, SVMLoss
 
 LOSSES = {"softmax": Loss("softmax"), "svm": Loss("svm"), "squared svm": Loss("svm", squared=True)}
 ACTIVATION_NAMES = ("relu", "gelu", "tanh", "sigmoid")

@@ -17,7 +17,7 @@ import torch
 from catdog.config.toml import load_config
 from catdog.data.dataset import PhotoSet
 from catdog.train import build_model, describe
-from catdog.trainer import Trainer
+from catdog.trainer.loop import Trainer
 
 FILE = Path(__file__).parent / "golden" / "losses.json"
 COMMON: dict[str, Any] = {

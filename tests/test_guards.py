@@ -13,16 +13,18 @@ import torch
 from conftest import quiet, save_photo
 from test_trainer import history
 
-from catdog import cli, guards, trainer
+from catdog import cli
 from catdog.base.signals import Interrupted
 from catdog.checkpoint.model_file import STATE_FILE, load_model
 from catdog.checkpoint.training_state import load_state
 from catdog.config.settings import Config
 from catdog.errors import CatdogError
-from catdog.guards import NotFinite, check_loss, check_state, guessing_loss
-from catdog.losses import SoftmaxLoss, SVMLoss
 from catdog.model.mlp import MLP
 from catdog.train import resume, train
+from catdog.trainer import divergence as guards
+from catdog.trainer import loop as trainer
+from catdog.trainer.divergence import NotFinite, check_loss, check_state, guessing_loss
+from catdog.trainer.losses import SoftmaxLoss, SVMLoss
 
 MakePhotos = Callable[..., Path]
 MakeConfig = Callable[..., Config]

@@ -4,7 +4,7 @@ import torch
 from sklearn.metrics import hinge_loss
 from torch.nn import functional as F
 
-from catdog.losses import SoftmaxLoss, SVMLoss, balanced_weights
+from catdog.trainer.losses import SoftmaxLoss, SVMLoss, balanced_weights
 
 LOGITS = torch.tensor([[1.5, -0.3, 0.2], [0.1, 0.2, 3.0], [-2.0, 0.5, 0.4], [4.0, 0.0, -1.0]], dtype=torch.float64)
 LABELS = torch.tensor([0, 1, 2, 0])

@@ -20,7 +20,7 @@ from catdog.data.splits import train_and_val
 from catdog.model.mlp import MLP
 from catdog.narrate import FirstStep, first_linear, first_step, in_words
 from catdog.train import build_model, describe, train
-from catdog.trainer import Trainer
+from catdog.trainer.loop import Trainer
 
 MakePhotos = Callable[..., Path]
 MakeConfig = Callable[..., Config]

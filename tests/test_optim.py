@@ -11,7 +11,9 @@ from torch import nn
 from catdog.checkpoint.training_state import check_optimizer
 from catdog.config.settings import Training
 from catdog.model.mlp import MLP
-from catdog.optim import AveragedWeights, learning_rate_at, make_optimizer, set_learning_rate
+from catdog.trainer.ema import AveragedWeights
+from catdog.trainer.optim import make_optimizer
+from catdog.trainer.schedule import learning_rate_at, set_learning_rate
 
 PLAIN = Training(
     optimizer="sgd", momentum=0.0, weight_decay=0.0, learning_rate=0.1, schedule="constant", warmup_epochs=0

@@ -14,7 +14,7 @@ from catdog.data.dataset import PhotoSet
 from catdog.data.prefetch import PinnedPhotos
 from catdog.errors import CatdogError
 from catdog.train import _place_of_pixels, build_model, train
-from catdog.trainer import Trainer
+from catdog.trainer.loop import Trainer
 
 MakePhotos = Callable[..., Path]
 MakeConfig = Callable[..., Config]

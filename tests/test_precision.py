@@ -14,7 +14,6 @@ from test_device_step import take_steps, trainer_on
 from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounter
 
-from catdog import trainer as trainer_module
 from catdog.base.signals import Interrupted
 from catdog.checkpoint.model_file import STATE_FILE
 from catdog.checkpoint.training_state import load_state, save_state
@@ -24,6 +23,7 @@ from catdog.model.mlp import MLP
 from catdog.predict import Classifier
 from catdog.runtime.precision import choose_precision
 from catdog.train import resume, train
+from catdog.trainer import loop as trainer_module
 
 MakePhotos = Callable[..., Path]
 MakeConfig = Callable[..., Config]

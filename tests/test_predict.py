@@ -54,7 +54,7 @@ def test_the_forward_pass_in_numpy_is_the_trainers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What training measured on its validation photos, with torch, is what prediction computes for them."""
-    from catdog import trainer
+    from catdog.trainer import loop as trainer
 
     logits: list[np.ndarray] = []
     evaluate = trainer.Trainer.evaluate

@@ -13,7 +13,6 @@ import pytest
 import torch
 from conftest import quiet
 
-from catdog import trainer as trainer_module
 from catdog.base.signals import Interrupted
 from catdog.checkpoint.model_file import PREVIOUS_FILE, STATE_FILE
 from catdog.checkpoint.training_state import load_state, save_state
@@ -21,6 +20,7 @@ from catdog.config.settings import Config
 from catdog.data.feed import Feed
 from catdog.errors import CatdogError
 from catdog.train import resume, train
+from catdog.trainer import loop as trainer_module
 
 MakePhotos = Callable[..., Path]
 MakeConfig = Callable[..., Config]

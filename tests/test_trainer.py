@@ -14,7 +14,6 @@ import torch
 from conftest import quiet
 from safetensors.numpy import load_file
 
-from catdog import trainer as trainer_module
 from catdog.base.signals import Interrupted
 from catdog.checkpoint.training_state import load_state
 from catdog.config.settings import Config
@@ -22,7 +21,8 @@ from catdog.config.toml import load_config
 from catdog.errors import CatdogError
 from catdog.predict import Classifier
 from catdog.train import resume, train
-from catdog.trainer import Trainer
+from catdog.trainer import loop as trainer_module
+from catdog.trainer.loop import Trainer
 
 MakePhotos = Callable[..., Path]
 MakeConfig = Callable[..., Config]

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from catdog.doctor.patient import Finding, Patient, steps
-from catdog.guards import named_layers
 from catdog.model.local import LocalLinear
 from catdog.model.mlp import MLP, HiddenLayer
+from catdog.trainer.divergence import named_layers
 
 _WEIGHTS_TRIED = 4  # of each matrix and each vector
 _RATIO_STEPS = 20

@@ -10,16 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from catdog import augment
 from catdog.checkpoint.model_file import ModelCard
 from catdog.config.settings import Config, Training
 from catdog.data.dataset import PhotoSet
-from catdog.guards import guessing_loss
-from catdog.losses import class_weights, make_loss
 from catdog.model.mlp import MLP
-from catdog.optim import make_optimizer, set_learning_rate
-from catdog.targets import Targets
 from catdog.train import build_model
+from catdog.trainer import augment
+from catdog.trainer.divergence import guessing_loss
+from catdog.trainer.losses import class_weights, make_loss
+from catdog.trainer.optim import make_optimizer
+from catdog.trainer.schedule import set_learning_rate
+from catdog.trainer.targets import Targets
 
 _LONGEST = 15.0  # seconds that one series of steps may take
 

@@ -1,6 +1,6 @@
 """The loss of one photo and its derivative by the logits, in float64: softmax cross-entropy, or the hinge of an SVM.
 
-As in `catdog.losses`, without its label smoothing and class weights: one photo with one label.
+As in `catdog.trainer.losses`, without its label smoothing and class weights: one photo with one label.
 """
 
 from dataclasses import dataclass

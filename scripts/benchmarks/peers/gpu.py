@@ -20,7 +20,7 @@ from catdog.data.dataset import PhotoSet
 from catdog.model.mlp import count_weights
 from catdog.runtime.precision import choose_precision
 from catdog.train import build_model, describe
-from catdog.trainer import Trainer
+from catdog.trainer.loop import Trainer
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 _TIMES = 20

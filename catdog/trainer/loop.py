@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from catdog import augment, metrics
+from catdog import metrics
 from catdog.base.atomic import write_text
 from catdog.base.signals import Interrupted, Signals
 from catdog.checkpoint.model_file import FORMAT_VERSION, MODEL_FILE, PREVIOUS_FILE, STATE_FILE, ModelCard, save_model
@@ -25,15 +25,18 @@ from catdog.config.settings import Config
 from catdog.config.toml import to_toml
 from catdog.data.feed import Feed, in_order
 from catdog.errors import SettingsError
-from catdog.guards import MAX_ROLLBACKS, NotFinite, check_loss, check_state, guessing_loss, what_is_not_learned
-from catdog.losses import class_weights, make_loss
 from catdog.model.local import share_places
-from catdog.optim import AveragedWeights, learning_rate_at, make_optimizer, set_learning_rate
 from catdog.runs import histograms
 from catdog.runs.history import Progress, to_csv
 from catdog.runtime.distributed import ALONE, Team
 from catdog.runtime.precision import choose_precision, compiled
-from catdog.targets import Targets, in_parts
+from catdog.trainer.advice import what_is_not_learned
+from catdog.trainer.divergence import MAX_ROLLBACKS, NotFinite, check_loss, check_state, guessing_loss
+from catdog.trainer.ema import AveragedWeights
+from catdog.trainer.losses import class_weights, make_loss
+from catdog.trainer.optim import make_optimizer
+from catdog.trainer.schedule import learning_rate_at, set_learning_rate
+from catdog.trainer.targets import Targets, in_parts
 
 _LOOK_EVERY = 16  # steps between two readings of the running loss on a GPU, which waits for them
 

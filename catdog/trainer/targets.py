@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from catdog.losses import weight_of
+from catdog.trainer.losses import weight_of
 
 
 @dataclass

@@ -1,7 +1,5 @@
 """How the weights move: the optimizer, the learning rate of each step, and the running average of the weights."""
 
-import copy
-import math
 from typing import Any
 
 import torch
@@ -60,43 +58,3 @@ class MuonAndAdamW(torch.optim.Optimizer):
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         self.muon.step()
         self.adamw.step()
-
-
-def learning_rate_at(step: int, steps_per_epoch: int, training: Training) -> float:
-    """The rate of step number `step` (from 0) of the whole training: a linear warm-up, then the schedule."""
-    warmup = round(training.warmup_epochs * steps_per_epoch)
-    if step < warmup:
-        return training.learning_rate * (step + 1) / (warmup + 1)
-    if training.schedule == "constant":
-        return training.learning_rate
-    if training.schedule == "step":
-        return training.learning_rate * training.step_factor ** (step // (training.step_epochs * steps_per_epoch))
-    # Half a cosine from the full rate, after warm-up, to zero (Loshchilov and Hutter 2017, equation 5).
-    total = training.epochs * steps_per_epoch
-    return training.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(total - warmup, 1)))
-
-
-def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-
-
-class AveragedWeights:
-    """An exponential moving average of a network's weights (Polyak and Juditsky 1992).
-
-    `model` is a network of its own, never trained, that holds the average; with decay 0 it is the trained one itself.
-    """
-
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        self.decay = decay
-        self.model = copy.deepcopy(model).requires_grad_(False) if decay else model
-
-    @torch.no_grad()
-    def update(self, model: nn.Module, step: int) -> None:
-        """Move the average towards `model` after step number `step` (from 0); the first steps count for more."""
-        if not self.decay:
-            return
-        decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(list(self.model.parameters()), list(model.parameters()), 1 - decay)
-        for mine, theirs in zip(self.model.buffers(), model.buffers(), strict=True):
-            mine.copy_(theirs)
