@@ -22,10 +22,10 @@ from catdog.config.settings import Config
 from catdog.config.toml import load_config
 from catdog.data.splits import held_out_photos, photo_folder
 from catdog.errors import CatdogError
-from catdog.evaluate import Evaluation, evaluate
 from catdog.metrics import accuracy_interval
 from catdog.predict import Classifier
 from catdog.runs.locate import TRAINED, comes_with_catdog, find_model
+from catdog.tools.evaluation.measure import Evaluation, evaluate
 
 SOURCE = (
     'the Kaggle "Dogs vs. Cats" competition (2013; from Asirra, Elson et al. 2007), each squashed to 200 x 200 pixels, '

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import catdog
-from catdog import search_space
 from catdog.config.schema import SECTIONS, Field, fields, nearest
 from catdog.config.toml import load_config
 from catdog.errors import CatdogError, ImageError
+from catdog.tools.tune import search_space
 
 _TRAIN_EXAMPLES = """examples:
   catdog train                                  on data/, or on drawn cats and dogs where that is empty
@@ -263,7 +263,7 @@ def _add_evaluate(verbs: Any) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    from catdog.evaluation.command import main as evaluate
+    from catdog.tools.evaluation.command import main as evaluate
 
     return evaluate(arguments.run, arguments.data, arguments.json, arguments.out)
 
@@ -297,8 +297,8 @@ def _add_explain(verbs: Any) -> None:
 
 
 def _explain(arguments: argparse.Namespace) -> int:
-    from catdog.explain.command import main as explain
-    from catdog.explain.command import textbook
+    from catdog.tools.explain.command import main as explain
+    from catdog.tools.explain.command import textbook
 
     if arguments.textbook:
         for flag in ("inputs", "run", "label", "lr"):
@@ -327,7 +327,7 @@ def _add_demo(verbs: Any) -> None:
 
 
 def _demo(arguments: argparse.Namespace) -> int:
-    from catdog.demo import main as demo
+    from catdog.tools.demo.command import main as demo
     from catdog.train import Interrupted
 
     try:
@@ -371,7 +371,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
     if arguments.run is None:
         load_config(arguments.config, given)  # a mistake is told before torch, which takes seconds
 
-    from catdog.doctor.command import main as doctor
+    from catdog.tools.doctor.command import main as doctor
 
     return doctor(arguments.run, arguments.config, given, arguments.picture)
 
@@ -422,13 +422,13 @@ def _tune(arguments: argparse.Namespace) -> int:
                     f"--resume goes on with the study's own configuration; leave --{name.replace('_', '-')} out, or "
                     "start a new study."
                 )
-        from catdog.tune import go_on
+        from catdog.tools.tune.command import go_on
 
         return go_on(Path(arguments.resume), trials, minutes)
     config = load_config(arguments.config, given)
     space = search_space.dimensions(config, arguments.search, fixed=given)
 
-    from catdog.tune import start
+    from catdog.tools.tune.command import start
 
     return start(config, space, arguments.study, trials, minutes)
 
@@ -503,19 +503,19 @@ def _data_sample(arguments: argparse.Namespace) -> int:
 
 
 def _data_check(arguments: argparse.Namespace) -> int:
-    from catdog.check import main as check
+    from catdog.tools.dataset.check import main as check
 
     return check(arguments.folder, arguments.json, arguments.out)
 
 
 def _data_stats(arguments: argparse.Namespace) -> int:
-    from catdog.stats import main as stats
+    from catdog.tools.dataset.stats import main as stats
 
     return stats(arguments.folder, tuple(arguments.image_size), arguments.json, arguments.out)
 
 
 def _data_fetch(arguments: argparse.Namespace) -> int:
-    from catdog.fetch import fetch
+    from catdog.tools.dataset.fetch import fetch
 
     print(fetch(arguments.name, Path(arguments.folder)))
     return 0

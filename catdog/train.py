@@ -208,7 +208,7 @@ def _train(
                 raise _does_not_fit(run, error) from None
             log_both(f"going on with {run} after epoch {trainer.progress.epoch}, step {trainer.progress.step}")
         if narrate:
-            from catdog.narrate import narrate_training  # it tells with what explains a prediction
+            from catdog.tools.explain.narrate import narrate_training  # it tells with what explains a prediction
 
             unreadable = {photo.path for photo in train_photos.skipped}
             has_row = [is_stream or train_listing.path(i) not in unreadable for i in range(len(train_listing))]

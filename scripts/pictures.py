@@ -31,11 +31,11 @@ from catdog.config.toml import load_config
 from catdog.data.drawn import CLASSES, draw
 from catdog.drawing.curves import draw_predictions
 from catdog.drawing.figures import encode
-from catdog.explain import graph
-from catdog.explain.explanation import explain
-from catdog.explain.fields_picture import draw_fields
-from catdog.explain.picture import cut_out, poster
 from catdog.predict import Classifier
+from catdog.tools.explain import graph
+from catdog.tools.explain.explanation import explain
+from catdog.tools.explain.fields_picture import draw_fields
+from catdog.tools.explain.picture import cut_out, poster
 from catdog.train import build_model, train
 
 ROOT = Path(__file__).parent.parent

@@ -9,10 +9,10 @@ import pytest
 from drawn_photos import fill, save, touch
 from PIL import Image, ImageOps
 
-from catdog.check import as_json, check
 from catdog.cli import main
 from catdog.data.drawn import draw
 from catdog.images.decoder import decode
+from catdog.tools.dataset.check import as_json, check
 
 
 def found(folder: Path) -> dict[str, list[Any]]:

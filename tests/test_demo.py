@@ -15,14 +15,16 @@ from conftest import quiet
 from PIL import Image
 from torch.nn import functional as F
 
-from catdog import demo
 from catdog.cli import main
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
 from catdog.data.dataset import PhotoSet, load_photos
 from catdog.data.listing import list_photos
-from catdog.demo import DEMOS, Outcome, by_heart, compare, mean_interval, shuffle, shuffle_weights
 from catdog.model.mlp import MLP
+from catdog.tools.demo import command as demo
+from catdog.tools.demo.command import DEMOS
+from catdog.tools.demo.conclusions import by_heart, compare
+from catdog.tools.demo.outcome import Outcome, mean_interval, shuffle, shuffle_weights
 from catdog.train import train
 from catdog.trainer.loop import Trainer
 

@@ -19,16 +19,16 @@ from catdog.config.settings import Config
 from catdog.data.dataset import PhotoSet
 from catdog.data.listing import list_photos
 from catdog.data.splits import train_and_val
-from catdog.doctor.command import check_copies, examine, sample
-from catdog.doctor.history import check_collapse, check_history, trained_model
-from catdog.doctor.learning import check_by_heart, check_initial_loss, check_shuffled_labels, shuffled
-from catdog.doctor.network import check_gradients, check_units, check_update_ratio
-from catdog.doctor.patient import Patient, answers, steps
-from catdog.doctor.rate_sweep import check_rate, read_off, smooth, sweep
 from catdog.errors import CatdogError
 from catdog.model.mlp import MLP
 from catdog.predict import Classifier
 from catdog.runs.history import read_metrics
+from catdog.tools.doctor.command import check_copies, examine, sample
+from catdog.tools.doctor.history import check_collapse, check_history, trained_model
+from catdog.tools.doctor.learning import check_by_heart, check_initial_loss, check_shuffled_labels, shuffled
+from catdog.tools.doctor.patient import Patient, answers, steps
+from catdog.tools.doctor.rate_sweep import check_rate, read_off, smooth, sweep
+from catdog.tools.doctor.units import check_gradients, check_units, check_update_ratio
 from catdog.train import build_model, train
 from catdog.trainer.losses import make_loss
 

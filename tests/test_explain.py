@@ -13,15 +13,15 @@ from torch import Tensor
 from catdog.architecture import Architecture
 from catdog.checkpoint.model_file import MODEL_FILE, ModelCard, expected_shapes, save_model
 from catdog.errors import CatdogError
-from catdog.explain.check import Checker, Question
-from catdog.explain.explanation import Explanation, explain
-from catdog.explain.learned import contributions, importance, smooth, templates, votes
-from catdog.explain.loss import Loss
-from catdog.explain.network import SLOPES, Network
-from catdog.explain.words import in_words
 from catdog.model.mlp import MLP
 from catdog.numpy_net import ACTIVATIONS
 from catdog.predict import Classifier
+from catdog.tools.explain.backprop import SLOPES, Network
+from catdog.tools.explain.explanation import Explanation, explain
+from catdog.tools.explain.gradient_check import Checker, Question
+from catdog.tools.explain.learned import contributions, importance, smooth, templates, votes
+from catdog.tools.explain.loss import Loss
+from catdog.tools.explain.words import in_words
 from catdog.trainer.losses import SoftmaxLoss, SVMLoss
 
 LOSSES = {"softmax": Loss("softmax"), "svm": Loss("svm"), "squared svm": Loss("svm", squared=True)}

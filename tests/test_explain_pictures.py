@@ -19,11 +19,11 @@ from test_explain import random_run
 
 from catdog.cli import main
 from catdog.config.settings import Config
-from catdog.explain import command, graph
-from catdog.explain.explanation import explain
-from catdog.explain.picture import block_sums, cut_out, poster
-from catdog.explain.words import sections
 from catdog.predict import Classifier
+from catdog.tools.explain import command, graph
+from catdog.tools.explain.explanation import explain
+from catdog.tools.explain.picture import block_sums, cut_out, poster
+from catdog.tools.explain.words import sections
 from catdog.train import train
 
 

@@ -14,13 +14,13 @@ from threading import Thread
 import pytest
 from torchvision.datasets import OxfordIIITPet
 
-from catdog import download as downloading
-from catdog import fetch as fetching
 from catdog.cli import main
 from catdog.data.drawn import draw
 from catdog.data.listing import list_photos
-from catdog.download import download
 from catdog.errors import CatdogError
+from catdog.tools.dataset import download as downloading
+from catdog.tools.dataset import fetch as fetching
+from catdog.tools.dataset.download import download
 
 
 class Server:

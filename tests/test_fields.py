@@ -17,9 +17,9 @@ from catdog.checkpoint.model_file import MODEL_FILE, load_model
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
 from catdog.errors import CatdogError
-from catdog.explain.fields_picture import draw_fields, extents
 from catdog.model.local import LocalLinear, share_places
 from catdog.model.mlp import MLP
+from catdog.tools.explain.fields_picture import draw_fields, extents
 from catdog.train import train
 
 MakePhotos = Callable[..., Path]

@@ -10,7 +10,7 @@ from matplotlib import rc_context
 
 from catdog.drawing import figures
 from catdog.drawing.figures import encode, new_figure
-from catdog.explain import graph
+from catdog.tools.explain import graph
 
 CYRILLIC = "\u0416"  # which matplotlib's DejaVu Sans has, and its Computer Modern (cmr10) has not
 

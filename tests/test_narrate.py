@@ -18,7 +18,7 @@ from catdog.data.dataset import load_photos
 from catdog.data.listing import Listing
 from catdog.data.splits import train_and_val
 from catdog.model.mlp import MLP
-from catdog.narrate import FirstStep, first_linear, first_step, in_words
+from catdog.tools.explain.narrate import FirstStep, first_linear, first_step, in_words
 from catdog.train import build_model, describe, train
 from catdog.trainer.loop import Trainer
 

@@ -86,7 +86,7 @@ def test_the_forward_pass_in_numpy_is_the_trainers(
 
 def test_predict_and_evaluate_give_the_same_probabilities(run: Path, make_photos: MakePhotos) -> None:
     from catdog.data.listing import list_photos
-    from catdog.evaluate import evaluate
+    from catdog.tools.evaluation.measure import evaluate
 
     listing = list_photos(make_photos({"cat": 7, "dog": 9}, name="new", first=900))
     classifier = Classifier.load(run)

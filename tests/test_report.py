@@ -28,8 +28,8 @@ from catdog.config.settings import Config
 from catdog.data.listing import list_photos
 from catdog.data.splits import train_and_val
 from catdog.errors import CatdogError
-from catdog.evaluation import baselines, diagrams, folder, gallery
 from catdog.predict import Classifier
+from catdog.tools.evaluation import baselines, diagrams, folder, gallery
 from catdog.train import train
 
 MakePhotos = Callable[..., Path]

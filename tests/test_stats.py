@@ -13,7 +13,7 @@ from catdog.data.dataset import load_photos
 from catdog.data.listing import list_photos
 from catdog.data.pixel_cache import decode_all
 from catdog.images.decoder import decode
-from catdog.stats import as_json, measure
+from catdog.tools.dataset.stats import as_json, measure
 from catdog.train import colour_statistics
 
 

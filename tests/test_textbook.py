@@ -10,7 +10,7 @@ from PIL import Image
 
 from catdog.cli import main
 from catdog.errors import CatdogError
-from catdog.explain import textbook
+from catdog.tools.explain import textbook
 
 LISTED = {
     "out_o1": 0.751365070,
@@ -99,7 +99,7 @@ def test_the_command_prints_every_value_and_draws_both_graphs(
 
 def test_the_path_of_w1_has_two_branches() -> None:
     """The chain rule sums over both outputs; either alone is not the derivative."""
-    from catdog.explain import scalar
+    from catdog.tools.explain import scalar
 
     n = textbook.network()
     shares = [math.prod(slope for _, _, slope in path) for path in scalar.paths(n.result, n.numbers["w1"])]

@@ -9,8 +9,8 @@ from catdog.cli import main
 from catdog.config.toml import load_config
 from catdog.data.drawn import write_sample
 from catdog.data.listing import list_photos
-from catdog.evaluate import evaluate
 from catdog.predict import Classifier
+from catdog.tools.evaluation.measure import evaluate
 from catdog.train import train
 
 

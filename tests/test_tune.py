@@ -20,8 +20,8 @@ from catdog.cli import main
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
 from catdog.runs.history import read_metrics
-from catdog.search_space import DEFAULT, IN_WORDS, Value, dimensions, with_values
-from catdog.study import Study
+from catdog.tools.tune.search_space import DEFAULT, IN_WORDS, Value, dimensions, with_values
+from catdog.tools.tune.study import Study
 
 MakePhotos = Callable[..., Path]
 FIXED = ("--image-size", 12, 12, "--hidden", 16, "--batch-size", 8, "--device", "cpu", "--threads", 1, "--ema", 0)

@@ -1,0 +1,178 @@
+"""`catdog data stats`: how many photos, how large, of what colours, and what they look like on average."""
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from catdog.base.text import on_one_line
+from catdog.data.listing import Listing
+from catdog.errors import CatdogError
+from catdog.tools.dataset.scan import Photo, list_all, list_splits, look_at_all, sizes_as_json, sizes_in_words, table
+
+LARGEST = 4096  # pixels a side that photos are squashed to
+
+
+@dataclass
+class Sums:
+    """Sums over some photos, in whole numbers, so that they do not depend on the order.
+
+    pixels: int64, H x W x 3, levels from 0 to 255; squares: int64, 3, of their squares, over all pixels.
+    """
+
+    photos: int = 0
+    pixels: Any = 0
+    squares: Any = field(default_factory=lambda: np.zeros(3, np.int64))
+
+    def add(self, pixels: np.ndarray) -> None:
+        """pixels: uint8, H x W x 3."""
+        wide = pixels.astype(np.int64)
+        self.photos += 1
+        self.pixels = self.pixels + wide
+        self.squares = self.squares + np.square(wide).sum(axis=(0, 1))
+
+    def mean_photo(self) -> np.ndarray:
+        """uint8, H x W x 3."""
+        return np.rint(self.pixels / self.photos).astype(np.uint8)
+
+    def mean_and_std(self) -> tuple[list[float], list[float]]:
+        """Of each channel over all pixels, in levels; the deviation is the population's."""
+        mean, std = [], []
+        count = self.photos * self.pixels[..., 0].size
+        for total, squares in zip(self.pixels.sum(axis=(0, 1)).tolist(), self.squares.tolist(), strict=True):
+            mean.append(total / count)
+            std.append(math.sqrt(squares * count - total**2) / count)
+        return mean, std
+
+
+def added(some: Iterable[Sums]) -> Sums:
+    """The sums over several sets of photos together."""
+    total = Sums()
+    for one in some:
+        total.photos += one.photos
+        total.pixels = total.pixels + one.pixels
+        total.squares = total.squares + one.squares
+    return total
+
+
+@dataclass(frozen=True)
+class Stats:
+    """sums: by split and class, without those of which no photo can be read. sizes: int, N x 2, height and width."""
+
+    root: Path
+    splits: dict[str, Listing]
+    image_size: tuple[int, int]
+    sums: dict[str, dict[str, Sums]]
+    sizes: np.ndarray
+    unreadable: int
+
+
+def measure(root: Path, image_size: tuple[int, int]) -> Stats:
+    """Look at every photo below `root` once. CatdogError where there is none, or none that can be read."""
+    splits = list_splits(root)
+    photos = list_all(splits)
+    if not photos:
+        raise CatdogError(f"{root} holds no photos in class folders; put some in {root / 'cat'} and {root / 'dog'}.")
+    sums: dict[str, dict[str, Sums]] = {
+        split: {name: Sums() for name in listing.classes} for split, listing in splits.items()
+    }
+    lock = Lock()
+
+    def look(photo: Photo, pixels: np.ndarray, size: tuple[int, int]) -> tuple[int, int]:
+        with lock:
+            sums[photo.split][photo.label].add(pixels)
+        return size
+
+    seen = look_at_all(root, photos, look, image_size, "measuring the photos")
+    if not seen.made:
+        raise CatdogError(
+            f"none of the {len(photos):,} photos in {root} can be read; `catdog data check {root}` says why."
+        )
+    read = {split: {name: one for name, one in each.items() if one.photos} for split, each in sums.items()}
+    return Stats(root, splits, image_size, read, np.array(seen.made), len(seen.unreadable))
+
+
+def as_json(stats: Stats) -> dict[str, Any]:
+    """The statistics as plain values; levels run from 0 to 255, in the order red, green, blue."""
+
+    def colours(sums: Sums) -> dict[str, Any]:
+        mean, std = sums.mean_and_std()
+        return {"photos": sums.photos, "mean": mean, "std": std}
+
+    return {
+        "folder": str(stats.root),
+        "photos": len(stats.sizes) + stats.unreadable,
+        "unreadable": stats.unreadable,
+        "counts": {
+            split: dict(zip(listing.classes, listing.counts(), strict=True)) for split, listing in stats.splits.items()
+        },
+        "sizes": sizes_as_json(stats.sizes),
+        "image_size": list(stats.image_size),
+        "colours": {
+            split: {**colours(added(each.values())), "classes": {name: colours(one) for name, one in each.items()}}
+            for split, each in stats.sums.items()
+            if each
+        },
+    }
+
+
+def in_words(stats: Stats) -> str:
+    """The statistics as a page of text."""
+    height, width = stats.image_size
+    lines = [*table(stats.splits), "", f"sizes  {sizes_in_words(stats.sizes)}"]
+    if stats.unreadable:
+        lines.append(f"       {stats.unreadable:,} cannot be read; catdog data check says why")
+    rows: list[tuple[str, Sums]] = []
+    for split, each in stats.sums.items():
+        if each:
+            rows.append((split or "all", added(each.values())))
+            rows += [(f"  {on_one_line(name)}", one) for name, one in each.items()]
+    first = max(len(name) for name, _ in rows) + 2
+    lines += ["", f"mean and standard deviation of each channel, levels from 0 to 255, at {width} x {height} pixels:"]
+    lines.append(" " * first + "".join(f"{channel:>16}" for channel in ("red", "green", "blue")))
+    for name, sums in rows:
+        pairs = zip(*sums.mean_and_std(), strict=True)
+        lines.append(f"{name:<{first}}" + "".join(f"{f'{mean:.1f} ± {std:.1f}':>16}" for mean, std in pairs))
+    return "\n".join(lines)
+
+
+def draw_means(stats: Stats, path: Path) -> None:
+    """A sheet with the mean photo of each class, in each split."""
+    from catdog.drawing.contact_sheet import Cell, Section, draw_sheet, enlarge
+
+    sections = [
+        Section(
+            f"mean photos{f' of {split}' if split else ''}, at {stats.image_size[1]} x {stats.image_size[0]} pixels",
+            [[Cell(enlarge(one.mean_photo()), f"{name}: {one.photos:,}")] for name, one in each.items()],
+        )
+        for split, each in stats.sums.items()
+        if each
+    ]
+    draw_sheet(sections, path)
+
+
+def main(folder: str, image_size: tuple[int, int], json_wanted: bool, out: str | None) -> int:
+    """What `catdog data stats` does."""
+    root = Path(folder)
+    if not all(1 <= side <= LARGEST for side in image_size):
+        raise CatdogError(f"--image-size must be from 1 to {LARGEST} pixels each way, not {image_size}.")
+    picture = None
+    if out is not None:
+        from catdog.drawing.contact_sheet import require_png
+
+        picture = require_png(out, root)
+    stats = measure(root, image_size)
+    if picture is not None:
+        draw_means(stats, picture)
+    if json_wanted:
+        print(json.dumps(as_json(stats)))
+    else:
+        print(in_words(stats))
+        if picture is not None:
+            print(f"\nthe mean photos are on {on_one_line(str(picture))}")
+    return 0

@@ -1,0 +1,131 @@
+"""The learning rate range test: train for a moment while the rate rises, and see where the loss falls fastest."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from catdog.drawing.figures import new_figure, save_figure
+from catdog.tools.doctor.patient import Finding, Patient, steps
+
+LOWEST, HIGHEST, STEPS = 1e-7, 10.0, 100
+_WIDTH = 3  # points to either side that the smoothed loss is taken from
+_EXPLODED = 3.0  # times the first losses: from here on the rate is too high
+_FALLEN = 0.95  # times the first losses: what the loss must come down to
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One loss a rate, as it was and smoothed; the rates, where the loss falls fastest and where it explodes.
+
+    `steepest` is None where the loss did not fall, `too_high` where it did not explode.
+    """
+
+    rates: np.ndarray
+    losses: np.ndarray
+    smoothed: np.ndarray
+    steepest: float | None
+    too_high: float | None
+
+
+def sweep(patient: Patient) -> Sweep:
+    """Smith 2017 (Cyclical Learning Rates), section 3.3: one short training with a rising rate.
+
+    The photos are as they are, without random changes, which would hide so short a descent, and the last layer starts
+    at a tenth of its weights: so the loss starts at that of guessing, and what falls is what is learned, not what the
+    first weights happened to say. The rate rises exponentially; the suggestion is the one at which the smoothed loss
+    falls fastest over the logarithm of the rate, on the way to its minimum.
+    """
+    rates = np.geomspace(LOWEST, HIGHEST, STEPS)
+    losses: list[float] = []
+    model = patient.model()
+    with torch.no_grad():
+        model.classifier.weight.mul_(0.1)
+    for step in steps(patient, model, patient.train, STEPS, batch_size=128, as_they_are=True, rates=rates.tolist()):
+        losses.append(step.loss)
+        if not step.is_finite or step.loss > 2 * _EXPLODED * losses[0]:
+            break
+    finite = [loss for loss in losses if math.isfinite(loss)]
+    return read_off(rates[: len(finite)], np.array(finite), exploded=len(finite) < len(losses))
+
+
+def read_off(rates: np.ndarray, losses: np.ndarray, exploded: bool = False) -> Sweep:
+    """What losses at rising rates say; `exploded` if the next one was no number. Both N, float."""
+    if len(rates) < _WIDTH:
+        return Sweep(rates, losses, losses, None, float(rates[-1]) if exploded and len(rates) else None)
+    smoothed, slope = smooth(np.log(rates), losses)
+    start, least = float(losses[: 2 * _WIDTH].mean()), float(smoothed.min())
+    above = np.flatnonzero(losses > _EXPLODED * start)
+    too_high = float(rates[above[0]]) if len(above) else float(rates[-1]) if exploded else None
+    # Only where the loss is on its way down: at its level of the beginning, and at the bottom, slopes are noise.
+    falling = (smoothed < start - 0.1 * (start - least)) & (np.arange(len(rates)) <= smoothed.argmin())
+    steepest = None
+    if least < _FALLEN * start and falling.any():
+        steepest = float(rates[np.where(falling, slope, np.inf).argmin()])
+    return Sweep(rates, losses, smoothed, steepest, too_high)
+
+
+def smooth(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(value, slope) at each x of the straight line that fits the points nearby best: both N.
+
+    Nearby is by a Gaussian of _WIDTH points (Cleveland 1979, local regression); x is evenly spaced.
+    """
+    number = np.arange(len(x))
+    values, slopes = np.empty(len(x)), np.empty(len(x))
+    for i in number:
+        weights = np.exp(-0.5 * ((number - i) / _WIDTH) ** 2)
+        weights /= weights.sum()
+        middle, level = weights @ x, weights @ y
+        slopes[i] = (weights * (x - middle)) @ (y - level) / ((weights * (x - middle)) @ (x - middle))
+        values[i] = level + slopes[i] * (x[i] - middle)
+    return values, slopes
+
+
+def check_rate(found: Sweep, rate: float) -> Finding:
+    """The configured learning rate beside what the sweep found."""
+    name = "rate sweep"
+    if found.too_high is not None and rate > found.too_high:
+        advice = f"Try --learning-rate {found.steepest or found.too_high / 100:.1g}."
+        return Finding(
+            name,
+            "ill",
+            f"from a learning rate of {found.too_high:.1e} on the loss explodes, and it is set to {rate:g}.",
+            advice,
+        )
+    if found.steepest is None:
+        return Finding(
+            name,
+            "warning",
+            f"at no learning rate from {LOWEST:g} to {found.rates[-1] if len(found.rates) else HIGHEST:.1g} does the "
+            "loss fall.",
+            "It may need more steps to begin; if it does not learn by heart either, look at the gradient check.",
+        )
+    explodes = "" if found.too_high is None else f", and explodes from {found.too_high:.1e} on"
+    what = f"the loss falls fastest at a learning rate of {found.steepest:.1e}{explodes}; it is set to {rate:g}"
+    advice = f"Try --learning-rate {found.steepest:.1g}."
+    if rate > 30 * found.steepest:
+        return Finding(name, "warning", f"{what}, {rate / found.steepest:,.0f} times as much.", advice)
+    if rate < found.steepest / 1000:
+        return Finding(name, "ill", f"{what}, {found.steepest / rate:,.0f} times less.", advice)
+    if rate < found.steepest / 30:
+        return Finding(name, "warning", f"{what}, {found.steepest / rate:,.0f} times less.", advice)
+    return Finding(name, "ok", f"{what}.")
+
+
+def draw_sweep(found: Sweep, rate: float, path: Path) -> None:
+    """The loss over the rate, on a logarithmic scale, with the rate that it suggests and the one that is set."""
+    figure = new_figure(8, 4.5)
+    axes = figure.subplots()
+    axes.plot(found.rates, found.losses, color="lightgrey", marker=".", label="loss of a batch")
+    axes.plot(found.rates, found.smoothed, label="smoothed")
+    if found.steepest is not None:
+        axes.axvline(found.steepest, color="green", linestyle="--", label=f"falls fastest: {found.steepest:.1e}")
+    axes.axvline(rate, color="black", linestyle=":", label=f"set: {rate:g}")
+    if len(found.rates):
+        axes.set_ylim(0, min(float(found.losses.max()), _EXPLODED * float(found.losses[0])) * 1.05)
+    axes.set(xscale="log", xlabel="learning rate", ylabel="loss", title="learning rate range test")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="upper left")
+    save_figure(figure, path)

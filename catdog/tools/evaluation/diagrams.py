@@ -1,0 +1,165 @@
+"""The diagrams of an evaluation, as matplotlib figures."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catdog import metrics
+from catdog.base.text import on_one_line
+from catdog.drawing.figures import new_figure
+from catdog.tools.evaluation.gallery import Shown
+
+CONFUSED = 24  # classes in the picture of a confusion matrix
+CURVES = 8  # ROC curves in one picture
+_WIDTH = 10
+_ROW = 1.36  # height of a row of photos, of which each is 1 wide
+_BLUE, _GREY, _RED = "#0969da", "#8c959f", "#cf222e"
+
+
+def plain(name: str, longest: int = 24) -> str:
+    """A name as matplotlib draws it without taking it for a formula: on one line, shortened in its middle."""
+    name = on_one_line(name).encode("utf-8", "replace").decode()
+    if len(name) > longest:
+        name = f"{name[: longest // 2]}…{name[-(longest // 2) :]}"
+    return name.replace("$", r"\$")
+
+
+def accuracies(shares: dict[str, float], photos: int, classes: int) -> Any:
+    """A dot and its 95% interval for each rule, in the order of `shares` (name -> accuracy)."""
+    figure = new_figure(_WIDTH, 0.9 + 0.55 * len(shares))
+    axes = figure.subplots()
+    for row, share in enumerate(shares.values()):
+        low, high = metrics.accuracy_interval(round(share * photos), photos)
+        colour = _BLUE if row == 0 else _GREY
+        axes.plot([low, high], [row, row], color=colour, linewidth=3, solid_capstyle="butt", alpha=0.55)
+        axes.plot([share], [row], "o", color=colour, markersize=9)
+        axes.annotate(
+            f"{share:.1%}",
+            (high, row),
+            (8, 0),
+            textcoords="offset points",
+            va="center",
+            weight="bold" if not row else None,
+        )
+    axes.axvline(1 / classes, color=_GREY, linestyle=":")
+    axes.annotate(" guessing", (1 / classes, 0), xycoords=("data", "axes fraction"), va="bottom", color=_GREY)
+    axes.set_yticks(range(len(shares)), list(shares))
+    axes.invert_yaxis()
+    axes.set(xlabel=f"right, of {photos:,} photos; bar: 95% interval", ylim=(len(shares) - 0.4, -0.6))
+    axes.xaxis.set_major_formatter("{x:.0%}")
+    axes.margins(x=0.12)
+    axes.grid(alpha=0.3, axis="x")
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.tick_params(left=False)
+    return figure
+
+
+def confusion(counts: NDArray[np.int64], classes: Sequence[str]) -> Any:
+    """The matrix, rows the true class, coloured by the share of the row; of many classes those most often confused."""
+    mistakes = counts.sum(axis=0) + counts.sum(axis=1) - 2 * counts.diagonal()
+    kept = np.sort(np.argsort(-mistakes, kind="stable")[:CONFUSED])
+    shares = (counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))[np.ix_(kept, kept)]
+    counts, names = counts[np.ix_(kept, kept)], [plain(classes[i]) for i in kept]
+    few = len(kept) <= 8
+    figure = new_figure(_WIDTH, 4.6 if few else 2 + 0.34 * len(kept))
+    axes = figure.subplots()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.set_xticks(range(len(kept)), names, rotation=0 if few else 90)
+    axes.set_yticks(range(len(kept)), names)
+    axes.set(xlabel="called", ylabel="true class")
+    axes.set_xticks(np.arange(len(kept) + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(len(kept) + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color="white", linewidth=1.5)
+    axes.tick_params(which="both", length=0)
+    axes.spines[:].set_visible(False)
+    for (row, column), count in np.ndenumerate(counts):
+        if few or count:
+            text = f"{count:,}\n{shares[row, column]:.1%}" if few else f"{count:,}"
+            colour = "white" if shares[row, column] > 0.5 else "black"
+            axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=10 if few else 7)
+    return figure
+
+
+def roc(labels: NDArray[np.int64], probabilities: NDArray[np.float64], classes: Sequence[str]) -> Any:
+    """The curve of the second of two classes; of more, each against the rest, those with the smallest area."""
+    found = []
+    for label in [1] if len(classes) == 2 else range(len(classes)):
+        positive = labels == label
+        if positive.any() and not positive.all():
+            score = probabilities[:, label]
+            area = metrics.auc(positive.astype(np.int64), np.stack([1 - score, score], axis=1))
+            found.append((area, label, *metrics.roc_curve(positive, score)))
+    found = sorted(found, key=lambda one: one[0])[:CURVES]
+    figure = new_figure(_WIDTH, 4.8)
+    axes = figure.subplots()
+    handles = []
+    for area, label, false, true in found:
+        handles += axes.plot(false, true, label=f"area {area:.3f}: {plain(classes[label])}", linewidth=1.8)
+    handles += axes.plot([0, 1], [0, 1], color=_GREY, linestyle=":", label="area 0.5: guessing")
+    axes.set(
+        xlabel="share of the others that is called so too",
+        ylabel="share of the class that is called so",
+        aspect="equal",
+        xlim=(-0.01, 1.01),
+        ylim=(-0.01, 1.01),
+    )
+    axes.grid(alpha=0.3)
+    axes.legend(handles=handles, loc="center left", bbox_to_anchor=(1.03, 0.5), frameon=False)
+    return figure
+
+
+def calibration(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> Any:
+    """How often it is right over how sure it is, with 95% intervals; beside it, how many answers are how sure."""
+    figure = new_figure(_WIDTH, 4.6)
+    left, right = figure.subplots(1, 2)
+    bins = metrics.calibration_bins(labels, probabilities)
+    lowest = 1 / probabilities.shape[1]
+    left.plot([lowest, 1], [lowest, 1], color=_GREY, linestyle=":", label="as often right as it is sure")
+    middles = np.array([b.confidence for b in bins])
+    shares = np.array([b.accuracy for b in bins])
+    intervals = np.array([metrics.accuracy_interval(round(b.accuracy * b.count), b.count) for b in bins]).T
+    left.vlines(middles, *intervals, color=_BLUE, alpha=0.35, linewidth=3, label="95% interval")
+    left.plot(middles, shares, "o-", color=_BLUE, markersize=5, label="its answers")
+    left.set(xlabel="how sure it is", ylabel="how often it is right", xlim=(lowest - 0.02, 1.02), ylim=(0, 1.04))
+    left.legend(loc="lower right")
+    sure, are_right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    edges = np.linspace(0, 1, 16)  # the bins of metrics.calibration_bins
+    right.hist(
+        [sure[are_right], sure[~are_right]],
+        edges,
+        stacked=True,
+        color=[_BLUE, _RED],
+        alpha=0.8,
+        label=["right", "wrong"],
+    )
+    right.set(xlabel="how sure it is", ylabel="photos", xlim=(lowest - 0.02, 1.02))
+    right.legend()
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+        axes.xaxis.set_major_formatter("{x:.0%}")
+    left.yaxis.set_major_formatter("{x:.0%}")
+    return figure
+
+
+def contact_sheet(shown: Sequence[Shown], columns: int = 6) -> Any:
+    """The photos of a gallery, each under what is said of it, on one pair of axes in units of a photo's side."""
+    rows = max(1, -(-len(shown) // columns))
+    figure = new_figure(2 * columns, 2 * _ROW * rows)
+    axes = figure.subplots()
+    for i, one in enumerate(shown):
+        x, y = i % columns + 0.5, i // columns * _ROW
+        right = one.answer == one.label
+        says = f"{plain(one.answer, 16)} {one.probability:.1%}\n" + (
+            "right" if right else f"not {plain(one.label, 16)}"
+        )
+        axes.text(x, y + 0.2, says, ha="center", va="bottom", fontsize=9, color=_BLUE if right else _RED)
+        axes.text(x, y + 1.2, plain(one.path, 30), ha="center", va="top", fontsize=6, color=_GREY)
+        if one.photo is not None:
+            longest = max(one.photo.size) / 0.96
+            width, height = one.photo.width / longest / 2, one.photo.height / longest / 2
+            axes.imshow(one.photo, extent=(x - width, x + width, y + 0.71 + height, y + 0.71 - height))
+    axes.set(xlim=(0, columns), ylim=(rows * _ROW, 0), aspect="equal")
+    axes.axis("off")
+    return figure

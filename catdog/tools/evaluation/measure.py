@@ -1,0 +1,92 @@
+"""How good a network is on some photos, in figures. NumPy alone."""
+
+import math
+import os
+from dataclasses import dataclass
+
+import numpy as np
+
+from catdog import metrics
+from catdog.data import pixel_cache as cache
+from catdog.data.listing import Listing
+from catdog.errors import CatdogError
+from catdog.numpy_net import softmax
+from catdog.predict import Classifier
+
+_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The figures of one evaluation; `confusion[i][j]` counts photos of class i that were called class j."""
+
+    n: int
+    accuracy: float
+    accuracy_interval: tuple[float, float]
+    """95%, Wilson."""
+    loss: float
+    """Mean of -log of the probability given to the true class, in nats."""
+    auc: float | None
+    """Area under the ROC curve; None where the photos are of one class only."""
+    ece: float
+    """Expected calibration error, 15 bins."""
+    classes: tuple[str, ...]
+    confusion: list[list[int]]
+    baselines: dict[str, float]
+    """Accuracy on the same photos of rules that anybody could use: the commonest class of the training photos, the
+    class whose training photos have the nearest mean colour, and those of catdog/tools/evaluation/baselines.py, if fitted."""
+    skipped: int
+
+
+def evaluate(
+    classifier: Classifier, photos: Listing, cache_folder: str = "auto"
+) -> tuple[Evaluation, cache.Decoded, np.ndarray]:
+    """Evaluate on `photos`, whose classes the model must know.
+
+    Returns the figures, the pixels, and the probabilities (N x C) of the N photos that could be read.
+    """
+    card = classifier.card
+    photos = photos.with_classes(classifier.classes, whose="the model")
+    decoded = cache.decode_all(photos, card.architecture.image_size, cache=cache_folder, threads=os.cpu_count() or 1)
+    pixels = decoded.pixels
+    if not len(pixels):
+        raise CatdogError(
+            f"{photos.root} holds no photos that can be read; give a folder of class folders with --data."
+        )
+    labels = np.array(readable(photos, decoded).labels)
+    batches = [pixels[start : start + _BATCH] for start in range(0, len(pixels), _BATCH)]
+    scaled = np.concatenate([classifier.logits(batch) for batch in batches]) / card.temperature
+    colours = np.concatenate([batch.mean(axis=(2, 3)) for batch in batches])
+    probabilities = softmax(scaled)
+    predicted = probabilities.argmax(axis=1)
+    correct = int((predicted == labels).sum())
+    area = metrics.auc(labels, probabilities)
+    return (
+        Evaluation(
+            n=len(labels),
+            accuracy=correct / len(labels),
+            accuracy_interval=metrics.accuracy_interval(correct, len(labels)),
+            loss=metrics.log_loss(labels, scaled),
+            auc=None if math.isnan(area) else area,
+            ece=metrics.expected_calibration_error(labels, probabilities),
+            classes=classifier.classes,
+            confusion=metrics.confusion_matrix(labels, predicted, len(classifier.classes)).tolist(),
+            baselines={
+                "majority_class": float((labels == int(np.argmax(card.train_counts))).mean()),
+                "nearest_mean_colour": float((_nearest(colours, np.array(card.mean_colours)) == labels).mean()),
+            },
+            skipped=len(decoded.skipped),
+        ),
+        decoded,
+        probabilities,
+    )
+
+
+def readable(photos: Listing, decoded: cache.Decoded) -> Listing:
+    """The photos of which `decoded` holds the pixels, in that order."""
+    return photos.select([i not in decoded.skipped for i in range(len(photos))])
+
+
+def _nearest(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """Index of the nearest of C centres (C x D) to each of N points (N x D)."""
+    return ((points[:, None, :] - centres[None]) ** 2).sum(axis=2).argmin(axis=1)

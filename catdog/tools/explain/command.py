@@ -1,0 +1,137 @@
+"""`catdog explain`: which files it writes, and in what order it says things."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from catdog.base.atomic import write_atomic, write_text
+from catdog.data.inputs import photos_of
+from catdog.drawing.page import Section, page
+from catdog.errors import CatdogError, ImageError
+from catdog.predict import Classifier
+from catdog.runs import histograms
+from catdog.runs.locate import find_model, folder_of, name_of
+from catdog.tools.explain.backprop import Network
+from catdog.tools.explain.explanation import Explanation, explain
+from catdog.tools.explain.words import in_words, sections
+
+
+def main(photos: Sequence[str], run: str | None, label: str | None, out: str | None, rate: float | None) -> int:
+    """The exit status of `catdog explain`: 1 if a photo could not be read."""
+    if rate is not None and not (np.isfinite(rate) and rate > 0):
+        raise CatdogError(f"--lr must be a positive number, not {rate:g}.")
+    model = find_model(run)
+    classifier = Classifier.load(model)
+    if label is not None and label not in classifier.classes:
+        raise CatdogError(f"--label {label} is not a class of this model; it knows {', '.join(classifier.classes)}.")
+    print(f"{name_of(model)}: {classifier.in_words()}", file=sys.stderr)
+    folder = _make(Path(out) if out else folder_of(model) / "explain")
+    if not photos:
+        _show_learned(classifier, folder, model.parent)
+        return 0
+    done: list[Explanation] = []
+    failed = False
+    for name, source in photos_of(photos):
+        try:
+            if isinstance(source, ImageError):
+                raise source
+            e = explain(classifier, source, name, label, rate)
+        except ImageError as error:
+            print(f"catdog: {error}", file=sys.stderr)
+            failed = True
+            continue
+        print(in_words(e) + "\n", flush=True)
+        stem = _unused_name(e, done)
+        _write(e, folder / stem)
+        done.append(e)
+    if len(done) > 1:
+        from catdog.tools.explain import graph
+        from catdog.tools.explain.learned_picture import draw_activations
+
+        _say(graph.save(draw_activations(done[:20]), folder / "activations"))
+    return 1 if failed else 0
+
+
+def textbook(out: str | None) -> int:
+    """`catdog explain --textbook`."""
+    from catdog.tools.explain.textbook import in_words
+
+    print(in_words(), flush=True)
+    from catdog.tools.explain.textbook_picture import save_pictures
+
+    _say(save_pictures(_make(Path(out or "explain"))))
+    return 0
+
+
+def _make(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CatdogError(f"cannot make the folder {folder}: {error.strerror}; give another --out.") from None
+    return folder
+
+
+def _say(files: Sequence[Path]) -> None:
+    print("wrote " + ", ".join(map(str, files)), file=sys.stderr, flush=True)
+
+
+def _unused_name(e: Explanation, done: Sequence[Explanation]) -> str:
+    """The photo's name without its ending; with a number after it where photos of one name come from two folders."""
+    stem = Path(e.title).stem if e.name != "-" else "photo"
+    before = sum((Path(other.title).stem if other.name != "-" else "photo") == stem for other in done)
+    return f"{stem}-{before + 1}" if before else stem
+
+
+def _write(e: Explanation, stem: Path) -> None:
+    """STEM.png, STEM.svg and STEM.html."""
+    from catdog.tools.explain import graph  # matplotlib takes a while to import
+    from catdog.tools.explain.picture import cut_out, poster
+
+    figure, panels = poster(e)
+    image = graph.render(figure)
+    images = cut_out(image, panels)
+    files = graph.save_both(graph.png(image), graph.svg(figure), stem)
+    best = int(e.final.argmax())
+    title = f"{e.title}: {e.classes[best]} {e.final[best]:.1%}"
+    html = page(title, e.classifier.in_words(), sections(e), images, numbered=True)
+    files.append(stem.with_name(stem.name + ".html"))
+    write_text(files[-1], html)
+    _say(files)
+
+
+def _show_learned(classifier: Classifier, folder: Path, run: Path) -> None:
+    """network.html and its pictures: what the network has learned, without any photo."""
+    from catdog.tools.explain import graph
+    from catdog.tools.explain.fields_picture import draw_fields
+    from catdog.tools.explain.learned_picture import draw_histories, draw_neurons, draw_templates
+
+    network, shape = Network.of(classifier), classifier.card.architecture
+    found = []
+    if shape.local:
+        about = (
+            "How much of the photo a unit of each local layer sees, and what the first layer's units look for there."
+        )
+        picture = draw_fields(shape, {"trained": network.layers[0].weight})
+        found.append((Section("fields", "Local receptive fields", about, []), picture))
+    elif len(network.layers) > 1:
+        about = "One picture a neuron: what it looks for. The most important come first: long weights, and much effect "
+        about += "on the scores."
+        found.append((Section("neurons", "First-layer neurons", about, []), draw_neurons(classifier, network)))
+    about = "The gradient of a class's score less that of the others by each pixel, at the average photo."
+    found.append((Section("templates", "Class templates", about, []), draw_templates(classifier, network)))
+    if (run / histograms.FILE).is_file():
+        about = "How wide the weights and their gradients were spread after each epoch; darker is denser."
+        picture = draw_histories(histograms.read(run / histograms.FILE))
+        found.append((Section("histories", "Weights and gradients through training", about, []), picture))
+    files, images = [], {}
+    for section, figure in found:
+        images[section.key] = graph.png(graph.render(figure))
+        files.append(folder / f"{section.key}.png")
+        data = images[section.key]
+        write_atomic(files[-1], lambda file, data=data: file.write(data))  # type: ignore[misc]
+    html = page("What the network has learned", classifier.in_words(), [s for s, _ in found], images, numbered=False)
+    files.append(folder / "network.html")
+    write_text(files[-1], html)
+    _say(files)

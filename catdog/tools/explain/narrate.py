@@ -1,0 +1,454 @@
+"""`catdog train --narrate`: the first step of a training in the words of the textbook, with its own numbers.
+
+The step is taken on a copy of the network, before training begins, by the trainer's own functions: the training itself
+is the same to the last bit. After that one line every few steps tells how the loss falls in the first epoch.
+"""
+
+import copy
+import math
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from catdog.config.settings import Training
+from catdog.data.listing import Listing
+from catdog.model.mlp import MLP, HiddenLayer, count_weights
+from catdog.numpy_net import softmax
+from catdog.tools.explain.backprop import SLOPES
+from catdog.tools.explain.explanation import CHANNELS, largest
+from catdog.tools.explain.words import number, plus, second, times
+from catdog.trainer.loop import Trainer
+from catdog.trainer.losses import make_loss
+from catdog.trainer.optim import make_optimizer
+from catdog.trainer.schedule import learning_rate_at, set_learning_rate
+from catdog.trainer.targets import Targets, in_parts
+
+_LINES = 8  # of the falling loss
+_WIDTH = 110
+
+
+@dataclass(frozen=True)
+class FirstStep:
+    """The numbers of the first step, which follow one photo of the batch, one neuron of the first layer, one weight."""
+
+    row: int
+    """Which of the photos to train on is followed: the first of the batch."""
+    pixels: Tensor
+    """uint8, 3 x H x W: that photo."""
+    x: Tensor
+    """float32, 3 * H * W: what goes into the network for it, normalised and, in training, changed at random."""
+    targets: Targets
+    """Of the whole batch, B photos; the one followed comes first."""
+    neuron: int
+    weights: Tensor
+    """float32, 3 * H * W: of that neuron, before the step; `bias` likewise."""
+    bias: float
+    sum: float
+    """Wx + b of that neuron."""
+    normed: float
+    """The same after batch normalisation, if there is any."""
+    out: float
+    """Its activation; the sum itself in a network without hidden layers."""
+    by_out: float
+    """dE/d`out` for this photo."""
+    by_sum: Tensor
+    """float32, B: dE/d`sum` for each photo of the batch."""
+    logits: Tensor
+    """float32, B x classes."""
+    photo_loss: float
+    """The loss of the photo followed alone."""
+    loss: float
+    """E: that of the batch."""
+    source: int
+    """Which of the neuron's weights is followed, as an index into x."""
+    product: float
+    """dE/dw for the photo followed alone: dE/d`sum` * x."""
+    gradient: float
+    """dE/dw of the weight followed, over the batch."""
+    norm: float
+    """Length of the gradient by all weights and biases."""
+    clipped: float
+    """dE/dw after clipping, which the step is taken with."""
+    rate: float
+    before: float
+    """The weight, and `after` the step."""
+    after: float
+    loss_after: float
+    """The loss of the same batch, changed at random in the same way, after the step."""
+
+
+def first_step(trainer: Trainer) -> FirstStep:
+    """Take the first step of `trainer` on a copy of its network; nothing of the trainer is changed."""
+    devices = [trainer.device] if trainer.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        return _first_step(trainer)
+
+
+def _first_step(trainer: Trainer) -> FirstStep:
+    training = trainer.config.training
+    rows, pixels = next(trainer.train.batches(trainer._batches(0)[:1]))
+    images, targets = trainer._batch(rows, pixels, trainer._rng(0, 0))
+    parts = in_parts(images, targets, training.accumulate)
+    model = copy.deepcopy(_mlp(trainer)).train()
+    optimizer = make_optimizer(model, training)
+    rate = learning_rate_at(0, trainer.steps_per_epoch, training)
+    set_learning_rate(optimizer, rate)
+    layer = model.hidden[0] if len(model.hidden) else None
+    linear = first_linear(model)
+    watched: dict[str, nn.Module] = {"sum": linear}
+    if isinstance(layer, HiddenLayer):
+        watched |= {"normed": layer.norm, "out": layer.activation}
+    kept: dict[str, list[Tensor]] = {name: [] for name in watched}
+    hooks = [module.register_forward_hook(_keep_in(kept[name])) for name, module in watched.items()]
+    found = [model(part) for part, _ in parts]  # forward
+    for hook in hooks:
+        hook.remove()
+    loss = _loss(trainer, found, parts)
+    loss.backward()
+    gradients = {name: torch.cat([_gradient(tensor) for tensor in tensors]) for name, tensors in kept.items()}
+    values = {name: torch.cat([tensor.detach() for tensor in tensors]) for name, tensors in kept.items()}
+    logits = torch.cat(found).detach()
+
+    # A neuron that has something to learn from this photo; where none has, such as with an SVM content with it, the
+    # first that learns from any.
+    by_sum = gradients["sum"]
+    neuron = int((by_sum[0] != 0).int().argmax()) if by_sum[0].any() else int((by_sum != 0).any(0).int().argmax())
+    by_weight = _gradient(linear.weight)[neuron].clone()
+    source = int(by_weight.abs().argmax())
+    weights, bias = linear.weight.detach()[neuron].clone(), float(linear.bias.detach()[neuron])
+    norm = nn.utils.get_total_norm([_gradient(p) for p in model.parameters()])
+    if training.clip_norm:
+        nn.utils.clip_grad_norm_(model.parameters(), training.clip_norm)
+    clipped = float(_gradient(linear.weight)[neuron, source])
+    optimizer.step()
+    criterion = make_loss(training, training.label_smoothing, None)
+    alone = Targets(targets.labels[:1], targets.partners[:1], targets.share)
+    trainer._rng(0, 0)  # so that dropout silences the same units again
+    with torch.no_grad():
+        after = _loss(trainer, [model(part) for part, _ in parts], parts)
+    x = images[0].flatten()
+    return FirstStep(
+        row=int(rows[0]),
+        pixels=pixels[0].cpu(),
+        x=x.cpu(),
+        targets=targets,
+        neuron=neuron,
+        weights=weights.cpu(),
+        bias=bias,
+        sum=float(values["sum"][0, neuron]),
+        normed=float(values.get("normed", values["sum"])[0, neuron]),
+        out=float(values.get("out", values["sum"])[0, neuron]),
+        by_out=float(gradients.get("out", by_sum)[0, neuron]),
+        by_sum=by_sum[:, neuron].cpu(),
+        logits=logits.cpu(),
+        photo_loss=float(alone.loss(criterion, logits[:1])),
+        loss=float(loss.detach()),
+        source=source,
+        product=float(by_sum[0, neuron] * x[source]),
+        gradient=float(by_weight[source]),
+        norm=float(norm),
+        clipped=clipped,
+        rate=rate,
+        before=float(weights[source]),
+        after=float(linear.weight.detach()[neuron, source]),
+        loss_after=float(after),
+    )
+
+
+def _mlp(trainer: Trainer) -> MLP:
+    """Its network, which `train` has seen to be one of these."""
+    assert isinstance(trainer.model, MLP)
+    return trainer.model
+
+
+def first_linear(model: MLP) -> nn.Linear:
+    """The layer that reads the photo: the first hidden one, or the classifier where there is none."""
+    layer = model.hidden[0].linear if len(model.hidden) else model.classifier
+    assert isinstance(layer, nn.Linear)
+    return layer
+
+
+def _keep_in(tensors: list[Tensor]) -> Callable[[nn.Module, Any, Tensor], None]:
+    def keep(module: nn.Module, inputs: Any, output: Tensor) -> None:
+        output.retain_grad()
+        tensors.append(output)
+
+    return keep
+
+
+def _gradient(tensor: Tensor) -> Tensor:
+    return torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
+
+
+def _loss(trainer: Trainer, logits: Sequence[Tensor], parts: Sequence[tuple[Tensor, Targets]]) -> Tensor:
+    """E of a batch, as the trainer adds it up over the parts."""
+    losses = [targets.loss(trainer.loss, scores) for scores, (_, targets) in zip(logits, parts, strict=True)]
+    return torch.stack(losses).sum()
+
+
+def narrate_training(trainer: Trainer, photos: Listing, log: Callable[[str], None]) -> None:
+    """Tell the first step of a training that is about to start, and let it tell how the loss goes on.
+
+    photos: what the trainer's training photos were read from, unreadable ones left out.
+    """
+    log(in_words(first_step(trainer), trainer, photos.path) + "\n")
+    _follow_loss(trainer, log)
+
+
+def in_words(s: FirstStep, trainer: Trainer, path_of: Callable[[int], str]) -> str:
+    """The step in numbered paragraphs."""
+    paragraphs = [
+        *_photo(s, trainer, path_of(s.row)),
+        *_forward(s, trainer),
+        *_scores(s, trainer),
+        *_backward(s, trainer),
+        *_step(s, trainer),
+    ]
+    lines = ["", "The first step of this training, in numbers:"]
+    for i, paragraph in enumerate(paragraphs, start=1):
+        about, *numbers = paragraph
+        lines += textwrap.wrap(f"{i}. {about}", _WIDTH, subsequent_indent="   ", break_on_hyphens=False)
+        for line in numbers:
+            lines += textwrap.wrap(line, _WIDTH, initial_indent=" " * 5, subsequent_indent=" " * 9)
+    return "\n".join(lines)
+
+
+Paragraph = list[str]  # what it says, then lines of numbers
+
+
+def _photo(s: FirstStep, trainer: Trainer, path: str) -> list[Paragraph]:
+    _, height, width = s.pixels.shape
+    label = trainer.card.classes[int(s.targets.labels[0])]
+    corner = min(3, width)
+    red_green_blue = "  ".join(
+        f"{name} {' '.join(str(int(v)) for v in s.pixels[c, 0, :corner])} ..." for c, name in enumerate(CHANNELS)
+    )
+    about = (
+        f"A photo is numbers. {path} ({label}) is squashed to {width} x {height} pixels of red, green and blue: "
+        f"{width} x {height} x 3 = {s.pixels.numel():,} numbers from 0 to 255"
+    )
+    if (width, height) != (800, 600):
+        about += " (one of 800 x 600 would be 1,440,000 numbers)"
+    changed = "changed a little at random, anew in every epoch; " if _is_augmented(trainer) else ""
+    if s.targets.share < 1:
+        changed += f"blended with {1 - s.targets.share:.0%} of another photo, "
+    mean, std = trainer.card.mean, trainer.card.std
+    return [
+        [about + ". The top row begins with", red_green_blue],
+        [
+            f"They go in as x: {changed}each number less the mean of its colour ({mean[0]:.1f} for red) and over its "
+            f"deviation ({std[0]:.1f}), all in one row of {len(s.x):,}, from {number(float(s.x.min()))} to "
+            f"{number(float(s.x.max()))}."
+        ],
+    ]
+
+
+def _is_augmented(trainer: Trainer) -> bool:
+    a = trainer.config.augment
+    return a.flip or a.crop_area < 1 or a.crop_ratio > 1 or max(a.brightness, a.contrast, a.saturation) > 0
+
+
+def _forward(s: FirstStep, trainer: Trainer) -> list[Paragraph]:
+    model, card = _mlp(trainer), trainer.card
+    first = first_linear(model)
+    products = s.weights.double() * s.x.double()
+    shown = largest(products.numpy())
+    terms = [times(float(s.weights[j]), float(s.x[j])) for j in shown]
+    rest = float(products.sum() - products[shown].sum())
+    bias = f"{'-' if s.bias < 0 else '+'} {number(abs(s.bias))}"
+    others = f" + {len(s.x) - len(shown):,} more products, together {second(rest)}" if len(s.x) > len(shown) else ""
+    what = _neuron(s, trainer)
+    about = (
+        f"The first layer computes f(x, W) = Wx + b. {what[0].upper() + what[1:]}, one of {first.out_features:,}, "
+        f"multiplies each number by a weight of its own and adds its bias {number(s.bias)}; W was drawn at "
+        "random. Its largest products first:"
+    )
+    found = [[about, plus(terms) + others, f"Wx + b = {number(float(products.sum()))} {bias} = {number(s.sum)}"]]
+    if not len(model.hidden):
+        return found
+    lines = []
+    if card.architecture.batch_norm:
+        lines.append(f"normalised over the batch: {number(s.sum)} becomes {number(s.normed)}")
+    activation = card.architecture.activation
+    lines.append(f"{activation}({number(s.normed)}) = {number(s.out)}")
+    more = len(model.hidden) - 1
+    layers = "layer does" if more == 1 else "layers do"
+    then = f" {more} more hidden {layers} the same with the numbers of the one before." if more else ""
+    return [*found, [f"The activation bends that number; this is what the neuron passes on.{then}", *lines]]
+
+
+def _neuron(s: FirstStep, trainer: Trainer) -> str:
+    """What the neuron followed is called."""
+    if len(_mlp(trainer).hidden):
+        return f"neuron {s.neuron}"
+    return f"the neuron of the class {trainer.card.classes[s.neuron]}"
+
+
+def _scores(s: FirstStep, trainer: Trainer) -> list[Paragraph]:
+    training, classes = trainer.config.training, trainer.card.classes
+    label = int(s.targets.labels[0])
+    logits = s.logits[0].double()
+    svm = training.loss == "svm"
+    scores = "  ".join(f"{name} {number(float(v))}" for name, v in zip(classes, logits, strict=True))
+    found = [[f"The classifier, Wx + b once more, gives each class a score{'' if svm else ' (logit)'}:", scores]]
+    if svm:
+        margins = [
+            f"max(0, 1 + {second(float(logits[j]))} - {second(float(logits[label]))})"
+            for j in range(len(classes))
+            if j != label
+        ]
+        how = f"{' + '.join(margins)}{', each squared,' if training.squared_hinge else ''}"
+        about = "The SVM's loss E asks that the true class lead every other by 1, and counts what is missing:"
+    else:
+        probabilities = softmax(logits[None].numpy())[0]
+        total = plus([f"exp({number(float(v))})" for v in logits])
+        lines = [
+            f"{name} {p:.1%} = exp({number(float(v))}) / ({total})"
+            for name, p, v in zip(classes, probabilities, logits, strict=True)
+        ]
+        found.append(["Softmax makes probabilities of them:", *lines])
+        smoothing = training.label_smoothing
+        about = "The loss E says how surprised it is by the true class:"
+        how = f"-ln({probabilities[label]:.5f})"
+        if smoothing:
+            share = smoothing / len(classes)
+            about = (
+                "The loss E says how surprised it is by the true class; label_smoothing counts every class for "
+                f"{share:g} and the true one for {1 - smoothing:g} more:"
+            )
+            logs = " + ".join(f"ln({p:.5f})" for p in probabilities)
+            how = f"-{1 - smoothing:g} * ln({probabilities[label]:.5f}) - {share:g} * ({logs})"
+    if s.targets.share < 1:
+        other = classes[int(s.targets.partners[0])]
+        how = f"E of {classes[label]}, for {s.targets.share:.0%}, and of {other}, which was blended in"
+    count = len(s.logits)
+    weighed = ", each weighed by its class" if training.class_weights == "balanced" else ""
+    found.append(
+        [
+            about,
+            f"E of this photo = {how} = {number(s.photo_loss)}",
+            f"E, the mean over the {_count(count, 'photo')} of the batch{weighed} = {number(s.loss)}",
+        ]
+    )
+    return found
+
+
+def _backward(s: FirstStep, trainer: Trainer) -> list[Paragraph]:
+    training, architecture = trainer.config.training, trainer.card.architecture
+    _, height, width = s.pixels.shape
+    channel, pixel = divmod(s.source, height * width)
+    row, column = divmod(pixel, width)
+    weight = f"the weight w from the {CHANNELS[channel]} of row {row}, column {column} to {_neuron(s, trainer)}"
+    by_sum, x = float(s.by_sum[0]), float(s.x[s.source])
+    lines = []
+    if len(_mlp(trainer).hidden):
+        # Through batch normalisation the other photos have a say too, and there is no single slope to multiply by.
+        if architecture.batch_norm:
+            lines.append(f"dE/d(Wx + b) = {number(by_sum)}, back through the layers above, activation and batch norm")
+        else:
+            slope = float(SLOPES[architecture.activation](torch.tensor(s.normed).double().numpy()))
+            lines.append(
+                f"dE/d(Wx + b) = dE/da * {architecture.activation}'({number(s.normed)}) = "
+                f"{times(s.by_out, slope)} = {number(by_sum)}, where dE/da, by what the neuron passes on, came from "
+                "the layers above"
+            )
+    else:
+        lines.append(f"dE/d(Wx + b) = {number(by_sum)}, from the loss")
+    lines.append(f"dE/dw = dE/d(Wx + b) * x = {times(by_sum, x)} = {number(s.product)} from this photo")
+    if len(s.by_sum) > 1:
+        lines.append(
+            f"dE/dw = {number(s.product)} + {second(s.gradient - s.product)} from the {len(s.by_sum) - 1:,} others = "
+            f"{number(s.gradient)}"
+        )
+    if s.clipped != s.gradient:
+        lines.append(
+            f"all dE/dw together are {number(s.norm)} long, clip_norm allows {training.clip_norm:g}: "
+            f"dE/dw = {times(s.gradient, training.clip_norm)} / {number(s.norm)} = {number(s.clipped)}"
+        )
+    about = (
+        "Whose fault is it? The loss is differentiated by every weight, by the chain rule, from the loss back to the "
+        f"first layer. For one of them, {weight}:"
+    )
+    return [[about, *lines]]
+
+
+def _step(s: FirstStep, trainer: Trainer) -> list[Paragraph]:
+    training = trainer.config.training
+    rule, numbers, note = update_rule(training, s.rate, s.before, s.clipped)
+    lines = [f"w' = {numbers} = {s.after:.7g}"]
+    if note:
+        lines.append(note)
+    warmed = f", still warming up to {training.learning_rate:g}" if s.rate < training.learning_rate else ""
+    count = len(s.logits)
+    change = s.loss_after - s.loss
+    if math.isclose(s.loss, s.loss_after, rel_tol=1e-7):
+        verdict = "the same: a step too short to see"
+    elif change < 0:
+        verdict = f"less by {number(-change)}: it has learned a little"
+    else:
+        verdict = f"more by {number(change)}: this step was too long, or chance changed too much at once"
+    each = "the photo" if count == 1 else f"the same {count:,} photos"
+    return [
+        [
+            f"Every weight moves against its derivative, {rule}, with the learning rate lr = {s.rate:.6g}{warmed}:",
+            *lines,
+        ],
+        [
+            f"All {count_weights(trainer.model):,} weights and biases moved so. The loss of {each}:",
+            f"before {number(s.loss)}, after {number(s.loss_after)}: {verdict}",
+        ],
+        [
+            f"That was one step. An epoch, which sees every photo once, takes "
+            f"{_count(trainer.steps_per_epoch, 'step')}; the training, {_count(training.epochs, 'epoch')}. Then the "
+            "network is given photos that it has never seen, and takes the likelier class."
+        ],
+    ]
+
+
+def _count(many: int, what: str) -> str:
+    return f"{many:,} {what}{'s' if many != 1 else ''}"
+
+
+def update_rule(training: Training, rate: float, w: float, g: float) -> tuple[str, str, str]:
+    """How the first step of the optimizer moves a weight w of gradient g: the rule, with numbers, and a remark or none.
+
+    AdamW divides by the gradient's size, averaged over the steps so far, of which there is only this one (Kingma and Ba
+    2015, algorithm 1; Loshchilov and Hutter 2019, algorithm 2); SGD's momentum has no earlier step to keep.
+    """
+    decay = training.weight_decay
+    pull = f" + {decay:g} * {second(w)}" if decay else ""
+    if training.optimizer == "sgd":
+        rule = "w' = w - lr * (dE/dw + weight_decay * w)" if decay else "w' = w - lr * dE/dw"
+        return rule, f"{w:.7g} - {rate:.6g} * ({number(g)}{pull})", ""
+    rule = "adamw's refinement of w' = w - lr * dE/dw"
+    note = (
+        f"adamw first divides dE/dw by its usual size, which is so far {number(abs(g))}, so that every weight moves at "
+        f"one pace{f'; weight_decay pulls it towards 0 by {decay:g} * w' if decay else ''}. Plain gradient descent "
+        f"(--optimizer sgd --momentum 0 --weight-decay 0): w' = {w:.7g} - {rate:.6g} * {second(g)} = {w - rate * g:.7g}"
+    )
+    ratio = f"{number(g)} / {number(abs(g))}" if g else "0"
+    return rule, f"{w:.7g} - {rate:.6g} * ({ratio}{pull})", note
+
+
+def _follow_loss(trainer: Trainer, log: Callable[[str], None]) -> None:
+    """Tell the loss of every few batches of the first epoch. It is read after a step, and changes nothing."""
+    every = -(-trainer.steps_per_epoch // _LINES)
+    step, before = 0, torch.zeros_like(trainer.totals)
+
+    def tell(*_: Any) -> None:
+        nonlocal step, before
+        step += 1
+        if step == 1 or step % every == 0 or step == trainer.steps_per_epoch:
+            loss_sum, _right, count = (trainer.totals - before).tolist()
+            with tqdm.external_write_mode():  # the line goes above the progress bar, not into it
+                log(f"step {step:>{len(str(trainer.steps_per_epoch))}}: loss {loss_sum / count:.4f}")
+        before = trainer.totals.clone()
+        if step == trainer.steps_per_epoch:
+            hook.remove()
+
+    hook = trainer.optimizer.register_step_post_hook(tell)

@@ -1,0 +1,312 @@
+"""An explanation in words and numbers, in the order in which a textbook tells it."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from catdog.drawing.page import Section
+from catdog.tools.explain.backprop import Floats
+from catdog.tools.explain.explanation import CHANNELS, LARGEST, Explanation, largest
+from catdog.tools.explain.gradient_check import Check
+
+_CORNER = (3, 8)  # rows and columns of the photo whose numbers are printed
+
+
+def number(value: float) -> str:
+    """Five digits that count."""
+    if value == 0:
+        return "0"
+    return f"{value:#.5g}".rstrip(".") if 1e-4 <= abs(value) < 1e5 else f"{value:.4e}"
+
+
+def second(value: float) -> str:
+    """The same after a sign."""
+    return number(value) if value >= 0 else f"({number(value)})"
+
+
+def times(a: float, b: float) -> str:
+    return f"{number(a)} * {second(b)}"
+
+
+def plus(terms: Sequence[str]) -> str:
+    """a + b - c"""
+    return " + ".join(terms).replace("+ -", "- ")
+
+
+def in_words(e: Explanation) -> str:
+    """All sections as text."""
+    parts = []
+    for i, section in enumerate(sections(e), start=1):
+        parts.append("\n".join([f"{i}. {section.title}", f"   {section.about}", *(f"   {s}" for s in section.lines)]))
+    return "\n\n".join(parts)
+
+
+def sections(e: Explanation) -> list[Section]:
+    return [photo(e), forward(e), loss(e), backward(e), chain_rule(e), step(e), prediction(e), spoken(e)]
+
+
+def photo(e: Explanation) -> Section:
+    _, height, width = e.pixels.shape
+    rows, columns = min(_CORNER[0], height), min(_CORNER[1], width)
+    normal = e.x.reshape(3, height, width)
+    card = e.classifier.card
+    lines = [f"an array of 3 x {height} x {width} = {e.x.size:,} numbers from 0 to 255; its top left corner:"]
+    for c, channel in enumerate(CHANNELS):
+        for r in range(rows):
+            values = " ".join(f"{v:>6}" for v in e.pixels[c, r, :columns])
+            lines.append(f"  {channel if r == 0 else '':<6} {values} {'...' if columns < width else ''}".rstrip())
+    lines.append("normalised, (number - mean) / deviation of its colour over the training photos:")
+    for c, channel in enumerate(CHANNELS):
+        for r in range(rows):
+            values = " ".join(f"{v:>6.2f}" for v in normal[c, r, :columns])
+            how = f"  (n - {card.mean[c]:.1f}) / {card.std[c]:.1f}" if r == 0 else ""
+            lines.append(f"  {channel if r == 0 else '':<6} {values} {'...' if columns < width else ''}{how}".rstrip())
+    lines.append(f"flattened: x, {e.x.size:,} numbers from {e.x.min():.2f} to {e.x.max():.2f}, are the input layer;")
+    lines.append('"green 4,7" is the one for green in row 4, column 7, both counted from 0')
+    about = f"{e.title}, squashed to {width} x {height} pixels, is what the network sees."
+    return Section("photo", "The photo as numbers", about, lines)
+
+
+def silent(activation: str, out: Floats) -> tuple[float, str, str]:
+    """The share of units that say nothing on this photo, or can hardly be moved; what they are called; what that is."""
+    if activation == "relu":
+        return float((out == 0).mean()), "dead", "0"
+    if activation == "gelu":
+        return float((np.abs(out) < 0.01).mean()), "silent", "closer to 0 than 0.01"
+    low = -0.99 if activation == "tanh" else 0.01
+    return float(((out < low) | (out > 0.99)).mean()), "saturated", f"nearly {low:.0f} or 1"
+
+
+def forward(e: Explanation) -> Section:
+    lines = []
+    for i, (layer, k) in enumerate(zip(e.network.layers, e.kept, strict=True)):
+        unit = (*e.path, e.label)[i]
+        shape = f"W {layer.units:,} x {layer.inputs:,}, b {layer.units:,}"
+        lines.append(f"{layer.name}: {shape}; Wx + b gives {_span(k.sum)}")
+        if layer.norm is not None:
+            lines.append(f"  batch norm gives {_span(k.normed)}")
+        if layer.activation != "none":
+            share, called, meaning = silent(layer.activation, k.out)
+            lines.append(f"  {layer.activation} gives {_span(k.out)}")
+            lines.append(f"  {share:.1%} of the units are {called} on this photo ({meaning})")
+            biggest = ", ".join(f"unit {u} {number(k.out[u])}" for u in largest(k.out))
+            lines.append(f"  the largest: {biggest}")
+        lines += [f"  {line}" for line in neuron(e, i, unit)]
+    scores = "SVM scores" if e.loss.kind == "svm" else "logits"
+    lines.append(f"{scores}: " + "  ".join(f"{name} {number(s)}" for name, s in zip(e.classes, e.logits, strict=True)))
+    if e.loss.kind != "svm":
+        terms = " + ".join(f"exp({number(s)})" for s in e.logits)
+        for name, s, p in zip(e.classes, e.logits, e.probabilities, strict=True):
+            lines.append(f"softmax: {name} {p:.5f} = exp({number(s)}) / ({terms})")
+    return Section(
+        "forward",
+        "Forward",
+        "Each layer computes f(x, W) = Wx + b and then an activation; the last gives the scores.",
+        lines,
+    )
+
+
+def _span(values: Floats) -> str:
+    return f"{len(values):,} numbers from {number(values.min())} to {number(values.max())}"
+
+
+def neuron(e: Explanation, i: int, unit: int) -> list[str]:
+    """One neuron written out: its three largest products w*x, their sum, the bias, the activation."""
+    layer, k = e.network.layers[i], e.kept[i]
+    weights = layer.row(unit)
+    products = weights * k.x
+    shown = largest(products)
+    lines = [f"{e.unit_name(i, unit)}, written out:"]
+    for j in shown:
+        lines.append(f"  w*x = {times(weights[j], k.x[j])} = {number(products[j])}  ({e.source_name(i, j)})")
+    rest = len(products) - len(shown)
+    if rest:
+        lines.append(f"  and {rest:,} others, together {number(products.sum() - products[shown].sum())}")
+    bias = float(layer.bias[unit])
+    total = (
+        f"  sum {number(products.sum())} {'-' if bias < 0 else '+'} bias {number(abs(bias))} = {number(k.sum[unit])}"
+    )
+    if layer.norm is not None:
+        n = layer.norm
+        total += (
+            f"; batch norm ({number(k.sum[unit])} - {second(n.mean[unit])}) / {number(n.deviation[unit])} "
+            f"* {second(n.gamma[unit])} + {second(n.beta[unit])} = {number(k.normed[unit])}"
+        )
+    if layer.activation != "none":
+        total += f"; {layer.activation}({number(k.normed[unit])}) = {number(k.out[unit])}"
+    return [*lines, total]
+
+
+def loss(e: Explanation) -> Section:
+    label = e.classes[e.label]
+    if e.loss.kind == "svm":
+        about = "For each other class, how far its score comes within the margin of 1 below the true class's score."
+        lines = []
+        for j, margin in enumerate(e.loss.margins(e.logits, e.label)):
+            if j != e.label:
+                lines.append(
+                    f"{e.classes[j]}: max(0, 1 + {second(e.logits[j])} - {second(e.logits[e.label])}) = "
+                    f"{number(max(margin, 0.0))}" + (", squared" if e.loss.squared else "")
+                )
+        lines.append(f"loss L = {number(e.loss_value)}")
+    else:
+        about = "Cross-entropy: how surprised the network is by the true class."
+        lines = [f"L = -ln(probability of {label}) = -ln({e.probabilities[e.label]:.5f}) = {number(e.loss_value)}"]
+    return Section("loss", "Loss", about, [f"the true class: {label} ({e.label_reason})", *lines])
+
+
+def backward(e: Explanation) -> Section:
+    last = len(e.network.layers)
+    if e.loss.kind == "svm":
+        lines = ["dL/dscores: each violated margin pulls its class down and the true class up:"]
+    else:
+        lines = ["dL/dlogits = p - y, where y is 1 for the true class and 0 for the others:"]
+    header = f"{'':<36} {'backward':>12} {'chain rule':>12} {'differences':>12}  agree to"
+    lines += [header, *_table(e.checks[last])]
+    for i in reversed(range(last)):
+        lines += [f"{e.network.layers[i].name}: norms and largest entries", *_table(e.checks[i])]
+    checks = [check for layer in e.checks.values() for check in layer]
+    worst = max(check.relative_error for check in checks)
+    lines.append(f"all {len(checks)} agree, the worst to {worst:.0e}")
+    kinks = sum(check.kink for check in checks)
+    if kinks:
+        lines.append(
+            f"{kinks} of them stand exactly at a kink, where the slope is another on each side: their differences "
+            "were not compared"
+        )
+    return Section(
+        "backward",
+        "Backward",
+        "The chain rule from the loss to every weight, checked by the chain rule from the weight to the loss and by "
+        "central differences (L(w + h) - L(w - h)) / 2h, all in float64.",
+        lines,
+    )
+
+
+def _table(checks: Sequence[Check]) -> list[str]:
+    return [
+        f"  {c.name:<34} {number(c.backward):>12} {number(c.forward):>12} {number(c.differences):>12}  "
+        + ("at a kink" if c.kink else f"{c.relative_error:.0e}")
+        for c in checks
+    ]
+
+
+def chain_rule(e: Explanation) -> Section:
+    """The chain rule in numbers for the weights at both ends of the path."""
+    lines = []
+    first, last = e.entries[0], e.entries[-1]
+    if len(e.entries) > 1:
+        lines += _entry_head(e, last.layer)
+        by_score, x = e.gradients[-1].out[e.label], e.kept[-1].x[last.source]
+        lines += [
+            "  dL/dw = dL/ds * ds/dw, with s the score; ds/dw = x, the activation that the weight multiplies",
+            f"        = {times(by_score, x)} = {number(e.entry_gradient(last))}",
+        ]
+    lines += _entry_head(e, first.layer)
+    name = e.classes[e.label]
+    for i in reversed(range(len(e.path))):
+        layer, above, unit = e.network.layers[i], e.network.layers[i + 1], e.path[i]
+        weights, slopes = above.column(unit), e.gradients[i + 1].sum
+        products = weights * slopes
+        shown = e.readers(i)
+        terms = [times(weights[k], slopes[k]) for k in shown]
+        names = ", ".join(e.unit_name(i + 1, k) for k in shown)
+        rest = len(products) - len(shown)
+        if rest:
+            terms.append(number(products.sum() - products[shown].sum()))
+            names += f", {rest:,} others"
+        g, k = e.gradients[i], e.kept[i]
+        lines += [
+            f"  {layer.name}, unit {unit}, is read by {above.name} ({names}):",
+            f"    dL/da = sum of w * dL/dz = {plus(terms)} = {number(g.out[unit])}",
+            f"    dL/dz = dL/da * {layer.activation}'({number(k.normed[unit])}) = "
+            f"{times(g.out[unit], layer.slope(k)[unit])} = {number(g.normed[unit])}",
+        ]
+        if layer.norm is not None:
+            lines.append(
+                f"    before batch norm: dL/dz * gamma / deviation = "
+                f"{times(g.normed[unit], layer.norm_slope[unit])} = {number(g.sum[unit])}"
+            )
+        name = f"unit {unit}"
+    slope, x = e.gradients[0].sum[first.unit], e.x[first.source]
+    lines.append(f"  dL/dw = dL/dz of {name} * x = {times(slope, x)} = {number(e.entry_gradient(first))}")
+    about = "How the gradient of one weight comes about: the product of all derivatives on the way from it to the loss"
+    if len(e.path) > 1:
+        about += f", summed over all ways; the {LARGEST} largest terms of each sum are shown"
+    return Section("chain", "The chain rule, written out", about + ".", lines)
+
+
+def _entry_head(e: Explanation, layer: int) -> list[str]:
+    entry = e.entries[layer]
+    of = f"{e.network.layers[layer].name}, {e.source_name(layer, entry.source)} -> {e.unit_name(layer, entry.unit)}"
+    return [f"w = {number(e.network.layers[layer].row(entry.unit)[entry.source])}  ({of})"]
+
+
+def step(e: Explanation) -> Section:
+    first = e.steps[0]
+    lines = []
+    for i in sorted({len(e.entries) - 1, 0}, reverse=True):
+        entry = e.entries[i]
+        w, g = float(e.network.layers[i].row(entry.unit)[entry.source]), e.entry_gradient(entry)
+        lines.append(
+            f"{e.network.layers[i].name}, {e.source_name(i, entry.source)} -> {e.unit_name(i, entry.unit)}: "
+            f"w' = {w:.7g} - {times(first.rate, g)} = {w - first.rate * g:.7g}"
+        )
+    count = sum(layer.weight.size + layer.units * (1 if layer.norm is None else 3) for layer in e.network.layers)
+    lines.append(f"all {count:,} weights and biases moved so, with |g|^2 = {number(e.square)}, and forward again:")
+    svm = e.loss.kind == "svm"
+    what = ("score", e.logits, first.logits) if svm else ("probability", e.probabilities, first.probabilities)
+    for name, before, after in zip(e.classes, *what[1:], strict=True):
+        lines.append(f"  {what[0]} of {name}: {before:.5f} -> {after:.5f}")
+    lines.append(f"  loss: {number(e.loss_value)} -> {number(first.loss)}")
+    lines.append("the shorter the step, the nearer is the change to -lr * |g|^2, what a straight line would give:")
+    lines.append(f"  {'lr':>9} {'predicted':>13} {'actual':>13}  actual / predicted")
+    for s in e.steps:
+        ratio = f"{s.actual(e.loss_value) / s.predicted:.5f}" if s.predicted else "-"
+        lines.append(f"  {s.rate:>9g} {number(s.predicted):>13} {number(s.actual(e.loss_value)):>13}  {ratio}")
+    if e.square == 0:
+        lines.append("the gradient is 0: this photo has nothing to teach the network any more")
+    return Section("step", "The step", "Every weight moves a little against its gradient: w' = w - lr * dL/dw.", lines)
+
+
+def prediction(e: Explanation) -> Section:
+    card = e.classifier.card
+    scores = "scores" if e.loss.kind == "svm" else "logits"
+
+    def row(name: str, values: Floats) -> str:
+        return f"{name:<20}" + "  ".join(f"{c} {number(v)}" for c, v in zip(e.classes, values, strict=True))
+
+    lines, combined = [row(f"{scores}", e.logits)], e.logits
+    about = f"The probability is softmax({scores} / temperature)."
+    if e.mirrored_logits is not None:
+        combined = (e.logits + e.mirrored_logits) / 2
+        lines += [row("of its mirror image", e.mirrored_logits), row("mean", combined)]
+        about = f"The {scores} of the photo and of its mirror image are averaged; " + about[0].lower() + about[1:]
+    lines.append(row(f"over {card.temperature:.4g}", combined / card.temperature) + "  (the temperature)")
+    lines.append(row("probability", e.final))
+    best = int(e.final.argmax())
+    lines.append(f"the answer: {e.classes[best]} {e.final[best]:.1%}")
+    return Section("prediction", "The prediction", about, lines)
+
+
+def spoken(e: Explanation) -> Section:
+    votes = e.votes
+    ours, theirs = e.classes[votes.ours], e.classes[votes.theirs]
+    positive, negative = votes.pixels[votes.pixels > 0].sum(), votes.pixels[votes.pixels < 0].sum()
+    lines = [
+        f"pixels that spoke for {ours}: {number(positive)}; for {theirs}: {number(-negative)}; "
+        f"the biases: {number(votes.rest)}",
+        f"{plus([number(positive), number(negative), number(votes.rest)])} = {number(votes.difference)}, "
+        f"the score of {ours} less that of {theirs}",
+    ]
+    if e.mirrored_logits is not None:
+        lines[-1] += " (mean over the mirror image)"
+    about = "Every activation is a gate, open to a/z for its sum z, so each score is a sum of shares of the pixels."
+    if e.network.layers[0].activation == "relu":
+        about = (
+            "Every relu is a gate, open (1) or shut (0), so near this photo each score is a sum of shares of pixels."
+        )
+    about += " A pixel of the average colour has no share."
+    if len(e.network.layers) == 1:
+        about = "Each score is a sum of weight * pixel. A pixel of the average colour has no share."
+    return Section("pixels", "Which pixels spoke for which class", about, lines)
