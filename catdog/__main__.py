@@ -1,5 +1,5 @@
 """`python -m catdog` is `catdog`."""
 
-from catdog.cli import entry
+from catdog.cli.main import entry
 
 entry()

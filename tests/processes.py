@@ -15,7 +15,7 @@ CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
     [
         "catdog.train",
-        "catdog.cli",
+        "catdog.cli.main",
         "torch._dynamo",
         "torch.utils.tensorboard",
         "matplotlib.backends.backend_agg",
@@ -34,7 +34,7 @@ def _run(argv: Sequence[str], output: str, folder: str, environment: dict[str, s
     os.environ.update(environment)
     if largest_file is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, resource.RLIM_INFINITY))
-    from catdog.cli import main
+    from catdog.cli.main import main
 
     sys.exit(main(argv))
 

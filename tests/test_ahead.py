@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from catdog.cli import main
+from catdog.cli.main import main
 from catdog.config.settings import Config
 from catdog.data import pixel_cache as cache
 from catdog.data import warm_up as ahead

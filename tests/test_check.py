@@ -9,7 +9,7 @@ import pytest
 from drawn_photos import fill, save, touch
 from PIL import Image, ImageOps
 
-from catdog.cli import main
+from catdog.cli.main import main
 from catdog.data.drawn import draw
 from catdog.images.decoder import decode
 from catdog.tools.dataset.check import as_json, check
@@ -225,7 +225,7 @@ def test_no_heavy_library_is_needed(make_photos: Callable[..., Path]) -> None:
     import sys
 
     code = (
-        "import sys; from catdog.cli import main; main(['data', 'check', sys.argv[1]]); "
+        "import sys; from catdog.cli.main import main; main(['data', 'check', sys.argv[1]]); "
         "print({'torch', 'matplotlib'} & set(sys.modules))"
     )
     folder = make_photos({"cat": 2, "dog": 2})

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import catdog
-from catdog.cli import main
+from catdog.cli.main import main
 from catdog.config.schema import fields
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"
@@ -85,6 +85,8 @@ def test_completion_knows_the_verbs(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_help_needs_no_heavy_library() -> None:
-    code = "import sys; import catdog.cli as c; c.build_parser(); print({'torch', 'numpy', 'PIL'} & set(sys.modules))"
+    code = (
+        "import sys; import catdog.cli.main as c; c.build_parser(); print({'torch', 'numpy', 'PIL'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from drawn_photos import fill, save, touch
 
-from catdog.cli import main
+from catdog.cli.main import main
 
 VERBS = ("check", "stats")
 

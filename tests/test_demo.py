@@ -15,7 +15,7 @@ from conftest import quiet
 from PIL import Image
 from torch.nn import functional as F
 
-from catdog.cli import main
+from catdog.cli.main import main
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
 from catdog.data.dataset import PhotoSet, load_photos

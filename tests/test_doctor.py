@@ -14,7 +14,7 @@ from conftest import quiet
 from PIL import Image
 from torch import Tensor, nn
 
-from catdog.cli import main
+from catdog.cli.main import main
 from catdog.config.settings import Config
 from catdog.data.dataset import PhotoSet
 from catdog.data.listing import list_photos

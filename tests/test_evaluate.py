@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import quiet
 
-from catdog.cli import main
+from catdog.cli.main import main
 from catdog.config.settings import Config
 from catdog.metrics import accuracy_interval
 from catdog.train import train

@@ -17,7 +17,7 @@ from pages import Page
 from PIL import Image
 from test_explain import random_run
 
-from catdog.cli import main
+from catdog.cli.main import main
 from catdog.config.settings import Config
 from catdog.predict import Classifier
 from catdog.tools.explain import command, graph
@@ -134,7 +134,7 @@ def test_needs_no_torch_and_a_name_with_odd_characters_does_not_break_the_page(t
     save_photo(tmp_path / "plain.png", 1)
     (tmp_path / "plain.png").rename(tmp_path / name)
     code = (
-        "import sys; from catdog.cli import main; status = main(sys.argv[1:]);"
+        "import sys; from catdog.cli.main import main; status = main(sys.argv[1:]);"
         "print({'torch', 'torchvision'} & set(sys.modules), status)"
     )
     command = [sys.executable, "-c", code, "explain", "--run", str(run), str(tmp_path / name)]

@@ -14,7 +14,7 @@ from threading import Thread
 import pytest
 from torchvision.datasets import OxfordIIITPet
 
-from catdog.cli import main
+from catdog.cli.main import main
 from catdog.data.drawn import draw
 from catdog.data.listing import list_photos
 from catdog.errors import CatdogError

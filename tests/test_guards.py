@@ -13,10 +13,10 @@ import torch
 from conftest import quiet, save_photo
 from test_trainer import history
 
-from catdog import cli
 from catdog.base.signals import Interrupted
 from catdog.checkpoint.model_file import STATE_FILE, load_model
 from catdog.checkpoint.training_state import load_state
+from catdog.cli import main as cli
 from catdog.config.settings import Config
 from catdog.errors import CatdogError
 from catdog.model.mlp import MLP

@@ -6,7 +6,7 @@ import pytest
 import torch
 from conftest import quiet
 
-from catdog.cli import main
+from catdog.cli.main import main
 from catdog.config.settings import Config
 from catdog.errors import CatdogError
 from catdog.model.mlp import MLP

@@ -12,7 +12,7 @@ import torch
 from conftest import quiet
 from torch.nn import functional as F
 
-from catdog.cli import main
+from catdog.cli.main import main
 from catdog.config.settings import Config
 from catdog.data.dataset import load_photos
 from catdog.data.listing import Listing

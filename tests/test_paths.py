@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from conftest import quiet, save_photo
 
-from catdog import cli
 from catdog.base.atomic import write_text
 from catdog.checkpoint.model_file import STATE_FILE
 from catdog.checkpoint.training_state import load_state, save_state
+from catdog.cli import main as cli
 from catdog.config.settings import Config
 from catdog.errors import CatdogError
 from catdog.runs.folder import RunFolder

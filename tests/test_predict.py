@@ -12,7 +12,7 @@ import torch
 from conftest import quiet, save_photo
 from PIL import Image
 
-from catdog.cli import main
+from catdog.cli.main import main
 from catdog.config.settings import Config
 from catdog.data.feed import Feed
 from catdog.numpy_net import ACTIVATIONS, softmax
@@ -158,7 +158,7 @@ def test_standard_input_and_names_with_a_dash(run: Path, tmp_path: Path) -> None
 def test_predict_imports_neither_torch_nor_matplotlib(run: Path, tmp_path: Path) -> None:
     save_photo(tmp_path / "photo.png", 1)
     code = (
-        "import sys; from catdog.cli import main; status = main(sys.argv[1:]);"
+        "import sys; from catdog.cli.main import main; status = main(sys.argv[1:]);"
         "print({'torch', 'matplotlib', 'torchvision'} & set(sys.modules), status)"
     )
     arguments = ["predict", "--run", str(run), str(tmp_path / "photo.png")]

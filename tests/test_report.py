@@ -23,7 +23,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from catdog.architecture import Architecture
 from catdog.base.text import on_one_line
 from catdog.checkpoint.model_file import ModelCard
-from catdog.cli import main
+from catdog.cli.main import main
 from catdog.config.settings import Config
 from catdog.data.listing import list_photos
 from catdog.data.splits import train_and_val
@@ -232,7 +232,7 @@ def test_the_page_stands_alone_and_shows_the_worst_mistakes_in_order(
 def test_figures_alone_write_nothing_and_import_neither_torch_nor_matplotlib(run: Path) -> None:
     before = sorted(run.rglob("*"))
     code = (
-        "import sys; from catdog.cli import main; main(sys.argv[1:]);"
+        "import sys; from catdog.cli.main import main; main(sys.argv[1:]);"
         "print(sorted({'torch', 'matplotlib', 'sklearn'} & set(sys.modules)))"
     )
     command = [sys.executable, "-c", code, "evaluate", "--json", "--run", str(run)]

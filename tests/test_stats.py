@@ -8,7 +8,7 @@ import pytest
 from drawn_photos import fill, save
 from PIL import Image
 
-from catdog.cli import main
+from catdog.cli.main import main
 from catdog.data.dataset import load_photos
 from catdog.data.listing import list_photos
 from catdog.data.pixel_cache import decode_all

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from catdog.cli import main
+from catdog.cli.main import main
 from catdog.errors import CatdogError
 from catdog.tools.explain import textbook
 

@@ -18,7 +18,7 @@ import torchvision
 from conftest import in_one_and_in_two_parts, quiet, save_photo
 
 from catdog.checkpoint.model_file import MODEL_FILE, expected_shapes, load_model
-from catdog.cli import main
+from catdog.cli.main import main
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
 from catdog.errors import CatdogError
@@ -218,7 +218,7 @@ def test_the_last_layer_of_many_kinds_is_replaced(name: str) -> None:
 def test_an_mlp_is_read_and_run_without_torchvision(tmp_path: Path) -> None:
     save_photo(tmp_path / "photo.png", 1)
     code = (
-        "import sys; from catdog.cli import main; main(['predict', 'photo.png']); "
+        "import sys; from catdog.cli.main import main; main(['predict', 'photo.png']); "
         "print({'torch', 'torchvision'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from conftest import quiet
 
-from catdog.cli import main
+from catdog.cli.main import main
 from catdog.config.toml import load_config
 from catdog.data.drawn import write_sample
 from catdog.data.listing import list_photos

@@ -26,7 +26,7 @@ from catdog.architecture import Architecture
 from catdog.box import LIMIT, box, recipe
 from catdog.checkpoint.model_file import ModelCard, _checksum, expected_shapes, load_model, save_model
 from catdog.checkpoint.quantize import compacted, widened
-from catdog.cli import build_parser, main
+from catdog.cli.main import build_parser, main
 from catdog.config.schema import fields
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
@@ -323,7 +323,9 @@ def test_a_new_user_asks_at_once(tmp_path: Path, package_untouched: None) -> Non
     """In a process of its own, in an empty folder; and without torch, which would take seconds."""
     photo = drawn_photos.save(tmp_path / "photo.jpg", "cat", 5)
     (tmp_path / "empty").mkdir()
-    code = "import sys; from catdog.cli import main; status = main(sys.argv[1:]); assert 'torch' not in sys.modules;"
+    code = (
+        "import sys; from catdog.cli.main import main; status = main(sys.argv[1:]); assert 'torch' not in sys.modules;"
+    )
     command = [sys.executable, "-c", code + "sys.exit(status)", "predict", str(photo)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path / "empty")
     assert done.returncode == 0, done.stderr

@@ -16,7 +16,7 @@ import pytest
 from drawn_photos import fill
 from processes import Catdog
 
-from catdog.cli import main
+from catdog.cli.main import main
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
 from catdog.runs.history import read_metrics
@@ -311,7 +311,7 @@ def test_two_searches_never_write_to_one_folder(flags: list[object], tmp_path: P
 
 
 def test_without_optuna_it_says_what_to_install() -> None:
-    code = "import sys; sys.modules['optuna'] = None; from catdog.cli import main; sys.exit(main(['tune']))"
+    code = "import sys; sys.modules['optuna'] = None; from catdog.cli.main import main; sys.exit(main(['tune']))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr == 'catdog: catdog tune needs Optuna, which is not installed: pip install -e ".[tune]".\n'
@@ -323,7 +323,9 @@ def test_help_says_what_is_searched_and_where(capsys: pytest.CaptureFixture[str]
         tune("--help")
     printed = capsys.readouterr().out
     assert all(name in printed and words in printed for name, words in IN_WORDS.items())
-    code = "import sys; import catdog.cli as c; c.build_parser(); print({'optuna', 'sqlalchemy'} & set(sys.modules))"
+    code = (
+        "import sys; import catdog.cli.main as c; c.build_parser(); print({'optuna', 'sqlalchemy'} & set(sys.modules))"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "set()"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from benchmarks.peers.lines import say
-from catdog.cli import main
+from catdog.cli.main import main
 
 
 def end(*_: Any) -> None:

@@ -8,7 +8,7 @@ import sys
 
 import torch
 
-from catdog.cli import main
+from catdog.cli.main import main
 
 if __name__ == "__main__":
     torch.optim.AdamW([torch.zeros(1, requires_grad=True)], fused=True)
