@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+import catdog
 from catdog.checkpoint.model_file import MODEL_FILE
 from catdog.errors import CatdogError
 
-TRAINED = Path(__file__).parent / "trained" / "cats-dogs.safetensors"  # the network that comes with catdog
+TRAINED = Path(catdog.__file__).parent / "trained" / "cats-dogs.safetensors"  # the network that comes with catdog
 
 
 TRAINED_NAME = "cats-dogs"

@@ -30,6 +30,7 @@ from catdog.runs import histograms
 from catdog.runs.history import Progress, to_csv
 from catdog.runtime.distributed import ALONE, Team
 from catdog.runtime.precision import choose_precision, compiled
+from catdog.trainer import augment
 from catdog.trainer.advice import what_is_not_learned
 from catdog.trainer.divergence import MAX_ROLLBACKS, NotFinite, check_loss, check_state, guessing_loss
 from catdog.trainer.ema import AveragedWeights

@@ -56,7 +56,7 @@ def assert_same(run: Path, whole: Path) -> None:
 def test_a_run_whose_last_checkpoint_is_damaged_ends_as_if_nothing_had_been(
     make_photos: MakePhotos, small_config: MakeConfig, tmp_path: Path, stop_after: Callable[[int], None], damage: str
 ) -> None:
-    from test_state import spoil
+    from test_training_state import spoil
 
     photos = make_photos({"cat": 20, "dog": 20})
     whole = train(small_config(photos, out=str(tmp_path / "whole"), hidden=(200, 12)), log=quiet)

@@ -9,7 +9,7 @@ from catdog.config.settings import Config
 from catdog.config.toml import load_config, to_toml
 from catdog.errors import CatdogError
 
-CONFIGS = Path(__file__).parent.parent / "configs"
+CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 def test_every_field_is_documented_and_named_once() -> None:

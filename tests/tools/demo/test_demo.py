@@ -23,7 +23,7 @@ from catdog.data.listing import list_photos
 from catdog.model.mlp import MLP
 from catdog.tools.demo import command as demo
 from catdog.tools.demo.command import DEMOS
-from catdog.tools.demo.conclusions import by_heart, compare
+from catdog.tools.demo.conclusions import by_heart, compare, share_content
 from catdog.tools.demo.outcome import Outcome, mean_interval, shuffle, shuffle_weights
 from catdog.train import train
 from catdog.trainer.loop import Trainer
@@ -191,7 +191,7 @@ def test_photos_that_the_svm_is_content_with(split_photos: Path) -> None:
     scores = trainer.evaluate(trainer.train)[1]
     margins = [row[label] - max(np.delete(row, label)) for row, label in zip(scores, sets[0].labels, strict=True)]
     content = sum(margin >= 1 for margin in margins) / len(margins)
-    assert demo.share_content(trainer) == pytest.approx(content)
+    assert share_content(trainer) == pytest.approx(content)
     assert 0 < content < 1
 
 

@@ -9,7 +9,7 @@ import catdog
 from catdog.cli.main import main
 from catdog.config.schema import fields
 
-SCRIPTS = Path(__file__).parent.parent / "scripts"
+SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
 def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,6 +23,7 @@ from torchvision.io import ImageReadMode, decode_image
 
 from catdog.errors import ImageError
 from catdog.images import decoder as images
+from catdog.images import formats, limits
 from catdog.images.decoder import decode, decode_and_measure
 
 pytestmark = [
@@ -669,7 +670,7 @@ print(*(name for name in ("torch", "PIL.ImageCms", "PIL.TiffImagePlugin", "PIL.P
 
 def run(program: str, data: bytes = b"", *arguments: str) -> bytes:
     """What a fresh Python prints; it must print no error and no warning."""
-    command, folder = [sys.executable, "-c", program, *arguments], Path(__file__).parents[1]
+    command, folder = [sys.executable, "-c", program, *arguments], Path(__file__).parents[2]
     done = subprocess.run(command, input=data, capture_output=True, cwd=folder)
     assert done.returncode == 0 and done.stderr == b"", done.stderr.decode()
     return done.stdout
@@ -848,7 +849,7 @@ def test_a_broken_file_object_is_an_error() -> None:
 def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "cat.jpg"
     with path.open("wb") as file:
-        file.truncate(images.MAX_BYTES + 1)
+        file.truncate(limits.MAX_BYTES + 1)
     assert "larger than" in message(path)
 
 
@@ -885,8 +886,8 @@ def test_the_header_of_a_giant_is_refused(format: str) -> None:
 
 
 def test_the_stated_number_of_pixels_is_the_limit() -> None:
-    assert "too large" in message(png_header(math.isqrt(images.MAX_PIXELS) + 1))
-    assert "too large" not in message(png_header(math.isqrt(images.MAX_PIXELS)))  # cut off, but not too large
+    assert "too large" in message(png_header(math.isqrt(formats.MAX_PIXELS) + 1))
+    assert "too large" not in message(png_header(math.isqrt(formats.MAX_PIXELS)))  # cut off, but not too large
 
 
 def test_a_sliver_longer_than_any_photo_is_refused() -> None:
@@ -980,7 +981,7 @@ def largest() -> dict[str, Callable[[], bytes]]:
     """Pictures about as large as they may be, each on another of the paths that take much memory."""
 
     def rgba_png() -> bytes:
-        side = math.isqrt(images.MAX_PIXELS)
+        side = math.isqrt(formats.MAX_PIXELS)
         rows = zlib.compressobj(1)
         data = b"".join(
             rows.compress(bytes(1) + bytes(range(256)) * (side // 64) + bytes(side % 64 * 4)) for _ in range(side)
@@ -989,15 +990,15 @@ def largest() -> dict[str, Callable[[], bytes]]:
         return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", data + rows.flush()) + chunk(b"IEND", b"")
 
     def progressive_jpeg() -> bytes:  # its coefficients are kept beside its pixels
-        side = math.isqrt(images.MAX_MEMORY // 10) - 200
+        side = math.isqrt(limits.MAX_MEMORY // 10) - 200
         return encode(Image.new("RGB", (side, side), "teal"), "JPEG", progressive=True, subsampling=0, exif=exif(6))
 
     def float_tiff() -> bytes:
-        side = math.isqrt(images.MAX_MEMORY // 14) - 200
+        side = math.isqrt(limits.MAX_MEMORY // 14) - 200
         return encode(Image.new("F", (side, side), 3.5), "TIFF", compression="tiff_adobe_deflate", tiffinfo={278: side})
 
     def webp() -> bytes:
-        side = math.isqrt(images.MAX_MEMORY // 20) - 200
+        side = math.isqrt(limits.MAX_MEMORY // 20) - 200
         return encode(Image.new("RGBA", (side, side), (9, 99, 199, 99)), "WEBP", lossless=True, method=0, quality=0)
 
     return {"RGBA PNG": rgba_png, "progressive JPEG": progressive_jpeg, "float TIFF": float_tiff, "WebP": webp}

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import quiet, save_photo
-from test_trainer import history
+from test_loop import history
 
 from catdog.base.signals import Interrupted
 from catdog.checkpoint.model_file import STATE_FILE, load_model
@@ -23,6 +23,7 @@ from catdog.model.mlp import MLP
 from catdog.train import resume, train
 from catdog.trainer import divergence as guards
 from catdog.trainer import loop as trainer
+from catdog.trainer.advice import what_is_not_learned
 from catdog.trainer.divergence import NotFinite, check_loss, check_state, guessing_loss
 from catdog.trainer.losses import SoftmaxLoss, SVMLoss
 
@@ -308,9 +309,9 @@ def test_a_network_that_learns_is_left_in_peace(make_photos: MakePhotos, small_c
 
 def test_one_class_of_validation_photos_may_be_called_by_its_name() -> None:
     """Where there are photos of one class only, calling them all so is right."""
-    from test_checkpoint import CARD
+    from test_model_file import CARD
 
     progress = trainer.Progress(epoch=3, history=[{"train_loss": 0.1}])
     cats = np.zeros(9, np.int64)
-    said = guards.what_is_not_learned(progress, Config().training, CARD, cats, cats, is_last=True)
+    said = what_is_not_learned(progress, Config().training, CARD, cats, cats, is_last=True)
     assert said == []

@@ -2,7 +2,7 @@
 
 When FORMAT_VERSION is raised, make the new one's with
 
-    python tests/test_old_models.py
+    python tests/checkpoint/test_old_models.py
 """
 
 import json
@@ -17,7 +17,7 @@ from catdog.checkpoint.model_file import FORMAT_VERSION, ModelCard, save_model
 from catdog.model.mlp import MLP
 from catdog.predict import Classifier
 
-MODELS = Path(__file__).parent / "models"
+MODELS = Path(__file__).parents[1] / "models"
 
 
 def pixels() -> np.ndarray:

@@ -2,7 +2,7 @@
 
 The tolerance is for other processors and other builds of torch. After a change that should alter them:
 
-    python tests/test_golden.py
+    python tests/trainer/test_golden.py
 """
 
 import json
@@ -19,7 +19,7 @@ from catdog.data.dataset import PhotoSet
 from catdog.train import build_model, describe
 from catdog.trainer.loop import Trainer
 
-FILE = Path(__file__).parent / "golden" / "losses.json"
+FILE = Path(__file__).parents[1] / "golden" / "losses.json"
 COMMON: dict[str, Any] = {
     "image_size": (6, 5), "hidden": (12, 8), "epochs": 4, "batch_size": 16, "device": "cpu", "threads": 1,
 }  # fmt: skip

@@ -2,7 +2,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPT = Path(__file__).parent.parent / "scripts" / "torture.py"
+SCRIPT = Path(__file__).parents[2] / "scripts" / "torture.py"
 
 
 def test_trainings_killed_a_dozen_times_end_as_the_one_left_alone(tmp_path: Path) -> None:
