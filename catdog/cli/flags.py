@@ -1,0 +1,82 @@
+"""Flags that several verbs have, and the parser that says what is wrong in one sentence."""
+
+import argparse
+import contextlib
+import typing
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from catdog.config.schema import SECTIONS, Field, fields
+from catdog.errors import CatdogError
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, but a mistake is one sentence."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("formatter_class", _HelpFormatter)
+        kwargs["allow_abbrev"] = False
+        super().__init__(*args, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        raise CatdogError(f"{message}; see {self.prog} --help.")
+
+
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=32)
+
+
+def add_verb(verbs: Any, name: str, handler: Callable[[argparse.Namespace], int], about: str, examples: str) -> Any:
+    parser = verbs.add_parser(name, help=about, description=about, epilog=examples)
+    parser.set_defaults(handler=handler)
+    return parser
+
+
+def add_fields(parser: Any, without: Sequence[str] = ()) -> None:
+    """A flag for each field of the configuration, in a group a section, but for those named in `without`."""
+    groups = {section: parser.add_argument_group(section, cls.__doc__) for section, cls in SECTIONS.items()}
+    for field in fields().values():
+        if field.name not in without:
+            _add_field(groups[field.section], field)
+
+
+def _add_field(group: Any, field: Field) -> None:
+    """A flag for a field of the configuration; absent from the result where it was not given."""
+    default = " ".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
+    options: dict[str, Any] = {
+        "default": argparse.SUPPRESS,
+        "help": f"{field.doc} (default: {default})".replace("%", "%%"),
+    }
+    if field.type is bool:
+        options["action"] = argparse.BooleanOptionalAction
+    elif typing.get_origin(field.type) is tuple:
+        open_ended = Ellipsis in typing.get_args(field.type)
+        options.update(type=int, nargs="*" if open_ended else 2, metavar="N" if open_ended else ("H", "W"))
+    elif field.choices:
+        options["choices"] = field.choices
+    else:
+        options.update(type=field.type, metavar={int: "N", float: "X", str: field.name.upper()}[field.type])
+    group.add_argument(field.flag, **options)
+
+
+def given_fields(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The fields of the configuration that were given as flags."""
+    given = {name: value for name, value in vars(arguments).items() if name in fields()}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+
+
+def add_run(parser: Any) -> None:
+    parser.add_argument(
+        "--run",
+        metavar="RUN",
+        help="folder of the run, or its model file, or cats-dogs, the network that comes with catdog (default: the "
+        "newest in runs/, else cats-dogs)",
+    )
+
+
+def probability(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 <= float(text) <= 1:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"must be a number from 0 to 1, not {text!r}")

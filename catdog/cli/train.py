@@ -1,0 +1,82 @@
+"""`catdog train`: a new training, or one that is resumed."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from catdog.cli.flags import add_fields, add_verb, given_fields
+from catdog.config.toml import load_config
+from catdog.errors import CatdogError
+
+_TRAIN_EXAMPLES = """examples:
+  catdog train                                  on data/, or on drawn cats and dogs where that is empty
+  catdog train --data photos --out runs/mine    on photos/cat/*, photos/dog/*
+  catdog train --config configs/article.toml --device cuda
+  catdog train --narrate                        tell the first step of the training in all its numbers
+  catdog train --resume runs/mine               go on after a stop
+"""
+
+
+def add_train(verbs: Any) -> None:
+    parser = add_verb(verbs, "train", _train, "train a network on a folder of photos", _TRAIN_EXAMPLES)
+    parser.add_argument("--config", metavar="FILE.toml", help="read the configuration from a file; flags go over it")
+    parser.add_argument(
+        "--resume", metavar="RUN", nargs="?", const="", help="go on with a stopped run (default: the newest)"
+    )
+    parser.add_argument(
+        "--narrate", action="store_true", help="tell the first step in the textbook's words and its own numbers"
+    )
+    add_fields(parser)
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    from catdog.base.signals import Interrupted
+
+    try:
+        if arguments.resume is None:
+            _train_anew(arguments)
+        else:
+            _resume(arguments)
+    except Interrupted as stop:
+        return 128 + stop.signal
+    return 0
+
+
+def _train_anew(arguments: argparse.Namespace) -> None:
+    config = load_config(arguments.config, given_fields(arguments))
+
+    from catdog.data.warm_up import DecodingAhead
+
+    # Torch takes seconds to import: before it comes all that can be said without, beside it all that can be done.
+    with DecodingAhead(config) as ahead:
+        from catdog.train import train
+
+        train(config, narrate=arguments.narrate, decode_all=ahead.decode_all)
+
+
+def _resume(arguments: argparse.Namespace) -> None:
+    given = given_fields(arguments)
+    on_nan = given.pop("on_nan", None)  # how to go on from a run that stopped for it
+    if given or arguments.config:
+        other = next(iter(given), "config").replace("_", "-")
+        raise CatdogError(
+            f"--resume goes on with the run's own configuration; leave --{other} out, or start a new run."
+        )
+    if arguments.narrate:
+        raise CatdogError("--narrate tells the first step of a new training; leave it out to go on with --resume.")
+    run = _run_to_resume(arguments.resume)
+
+    from catdog.train import resume  # after all that can be said without torch
+
+    resume(run, on_nan=on_nan)
+
+
+def _run_to_resume(name: str) -> Path:
+    from catdog.checkpoint.model_file import STATE_FILE
+
+    if name:
+        return Path(name) if Path(name).is_dir() else Path("runs") / name
+    found = sorted(Path("runs").glob(f"*/{STATE_FILE}"), key=lambda path: path.stat().st_mtime_ns)
+    if not found:
+        raise CatdogError("there is no run in runs/ to resume; name its folder: --resume RUN.")
+    return found[-1].parent

@@ -1,0 +1,64 @@
+"""`catdog tune`."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from catdog.cli.flags import add_fields, add_verb, given_fields
+from catdog.config.toml import load_config
+from catdog.errors import CatdogError
+from catdog.tools.tune import search_space
+
+
+def add_tune(verbs: Any) -> None:
+    ranges = "\n".join(f"  {name:<16} {words}" for name, words in search_space.IN_WORDS.items())
+    searched = f"what can be searched, and where; the first {len(search_space.DEFAULT)} unless --search says otherwise:"
+    parser = add_verb(
+        verbs,
+        "tune",
+        _tune,
+        "search the settings that suit your photos: many trainings, the best of which is kept",
+        "examples:\n  catdog tune --data photos --trials 20\n"
+        "  catdog tune --data photos --minutes 60 --epochs 15 --search learning_rate mixup hidden\n"
+        "  catdog tune --resume runs/tune-2026-01-31-120000 --trials 40\n"
+        "  catdog train --config runs/tune-2026-01-31-120000/best.toml\n\n"
+        f"{searched}\n{ranges}\n\n"
+        'needs Optuna: pip install -e ".[tune]"',
+    )
+    parser.add_argument("--config", metavar="FILE.toml", help="read the configuration from a file; flags go over it")
+    parser.add_argument(
+        "--search", metavar="FIELD", nargs="+", default=[], help="the fields to search; they are listed below"
+    )
+    parser.add_argument("--trials", metavar="N", type=int, help="end after N trials in all (default: 20)")
+    parser.add_argument(
+        "--minutes", metavar="X", type=float, help="begin no trial after X minutes; without --trials, as many as fit"
+    )
+    parser.add_argument(
+        "--out", metavar="STUDY", dest="study", help="folder of the study (default: runs/tune-<date>-<time>)"
+    )
+    parser.add_argument("--resume", metavar="STUDY", help="go on with a stopped study, or add trials to one that ended")
+    add_fields(parser, without=("out",))
+
+
+def _tune(arguments: argparse.Namespace) -> int:
+    given, trials, minutes = given_fields(arguments), arguments.trials, arguments.minutes
+    for flag, value in (("trials", trials), ("minutes", minutes)):
+        if value is not None and not 0 < value < 1e9:
+            raise CatdogError(f"--{flag} must be more than 0, not {value:g}.")
+    if arguments.resume is not None:
+        others = {"config": arguments.config, "search": arguments.search, "out": arguments.study, **given}
+        for name, value in others.items():
+            if value or name in given:
+                raise CatdogError(
+                    f"--resume goes on with the study's own configuration; leave --{name.replace('_', '-')} out, or "
+                    "start a new study."
+                )
+        from catdog.tools.tune.command import go_on
+
+        return go_on(Path(arguments.resume), trials, minutes)
+    config = load_config(arguments.config, given)
+    space = search_space.dimensions(config, arguments.search, fixed=given)
+
+    from catdog.tools.tune.command import start
+
+    return start(config, space, arguments.study, trials, minutes)
