@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 import catdog
 from catdog.base.atomic import write_text
 from catdog.checkpoint.model_file import ModelCard, load_model, save_model
-from catdog.checkpoint.quantize import compacted, widened
+from catdog.checkpoint.quantize import dequantize, quantize
 from catdog.config.schema import fields
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
@@ -51,7 +51,7 @@ def box(run: str, bits: int = 8, out: Path = TRAINED, data: str | None = None, s
         raise CatdogError(f"{model} is no MLP, which is what comes with catdog; give another run.")
     config = load_config(model.parent / "config.toml")
     photos = held_out_photos(Path(data) if data is not None else photo_folder(config.photos), config)
-    weights = widened(compacted(tensors, STORAGE[bits]))
+    weights = dequantize(quantize(tensors, STORAGE[bits]))
     if not all(np.isfinite(array).all() for array in weights.values()):
         raise CatdogError(f"{model} holds weights that are too large for float16; give --bits 8.")
     full, _, full_probabilities = evaluate(Classifier(tensors, card), photos, config.photos.cache)
@@ -63,7 +63,7 @@ def box(run: str, bits: int = 8, out: Path = TRAINED, data: str | None = None, s
         recipe=recipe(config),
         validation=_validation(figures, full.accuracy, agreement, card.validation),
     )
-    size = sum(array.nbytes for array in compacted(tensors, card.storage).values())
+    size = sum(array.nbytes for array in quantize(tensors, card.storage).values())
     if size + 10_000 > LIMIT:  # with its header
         raise CatdogError(
             f"{out} would hold {size:,} bytes of weights, too many for {LIMIT:,}; train a smaller network."
@@ -120,7 +120,7 @@ def model_card(
     card: ModelCard, config: Config, weights: Mapping[str, NDArray[np.float32]], file: Path, source: str
 ) -> str:
     """The page, in Markdown, that says what the network is, how it was made, how good it is, and what it cannot do."""
-    from catdog.train import build_model  # torch takes seconds to import
+    from catdog.model.build import build_model  # torch takes seconds to import
 
     v = card.validation
     height, width = card.architecture.image_size

@@ -1,16 +1,16 @@
-"""The one kind of error that a user is meant to read."""
+"""Errors whose message is written for the user: CatdogError and its subclasses."""
 
 
 class CatdogError(Exception):
-    """One sentence for the user: it names the file or the field, and says how to mend it.
+    """An error with a one-sentence message for the user, which names the file or the field and says how to mend it.
 
-    The command line prints it on stderr and exits with status 2; anything else that escapes is a defect.
+    The command line prints it on stderr and exits with status 2; any other exception that reaches it is a defect.
     """
 
 
 class ImageError(CatdogError):
-    """A file or a stream of bytes that cannot be turned into pixels; the message says why."""
+    """A file or bytes that cannot be decoded to pixels; the message says why."""
 
 
 class SettingsError(CatdogError):
-    """A training that cannot go on for its settings, not for a file: its loss is no number, or memory is full."""
+    """Training stopped because of its settings, not of a file: the loss is NaN or infinite, or memory is exhausted."""

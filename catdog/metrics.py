@@ -1,4 +1,4 @@
-"""Figures that say how good a classifier is. All take NumPy arrays; nothing here knows a network."""
+"""Metrics of a classifier from NumPy arrays: accuracy interval, confusion matrix, ROC, calibration, log loss."""
 
 import math
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ Labels = NDArray[np.integer]
 
 
 def accuracy_interval(correct: int, total: int) -> tuple[float, float]:
-    """The 95% Wilson score interval of a share of `correct` in `total` (Wilson 1927); stays within [0, 1]."""
+    """95% Wilson score interval of the accuracy `correct` / `total` (Wilson 1927); within [0, 1]."""
     if total == 0:
         return 0.0, 1.0
     z = 1.959963984540054
@@ -22,14 +22,14 @@ def accuracy_interval(correct: int, total: int) -> tuple[float, float]:
 
 
 def confusion_matrix(labels: Labels, predicted: Labels, classes: int) -> NDArray[np.int64]:
-    """C x C counts; rows are the true class, columns the predicted one."""
+    """Confusion matrix, C x C counts: rows are the true class, columns the predicted one."""
     return np.bincount(labels * classes + predicted, minlength=classes * classes).reshape(classes, classes)
 
 
 def roc_curve(positive: NDArray[np.bool_], score: Array) -> tuple[Array, Array]:
-    """(false positive rate, true positive rate) at every threshold, from (0, 0) to (1, 1).
+    """ROC curve: (false positive rates, true positive rates) at every threshold, from (0, 0) to (1, 1).
 
-    Equal scores fall together.
+    Equal scores make one point.
     """
     order = np.argsort(-score, kind="stable")
     last_of_equals = np.append(np.diff(score[order]) != 0, True)
@@ -39,9 +39,9 @@ def roc_curve(positive: NDArray[np.bool_], score: Array) -> tuple[Array, Array]:
 
 
 def auc(labels: Labels, probabilities: Array) -> float:
-    """Area under the ROC curve: for two classes that of the second; for more, the mean over one class against the rest.
+    """Area under the ROC curve: of the second class where there are two, else the mean of one class against the rest.
 
-    Not a number where fewer than two classes are present.
+    NaN where fewer than two classes are present.
     """
     classes = probabilities.shape[1]
     areas = []
@@ -55,7 +55,7 @@ def auc(labels: Labels, probabilities: Array) -> float:
 
 @dataclass(frozen=True)
 class CalibrationBin:
-    """Photos whose highest probability fell between two bounds: how many, its mean, and how often it was right."""
+    """Photos whose confidence (highest probability) is in one bin: their count, mean confidence and accuracy."""
 
     count: int
     confidence: float
@@ -63,36 +63,37 @@ class CalibrationBin:
 
 
 def calibration_bins(labels: Labels, probabilities: Array, bins: int = 15) -> list[CalibrationBin]:
-    """Bins of equal width over the confidence (the highest probability); empty ones are left out."""
-    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    """Calibration bins of equal width over the confidence (the highest probability); empty ones are left out."""
+    confidence, correct = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
     which = np.minimum((confidence * bins).astype(int), bins - 1)
     found = []
     for b in range(bins):
         inside = which == b
         if inside.any():
             found.append(
-                CalibrationBin(int(inside.sum()), float(confidence[inside].mean()), float(right[inside].mean()))
+                CalibrationBin(int(inside.sum()), float(confidence[inside].mean()), float(correct[inside].mean()))
             )
     return found
 
 
 def expected_calibration_error(labels: Labels, probabilities: Array, bins: int = 15) -> float:
-    """Mean gap between confidence and accuracy over the bins, weighed by their photos (Guo 2017, equation 3)."""
+    """Expected calibration error: mean |accuracy - confidence| over bins, weighted by count (Guo 2017, equation 3)."""
     found = calibration_bins(labels, probabilities, bins)
     return sum(b.count * abs(b.confidence - b.accuracy) for b in found) / max(len(labels), 1)
 
 
 def log_loss(labels: Labels, logits: Array) -> float:
-    """Mean of -log softmax(logits) of the true class, in nats."""
+    """Log loss (cross-entropy): mean of -log softmax(logits) of the true class, in nats. logits: B x C."""
     shifted = np.asarray(logits, np.float64)
     shifted = shifted - shifted.max(axis=1, keepdims=True)
     return float((np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels]).mean())
 
 
 def fit_temperature(labels: Labels, logits: Array) -> float:
-    """The T > 0 for which softmax(logits / T) has the least log loss (Guo 2017, section 4.2).
+    """Fit the temperature T > 0 that minimises the log loss of softmax(logits / T) (Guo 2017, section 4.2).
 
-    The loss is convex in 1/T, so golden-section search on log T between 1/100 and 100 finds it.
+    The loss is convex in 1/T, so golden-section search on log T between 1/100 and 100 finds it. 1 where there are no
+    labels, or a logit is NaN or infinite.
     """
     if len(labels) == 0 or not np.isfinite(logits).all():
         return 1.0

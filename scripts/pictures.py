@@ -20,6 +20,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,14 +30,14 @@ from PIL import Image, ImageChops, ImageStat
 from catdog.base.atomic import write_atomic, write_text
 from catdog.config.toml import load_config
 from catdog.data.drawn import CLASSES, draw
-from catdog.drawing.curves import draw_predictions
-from catdog.drawing.figures import encode
-from catdog.predict import Classifier
+from catdog.drawing.figures import encode, new_figure, save_figure
+from catdog.model.build import build_model
+from catdog.predict import Classifier, Prediction
 from catdog.tools.explain import graph
 from catdog.tools.explain.explanation import explain
 from catdog.tools.explain.fields_picture import draw_fields
 from catdog.tools.explain.picture import cut_out, poster
-from catdog.train import build_model, train
+from catdog.train import train
 
 ROOT = Path(__file__).parent.parent
 PICTURES = ROOT / "docs" / "pictures"
@@ -79,6 +80,18 @@ def draw_readme() -> None:
             drawing.save(path)
             answers.append(classifier.predict(path))
     draw_predictions([np.asarray(drawing) for drawing in drawings], answers, PICTURES / "predictions.jpg")
+
+
+def draw_predictions(photos: Sequence[np.ndarray], answers: Sequence[Prediction], path: Path, columns: int = 5) -> None:
+    """Draw a sheet of photos (uint8, H x W x 3), each under its predicted label and probability."""
+    rows = -(-len(photos) // columns)
+    figure = new_figure(2 * columns, 2.25 * rows)
+    for axes in figure.subplots(rows, columns, squeeze=False).flat:
+        axes.axis("off")
+    for axes, photo, answer in zip(figure.axes, photos, answers, strict=False):
+        axes.imshow(photo)
+        axes.set_title(f"{answer.label} {answer.probability:.1%}")
+    save_figure(figure, path)
 
 
 def walk() -> None:

@@ -91,7 +91,7 @@ def in_one_and_in_two_parts(
 
     def stop(self: Trainer, photos_per_second: float) -> None:
         finish(self, photos_per_second)
-        if self.progress.epoch == stop_after:
+        if self.state.progress.epoch == stop_after:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as changed:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from catdog.cli.main import main
 from catdog.config.settings import Config
-from catdog.data.feed import Feed
+from catdog.data.imagefolder import PhotoFolder
 from catdog.numpy_net import ACTIVATIONS, softmax
 from catdog.predict import Classifier
 from catdog.train import train
@@ -59,7 +59,7 @@ def test_the_forward_pass_in_numpy_is_the_trainers(
     logits: list[np.ndarray] = []
     evaluate = trainer.Trainer.evaluate
 
-    def kept(self: trainer.Trainer, photos: Feed) -> tuple[np.ndarray, np.ndarray]:
+    def kept(self: trainer.Trainer, photos: PhotoFolder) -> tuple[np.ndarray, np.ndarray]:
         labels, found = evaluate(self, photos)
         logits.append(found)
         return labels, found

@@ -25,17 +25,18 @@ from safetensors.numpy import load_file, save
 from catdog.architecture import Architecture
 from catdog.box import LIMIT, box, recipe
 from catdog.checkpoint.model_file import ModelCard, _checksum, expected_shapes, load_model, save_model
-from catdog.checkpoint.quantize import compacted, widened
+from catdog.checkpoint.quantize import dequantize, quantize
 from catdog.cli.main import build_parser, main
 from catdog.config.schema import fields
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
 from catdog.errors import CatdogError
 from catdog.metrics import accuracy_interval
+from catdog.model.build import build_model
 from catdog.model.mlp import MLP
 from catdog.predict import Classifier
 from catdog.runs.locate import TRAINED, find_model
-from catdog.train import build_model, train
+from catdog.train import train
 
 MakePhotos = Callable[..., Path]
 MakeConfig = Callable[..., Config]
@@ -76,7 +77,7 @@ def is_matrix(array: np.ndarray) -> bool:
 @pytest.mark.parametrize("shape", [(6, 50), (1, 1), (4, 3, 20)])
 def test_no_weight_in_8_bits_is_off_by_more_than_half_a_step_of_its_row(shape: tuple[int, ...]) -> None:
     array = (np.random.default_rng(1).standard_cauchy(shape) * 0.1).astype(np.float32)
-    found = widened(compacted({"w": array}, "int8"))["w"]
+    found = dequantize(quantize({"w": array}, "int8"))["w"]
     rows, exact = found.reshape(len(array), -1).astype(np.float64), array.reshape(len(array), -1).astype(np.float64)
     step = np.abs(exact).max(axis=1, keepdims=True) / 127
     assert found.dtype == np.float32 and found.shape == array.shape
@@ -87,7 +88,7 @@ def test_no_weight_in_8_bits_is_off_by_more_than_half_a_step_of_its_row(shape: t
 def test_rows_of_zeros_and_of_the_tiniest_numbers_stay_so() -> None:
     smallest = np.float32(2.0**-149)
     array = np.array([[0, 0, 0], [190, -190, 3], [1, 0, -1]], np.float32) * smallest
-    found = widened(compacted({"w": array}, "int8"))["w"]
+    found = dequantize(quantize({"w": array}, "int8"))["w"]
     assert np.abs(found).max() <= 190 * smallest
     assert not found[0].any()
 
@@ -97,7 +98,7 @@ def test_a_weight_in_16_bits_is_the_nearest_of_11_significant_bits() -> None:
         -6e4, 6e4
     )
     array = array.astype(np.float32)
-    found = widened(compacted({"w": array}, "float16"))["w"]
+    found = dequantize(quantize({"w": array}, "float16"))["w"]
     bound = np.maximum(np.abs(array) / 2048, 2.0**-25)
     assert (np.abs(found - array) <= bound).all()
     assert (np.abs(found - array) > bound / 10).any()
@@ -144,7 +145,7 @@ def test_the_answers_of_a_compact_file_are_torchs_with_the_stored_weights(tmp_pa
 
 def damaged(storage: str = "int8", header: dict[str, Any] | None = None, **arrays: np.ndarray | None) -> bytes:
     """A file with a right checksum, in which some fields of the header and some arrays (None: none) are others."""
-    stored = {**compacted(tensors(), storage), **{name.replace("__", "."): array for name, array in arrays.items()}}
+    stored = {**quantize(tensors(), storage), **{name.replace("__", "."): array for name, array in arrays.items()}}
     kept = {name: np.ascontiguousarray(array) for name, array in stored.items() if array is not None}
     about = {"format_version": 1, **asdict(CARD), "storage": storage, **(header or {})}
     about["crc32"] = _checksum(json.dumps(about, sort_keys=True), kept)

@@ -1,4 +1,4 @@
-"""The one way in which any file is written: to a temporary name, flushed to disk, renamed."""
+"""Writes files atomically: to a temporary name, flushed to disk, then renamed. Every file of catdog is written so."""
 
 import os
 import secrets
@@ -10,10 +10,10 @@ from catdog.errors import CatdogError
 
 
 def write_atomic(path: Path, write: Callable[[BinaryIO], object], keep_as: Path | None = None) -> None:
-    """Let `write` fill a temporary file, flush it to disk, rename it to `path`: a reader finds the old file or the new.
+    """Write `path` atomically: `write` fills a temporary file, which is flushed to disk and renamed to `path`.
 
-    With `keep_as` the old file is kept under that name. Raises CatdogError where the disk is full or cannot be written;
-    the old files are then as they were.
+    A reader finds the old file or the new one, whole. With `keep_as` the old file is kept under that name. Raises
+    CatdogError where the disk is full or cannot be written; the old files are then unchanged.
     """
     try:
         # A new name, opened only if it is not there yet: two writers do not meet, and no link is followed.
@@ -42,23 +42,23 @@ def _temporary(path: Path) -> Path:
 
 
 def _keep(path: Path, keep_as: Path) -> None:
-    """Give the file at `path`, if there is one, the name `keep_as` as well, in place of what had that name."""
+    """Hard-link the file at `path`, if there is one, to `keep_as`, replacing a file of that name."""
     if not os.path.lexists(path):
         return
     second = _temporary(keep_as)
     try:
         os.link(path, second, follow_symlinks=False)
-    except (OSError, NotImplementedError):  # a file system where a file has one name only
+    except (OSError, NotImplementedError):  # a file system without hard links
         os.replace(path, keep_as)
         return
     try:
         os.replace(second, keep_as)
     finally:
-        second.unlink(missing_ok=True)  # where both were names of the same file, the rename has done nothing
+        second.unlink(missing_ok=True)  # where both names are links to one file, os.replace does nothing
 
 
 def _sync_folder(folder: Path) -> None:
-    """Flush the folder's own list of names, so that a rename outlives a power cut."""
+    """Flush the folder's directory entries to disk, so that a rename survives a power cut."""
     if os.name == "posix":
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -68,4 +68,5 @@ def _sync_folder(folder: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path` atomically, in UTF-8. Raises CatdogError as `write_atomic` does."""
     write_atomic(path, lambda file: file.write(text.encode("utf-8", "surrogateescape")))

@@ -1,4 +1,4 @@
-"""Being asked to stop: SIGINT (Ctrl-C) and SIGTERM (a batch system that wants its machine back)."""
+"""Handles SIGINT (Ctrl-C) and SIGTERM (sent by a batch system that ends a job)."""
 
 import signal
 from collections.abc import Callable
@@ -7,9 +7,9 @@ from typing import Any, NoReturn
 
 
 class Interrupted(BaseException):
-    """Stopped at a signal, whose number is `signal`; `saved` is whether a checkpoint was written for it.
+    """Raised on a signal, whose number is `signal`; `saved` is whether a checkpoint was written for it.
 
-    Like KeyboardInterrupt it is not an Exception, so that nothing on its way takes it for an error to get over.
+    Like KeyboardInterrupt it is not an Exception, so that no `except Exception` catches it.
     """
 
     def __init__(self, number: int, saved: bool = False) -> None:
@@ -19,7 +19,7 @@ class Interrupted(BaseException):
 
 
 class Signals:
-    """While inside, the first SIGINT or SIGTERM calls `handler`; a second one does what it did outside."""
+    """Context manager in which the first SIGINT or SIGTERM calls `handler`; a second one has its previous effect."""
 
     def __init__(self, handler: Callable[[int], None]) -> None:
         self.handler = handler
@@ -29,7 +29,7 @@ class Signals:
         for number in (signal.SIGINT, signal.SIGTERM):
             try:
                 self.previous[number] = signal.signal(number, self._first)
-            except ValueError:  # not in the main thread, where no signal arrives
+            except ValueError:  # not the main thread, which alone can set handlers
                 return
 
     def _first(self, number: int, frame: FrameType | None) -> None:
@@ -43,5 +43,5 @@ class Signals:
 
 
 def stop_at_once(number: int) -> NoReturn:
-    """A handler for `Signals` where there is nothing to save."""
+    """Raise Interrupted: the handler for `Signals` where there is nothing to save."""
     raise Interrupted(number)

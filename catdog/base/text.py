@@ -1,11 +1,11 @@
-"""Words that several messages share."""
+"""Formats names and counts for messages."""
 
 
 def on_one_line(name: str) -> str:
-    """A file's name as it is, but for line breaks and other control characters, which are escaped."""
+    """Escape line breaks and other control characters of a file's name; undecodable bytes (surrogates) are kept."""
     return "".join(c if c.isprintable() or c == " " or "\udc80" <= c <= "\udcff" else ascii(c)[1:-1] for c in name)
 
 
 def many(count: int, what: str) -> str:
-    """many(1, "photo") = "1 photo", many(2000, "photo") = "2,000 photos"."""
+    """Format a count with its noun: many(1, "photo") = "1 photo", many(2000, "photo") = "2,000 photos"."""
     return f"{count:,} {what}{'' if count == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""Processes that work for this one: they run a part of this package, and are asked, and answer, over pipes."""
+"""Starts worker processes, which run a function of this package and communicate over stdin and stdout pipes."""
 
 import os
 import subprocess
@@ -9,20 +9,21 @@ from typing import BinaryIO
 import catdog
 
 
-def python(program: str) -> "subprocess.Popen[bytes]":
-    """A process that runs a `program` of this package, with pipes for its standard input and output.
+def start_python(program: str) -> "subprocess.Popen[bytes]":
+    """Start a Python process that runs the source text `program`, with pipes for its standard input and output.
 
-    It takes no modules from the current folder, and hears no Ctrl-C: that is for this process, which then ends it.
+    It imports this catdog and nothing from the current folder (-P). It is in a new session, so Ctrl-C reaches only this
+    process, which then ends it.
     """
     folder = str(Path(catdog.__file__).resolve().parent.parent)
-    found = f"import sys; {folder!r} in sys.path or sys.path.insert(0, {folder!r}); {program}"
+    source = f"import sys; {folder!r} in sys.path or sys.path.insert(0, {folder!r}); {program}"
     return subprocess.Popen(
-        [sys.executable, "-P", "-c", found], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+        [sys.executable, "-P", "-c", source], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
     )
 
 
-def standard_output() -> BinaryIO:
-    """Standard output, for answers alone: what a library prints is none, and goes to standard error."""
+def claim_standard_output() -> BinaryIO:
+    """Duplicate standard output for the answers, and redirect what libraries print there to standard error."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     return answers

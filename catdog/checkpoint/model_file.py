@@ -1,7 +1,6 @@
-"""`model.safetensors`, which holds a network, and the one way in which any file is written.
+"""Writes and reads `model.safetensors`: the best weights and, in its header, everything else that prediction needs.
 
-It holds the best weights and, in its header, all that prediction needs. It cannot run code when it is loaded, and a
-checksum tells when a bit of it has changed. (`last.pt`, from which a training is resumed, is in
+Loading it cannot run code, and a checksum detects a changed bit. (`last.pt`, from which a training is resumed, is in
 training_state.py.)
 """
 
@@ -18,19 +17,19 @@ from numpy.typing import NDArray
 
 from catdog.architecture import ACTIVATIONS, Architecture
 from catdog.base.atomic import write_atomic
-from catdog.checkpoint.quantize import SCALE, STORAGES, compacted, stored_layout, widened
+from catdog.checkpoint.quantize import SCALE, STORAGES, dequantize, quantize, stored_layout
 from catdog.errors import CatdogError
 
 FORMAT_VERSION = 1
 MODEL_FILE = "model.safetensors"
 STATE_FILE = "last.pt"
 PREVIOUS_FILE = "previous.pt"
-_HEADER_LIMIT = 1 << 20  # bytes of JSON in front of the weights; ours is a few thousand
+_HEADER_LIMIT = 1 << 20  # bytes of JSON before the weights; ours is a few thousand
 
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What the header of `model.safetensors` says of the network."""
+    """Description of a network, in the header of `model.safetensors`: architecture, classes, preprocessing, figures."""
 
     architecture: Architecture
     classes: tuple[str, ...]
@@ -54,17 +53,17 @@ class ModelCard:
     storage: str = "float32"
     """How the file holds the matrices: float32, float16 or int8 (catdog/checkpoint/quantize.py)."""
     recipe: str = ""
-    """The command that trains this network, where it was noted."""
+    """The command that trains this network, where it was recorded."""
 
 
 def save_model(path: Path, tensors: Mapping[str, np.ndarray], card: ModelCard) -> None:
-    """Write `model.safetensors`, atomically. tensors: float32 arrays by name, stored as `card.storage` says."""
+    """Write `model.safetensors` atomically. tensors: float32 arrays by name, quantized to `card.storage`."""
     from safetensors.numpy import save
 
-    arrays = {name: np.ascontiguousarray(array) for name, array in compacted(tensors, card.storage).items()}
+    arrays = {name: np.ascontiguousarray(array) for name, array in quantize(tensors, card.storage).items()}
     about = {"format_version": FORMAT_VERSION, **asdict(card)}
     about["crc32"] = _checksum(json.dumps(about, sort_keys=True), arrays)
-    # One entry, since safetensors writes several in an order that changes; in ASCII, since a name need not be text.
+    # One entry, since safetensors writes several in varying order; ASCII, since a class name need not be valid UTF-8.
     header = json.dumps(about, sort_keys=True)
     data = save(arrays, metadata={"catdog": header})
     write_atomic(path, lambda file: file.write(data))
@@ -79,9 +78,9 @@ def _checksum(about: str, arrays: Mapping[str, np.ndarray]) -> str:
 
 
 def load_model(path: Path) -> tuple[dict[str, NDArray[np.float32]], ModelCard]:
-    """The weights (float32 arrays by name) and the card of a `model.safetensors`; needs no torch.
+    """Load the weights (float32 arrays by name) and the card of a `model.safetensors`, without importing torch.
 
-    Raises CatdogError, in bounded time and memory, for a file that is not one of ours or not whole.
+    Raises CatdogError, in bounded time and memory, for a file that catdog did not write or that is damaged.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -95,7 +94,7 @@ def load_model(path: Path) -> tuple[dict[str, NDArray[np.float32]], ModelCard]:
             if "catdog" not in metadata:
                 raise _bad_model(path, "it was not written by catdog")
             card, about, checksum = _card_from_json(path, metadata["catdog"])
-            # Told apart before any weight is read: names, shapes and types are those of the architecture.
+            # Checked before any weight is read: names, shapes and types are those of the architecture.
             try:
                 expected = stored_layout(expected_shapes(card), card.storage)
             except CatdogError as error:  # there is no such network
@@ -114,9 +113,9 @@ def load_model(path: Path) -> tuple[dict[str, NDArray[np.float32]], ModelCard]:
     for name, array in arrays.items():
         if name.endswith(SCALE) and not array.min() > 0:
             raise _bad_model(path, f"{name} holds a scale that is not positive")
-    tensors = widened(arrays)
+    tensors = dequantize(arrays)
     for name, array in tensors.items():
-        # NaN is both the least and the greatest of what holds it.
+        # The minimum and the maximum of an array with a NaN are NaN.
         if not (math.isfinite(array.min()) and math.isfinite(array.max())):
             raise _bad_model(path, f"{name} holds numbers that are not finite")
     return tensors, card
@@ -129,7 +128,7 @@ def _bad_model(path: Path, why: str) -> CatdogError:
 
 
 def _card_from_json(path: Path, text: str) -> tuple[ModelCard, str, str]:
-    """The card, the JSON that says it, and the checksum that stood in it."""
+    """Parse the header's JSON to (the card, the JSON without its checksum, the checksum)."""
     try:
         about = json.loads(text)
         version = about["format_version"]
@@ -143,7 +142,7 @@ def _card_from_json(path: Path, text: str) -> tuple[ModelCard, str, str]:
             activation=str(shape["activation"]),
             batch_norm=bool(shape["batch_norm"]),
             dropout=float(shape["dropout"]),
-            local=_whole_numbers(shape.get("local", [])),  # which models did not say at first
+            local=_whole_numbers(shape.get("local", [])),  # not in the first model files
             field=_whole_numbers([shape.get("field", 4)], 1)[0],
             model=str(shape.get("model", "mlp")),
         )
@@ -156,11 +155,11 @@ def _card_from_json(path: Path, text: str) -> tuple[ModelCard, str, str]:
             average_mirrored=bool(about["average_mirrored"]),
             loss=str(about["loss"]),
             temperature=_finite(about["temperature"]),
-            squared_hinge=bool(about.get("squared_hinge", False)),  # which models did not say at first
+            squared_hinge=bool(about.get("squared_hinge", False)),  # not in the first model files
             mean_colours=tuple(_three(colour) for colour in about["mean_colours"]),
             train_counts=tuple(int(count) for count in about["train_counts"]),
             validation={str(name): _finite(value) for name, value in about["validation"].items()},
-            storage=str(about.get("storage", "float32")),  # which models did not say at first
+            storage=str(about.get("storage", "float32")),  # not in the first model files
             recipe=str(about.get("recipe", "")),
         )
         if card.storage not in STORAGES:
@@ -198,14 +197,14 @@ def _three(values: Any) -> tuple[float, float, float]:
 
 
 def _class_name(name: Any) -> str:
-    """A class is named like a folder, so it is never a path."""
+    """Return `name` if it is a valid class name, which is a folder's name and never a path; else raise ValueError."""
     if not isinstance(name, str) or not name or name in (".", "..") or len(name) > 255 or set(name) & {"/", "\\", "\0"}:
         raise ValueError(f"{name!r:.80} is not the name of a class")
     return name
 
 
 def expected_shapes(card: ModelCard) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every array of the network that `card` describes."""
+    """Map name to shape of every array of the network that `card` describes."""
     architecture, classes = card.architecture, len(card.classes)
     if architecture.is_mlp:
         return architecture.state_shapes(classes)

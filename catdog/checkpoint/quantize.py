@@ -1,15 +1,14 @@
-"""Weights in 8 or 16 bits in place of 32: a smaller file, at an error whose bound is known.
+"""Quantizes weights from 32 to 16 or 8 bits, for a smaller model file, with a known bound of the error.
 
-What is stored so are the matrices of a network, its arrays of two or more dimensions. Their first axis counts the
-units, so that each row is what one unit multiplies its inputs by; biases and normalisation stay float32.
+Quantized are the arrays of two or more dimensions, whose first axis is the unit: a row holds one unit's weights. Biases
+and normalisation stay float32.
 
-int8: whole numbers q from -127 to 127, and one scale a row, float32, in an array of the matrix's name and ".scale":
+int8: integers q from -127 to 127, and one float32 scale a row, in an array of the matrix's name and ".scale":
 w = scale * q with scale = max|w| / 127 over the row (Jacob et al. 2018, "Quantization and Training of Neural Networks
-for Efficient Integer-Arithmetic-Only Inference", equation 1, with zero-point 0). No weight is off by more than
+for Efficient Integer-Arithmetic-Only Inference", equation 1, with zero-point 0). The error of a weight is at most
 scale / 2.
 
-float16: the nearest number of 11 significant bits. No weight is off by more than |w| / 2048, or by more than 2^-25
-where |w| < 2^-14.
+float16: rounded to 11 significant bits. The error of a weight is at most |w| / 2048, or 2^-25 where |w| < 2^-14.
 """
 
 from collections.abc import Mapping
@@ -18,15 +17,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-STORAGES = {"float32": "F32", "float16": "F16", "int8": "I8"}  # and what safetensors calls each
+STORAGES = {"float32": "F32", "float16": "F16", "int8": "I8"}  # and its name in safetensors
 SCALE = ".scale"
-_LEAST_SCALE = np.finfo(np.float32).tiny  # of a row of zeros; smaller ones would be rounded too coarsely
+_LEAST_SCALE = np.finfo(np.float32).tiny  # also of a row of zeros; a subnormal scale would be rounded too coarsely
 
 Arrays = dict[str, NDArray[Any]]
 
 
 def stored_layout(shapes: Mapping[str, tuple[int, ...]], storage: str) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Name -> (shape, type as safetensors names it) of every array that a file holds for a network of these shapes."""
+    """Map name to (shape, safetensors type) of every array that a file holds for a network of these shapes."""
     layout: dict[str, tuple[tuple[int, ...], str]] = {}
     for name, shape in shapes.items():
         is_matrix = len(shape) > 1
@@ -36,14 +35,14 @@ def stored_layout(shapes: Mapping[str, tuple[int, ...]], storage: str) -> dict[s
     return layout
 
 
-def compacted(tensors: Mapping[str, NDArray[np.float32]], storage: str) -> Arrays:
-    """The arrays of a network as a file holds them. `widened` is the way back."""
+def quantize(tensors: Mapping[str, NDArray[np.float32]], storage: str) -> Arrays:
+    """Quantize a network's arrays for storage in a file. `dequantize` is the inverse."""
     found: Arrays = {}
     for name, array in tensors.items():
         if array.ndim < 2 or storage == "float32":
             found[name] = array
         elif storage == "float16":
-            with np.errstate(over="ignore"):  # a weight above 65,504 becomes infinite, which no reader takes
+            with np.errstate(over="ignore"):  # a weight above 65,504 becomes infinite, which load_model refuses
                 found[name] = array.astype(np.float16)
         else:
             rows = array.reshape(len(array), -1)
@@ -53,8 +52,8 @@ def compacted(tensors: Mapping[str, NDArray[np.float32]], storage: str) -> Array
     return found
 
 
-def widened(stored: Arrays) -> dict[str, NDArray[np.float32]]:
-    """float32 arrays of what `compacted` made, infinite where a number is too large for that."""
+def dequantize(stored: Arrays) -> dict[str, NDArray[np.float32]]:
+    """Convert the arrays that `quantize` returned back to float32; infinite where a number is too large for it."""
     found = {}
     for name, array in stored.items():
         if name.endswith(SCALE):

@@ -1,7 +1,7 @@
-"""`last.pt`: all that an exact resume needs, with a checksum, and `previous.pt`, the checkpoint before it.
+"""Writes and reads `last.pt`, the state from which a training is resumed exactly, and `previous.pt`, the one before.
 
-Both are files of torch.save, read with weights_only, so nothing in them is executed. The checksum is of the whole
-file but itself and stands in the comment that a zip archive may have at its end.
+Both are written by torch.save and loaded with weights_only=True, so nothing in them is executed. The comment at the end
+of the zip archive holds a CRC-32 of the rest of the file.
 """
 
 import math
@@ -21,37 +21,37 @@ from catdog.base.atomic import write_atomic
 from catdog.checkpoint.model_file import FORMAT_VERSION, PREVIOUS_FILE, STATE_FILE
 from catdog.errors import CatdogError
 
-_NO_COMMENT = b"\0\0"  # how an archive ends as torch writes it
+_NO_COMMENT = b"\0\0"  # the end of an archive that torch writes: a comment of length 0
 _BLOCK = 1 << 20
-# All that a state of ours is made of. torch.load knows more harmless things, but some of them make a few bytes many.
+# All globals that a state needs. torch.load allows more, but with some of them a few bytes allocate much memory.
 _ALLOWED = {"collections OrderedDict", "torch._utils _rebuild_tensor_v2"} | {
     f"torch {kind}Storage" for kind in ("Float", "Double", "Long", "Int", "Byte", "Bool", "Half", "BFloat16")
 }
 
 
 class DamagedError(CatdogError):
-    """A checkpoint that is not there, or not as it was written: the one before it may be."""
+    """A checkpoint is missing or damaged: the one before it may be usable."""
 
 
 def save_state(path: Path, state: Mapping[str, Any], keep_as: Path | None = None) -> None:
-    """Write tensors and plain values to `path`, atomically; the file it replaces is kept under the name `keep_as`."""
+    """Write tensors and plain values to `path` atomically; the file it replaces is kept under the name `keep_as`."""
 
     def write(file: BinaryIO) -> None:
-        checked = _Checked(file)
+        checked = _ChecksumWriter(file)
         try:
             torch.save(dict(state), cast(IO[bytes], checked))
         except RuntimeError as error:
-            if isinstance(error.__context__, OSError):  # what torch makes of a full disk
+            if isinstance(error.__context__, OSError):  # torch wraps the error of a full disk
                 raise error.__context__ from None
             raise
         file.seek(-len(_NO_COMMENT), 2)
-        file.write(_end(checked.checksum))
+        file.write(_archive_end(checked.checksum))
 
     write_atomic(path, write, keep_as)
 
 
-class _Checked:
-    """A file that takes note of the checksum of what is written to it."""
+class _ChecksumWriter:
+    """A file that computes the CRC-32 of what is written to it."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file = file
@@ -65,17 +65,17 @@ class _Checked:
         self.file.flush()
 
 
-def _end(checksum: int) -> bytes:
-    """The end of the archive: the length of the comment, which torch writes as 0, and the comment."""
+def _archive_end(checksum: int) -> bytes:
+    """The end of the archive: the length of the comment, and the comment, which holds the checksum."""
     comment = f"catdog crc32 {checksum:08x}".encode()
     return struct.pack("<H", len(comment)) + comment
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """What `save_state` wrote, on the CPU.
+    """Load what `save_state` wrote, to the CPU.
 
-    Raises DamagedError if the file is not there or its checksum is wrong, and CatdogError if it is whole but not a
-    checkpoint of ours.
+    Raises DamagedError if the file is missing or its checksum is wrong, and CatdogError if it is whole but not a
+    checkpoint of catdog.
     """
     try:
         with open(path, "rb") as file:
@@ -92,26 +92,26 @@ def load_state(path: Path) -> dict[str, Any]:
         raise
     except OSError as error:
         raise DamagedError(f"cannot read the checkpoint {path}: {error.strerror or error}; check the path.") from None
-    except Exception as error:  # anything may be in a file that somebody made
+    except Exception as error:  # a file made elsewhere can raise anything
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise CatdogError(f"{path} is not a checkpoint of catdog ({reason}); resume another run.") from None
 
 
 def _check_whole(path: Path, file: BinaryIO) -> int:
-    """The size of the file; raises DamagedError if it does not end with its checksum."""
+    """Return the size of the file; raise DamagedError if it does not end with its correct checksum."""
     size = file.seek(0, 2)
     file.seek(0)
-    checksum, left = 0, size - len(_end(0))
+    checksum, left = 0, size - len(_archive_end(0))
     while left > 0 and (block := file.read(min(left, _BLOCK))):
         checksum = zlib.crc32(block, checksum)
         left -= len(block)
-    if left or file.read() != _end(zlib.crc32(_NO_COMMENT, checksum)):
+    if left or file.read() != _archive_end(zlib.crc32(_NO_COMMENT, checksum)):
         raise DamagedError(f"{path} is not a whole checkpoint: its checksum is wrong; resume another run.")
     return size
 
 
 def _check_archive(file: BinaryIO, size: int) -> None:
-    """Raise ValueError for an archive that would unpack to more than its size, or that holds more than plain values."""
+    """Raise ValueError if the archive unpacks to more than its size, or UnpicklingError if it needs other globals."""
     with zipfile.ZipFile(file) as archive:
         entries = archive.infolist()
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
@@ -138,9 +138,9 @@ def _bytes_of(tensor: Tensor) -> int:
 
 
 def check_fits(found: Any, wanted: Any, name: str = "") -> None:
-    """Raise ValueError, naming the part, unless `found` is built like `wanted`.
+    """Raise ValueError, naming the part, unless `found` has the structure of `wanted`.
 
-    That is: the same keys and types, and tensors of the same shape and type; a list may have another length.
+    That is, the same keys and types, and tensors of the same shape and dtype; lists are not compared.
     """
     if type(found) is not type(wanted):
         raise ValueError(f"{name} is of type {type(found).__name__}, not {type(wanted).__name__}")
@@ -155,11 +155,11 @@ def check_fits(found: Any, wanted: Any, name: str = "") -> None:
 
 
 def check_optimizer(found: dict[str, Any], optimizer: torch.optim.Optimizer) -> None:
-    """Raise ValueError unless `found` is what state_dict() of such an optimizer gives, before or after a step."""
+    """Raise ValueError unless `found` can be the state_dict() of such an optimizer, before or after a step."""
     if not isinstance(found, dict) or not all(isinstance(group, dict) for group in found["param_groups"]):
         raise ValueError("its optimizer has no settings")
     groups = [{**group, "lr": 0.0} for group in optimizer.state_dict()["param_groups"]]
-    # As text, for which 1 is not True, nor a tensor of one.
+    # Compared as text, since 1 == True, and a tensor of one element compares equal to its value.
     if repr([{**group, "lr": 0.0 * float(group["lr"])} for group in found["param_groups"]]) != repr(groups):
         raise ValueError("its optimizer has other settings")
     wanted = [
@@ -179,22 +179,23 @@ def check_optimizer(found: dict[str, Any], optimizer: torch.optim.Optimizer) -> 
 
 
 def check_scaler(found: Any) -> None:
-    """Raise ValueError unless `found` is what state_dict() of a GradScaler gives; {} where there is no need of one."""
+    """Raise ValueError unless `found` can be the state_dict() of a GradScaler, or is {}, where none is used."""
     wanted = torch.amp.GradScaler("cpu").state_dict()
     if found != {}:
         check_fits(found, wanted, "scaler")
-        if not (math.isfinite(found["scale"]) and found["scale"] > 0 and {**found, **_changing(wanted)} == wanted):
+        if not (math.isfinite(found["scale"]) and found["scale"] > 0 and {**found, **_variable_part(wanted)} == wanted):
             raise ValueError("its gradient scaler has other settings")
 
 
-def _changing(scaler: dict[str, Any]) -> dict[str, Any]:
+def _variable_part(scaler: dict[str, Any]) -> dict[str, Any]:
     return {name: scaler[name] for name in ("scale", "_growth_tracker")}
 
 
-def newest_state(run: Path) -> tuple[dict[str, Any], str]:
-    """The newest whole checkpoint of a run that nobody is writing to, and a sentence if it is not the last one, or "".
+def load_newest_state(run: Path) -> tuple[dict[str, Any], str]:
+    """Load the newest whole checkpoint of a run that no process writes to; return it, and a message or "".
 
-    The one that is used is then the last one. Raises the error of `last.pt` if there is no other.
+    Where `last.pt` is missing or damaged, `previous.pt` replaces it, and the message says so. Raises DamagedError for
+    `last.pt` if both are missing or damaged.
     """
     try:
         return load_state(run / STATE_FILE), ""
@@ -203,6 +204,6 @@ def newest_state(run: Path) -> tuple[dict[str, Any], str]:
             state = load_state(run / PREVIOUS_FILE)
         except DamagedError:
             raise damage from None
-        # In its place, so that the next checkpoint does not put the damaged one in the place of this one.
+        # Renamed, so that the next checkpoint does not replace this one, as previous.pt, by the damaged one.
         (run / PREVIOUS_FILE).replace(run / STATE_FILE)
         return state, f"{run / STATE_FILE} is missing or damaged, so this goes on from the checkpoint before it."

@@ -15,7 +15,7 @@ from catdog.cli.predict import add_predict
 from catdog.cli.tools import add_demo, add_doctor, add_evaluate, add_explain
 from catdog.cli.train import add_train
 from catdog.cli.tune import add_tune
-from catdog.config.schema import nearest
+from catdog.config.schema import did_you_mean
 from catdog.errors import CatdogError
 
 
@@ -86,7 +86,7 @@ def _unknown_flag(parser: argparse.ArgumentParser, arguments: argparse.Namespace
         parser = choices[word]
     known = [option for action in parser._actions for option in action.option_strings]
     what = "flag" if flag.startswith("-") else "argument"
-    return f"{' '.join(words)} has no {what} {flag}{nearest(flag, known)}; see {' '.join(words)} --help."
+    return f"{' '.join(words)} has no {what} {flag}{did_you_mean(flag, known)}; see {' '.join(words)} --help."
 
 
 def entry() -> NoReturn:

@@ -1,6 +1,7 @@
 """`catdog train`: a new training, or one that is resumed."""
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
@@ -43,15 +44,23 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _train_anew(arguments: argparse.Namespace) -> None:
+    from catdog.data.warm_up import WarmUp
+    from catdog.runs.paths import settle
+
     config = load_config(arguments.config, given_fields(arguments))
-
-    from catdog.data.warm_up import DecodingAhead
-
+    if os.environ.get("RANK", "0") == "0":  # of several processes the first alone settles where files lie
+        config = settle(config, print)
     # Torch takes seconds to import: before it comes all that can be said without, beside it all that can be done.
-    with DecodingAhead(config) as ahead:
+    with WarmUp(config):
         from catdog.train import train
 
-        train(config, narrate=arguments.narrate, decode_all=ahead.decode_all)
+        listeners = []
+        if arguments.narrate:
+            from catdog.tools.explain.narrate import Narration, check_narration
+
+            check_narration(config, int(os.environ.get("WORLD_SIZE", "1")))
+            listeners.append(Narration())
+        train(config, listeners=listeners)
 
 
 def _resume(arguments: argparse.Namespace) -> None:

@@ -11,7 +11,7 @@ from catdog.tools.tune import search_space
 
 
 def add_tune(verbs: Any) -> None:
-    ranges = "\n".join(f"  {name:<16} {words}" for name, words in search_space.IN_WORDS.items())
+    ranges = "\n".join(f"  {name:<16} {words}" for name, words in search_space.RANGES.items())
     searched = f"what can be searched, and where; the first {len(search_space.DEFAULT)} unless --search says otherwise:"
     parser = add_verb(
         verbs,
@@ -53,12 +53,12 @@ def _tune(arguments: argparse.Namespace) -> int:
                     f"--resume goes on with the study's own configuration; leave --{name.replace('_', '-')} out, or "
                     "start a new study."
                 )
-        from catdog.tools.tune.command import go_on
+        from catdog.tools.tune.command import resume_search
 
-        return go_on(Path(arguments.resume), trials, minutes)
+        return resume_search(Path(arguments.resume), trials, minutes)
     config = load_config(arguments.config, given)
     space = search_space.dimensions(config, arguments.search, fixed=given)
 
-    from catdog.tools.tune.command import start
+    from catdog.tools.tune.command import start_search
 
-    return start(config, space, arguments.study, trials, minutes)
+    return start_search(config, space, arguments.study, trials, minutes)

@@ -1,4 +1,4 @@
-"""The one typed configuration: defaults (settings.py), a TOML file (toml.py), then flags; checked by schema.py."""
+"""The configuration: dataclasses with defaults (settings.py), validation (schema.py), TOML files (toml.py)."""
 
 from catdog.config.schema import Field, fields, validate
 from catdog.config.settings import Augment, Config, Model, Photos, Run, Training

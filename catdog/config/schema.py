@@ -1,4 +1,4 @@
-"""The fields of the configuration as the TOML file and the flags see them, and what values they take."""
+"""Lists the fields of the configuration, with type, default and range, and validates values against them."""
 
 import ast
 import dataclasses
@@ -18,7 +18,7 @@ SECTIONS: dict[str, type] = {"photos": Photos, "model": Model, "augment": Augmen
 
 @dataclass(frozen=True)
 class Field:
-    """One field of the configuration, as the TOML file and the flags see it."""
+    """One field of the configuration, which is a key of the TOML file and a flag."""
 
     section: str
     name: str
@@ -26,20 +26,22 @@ class Field:
     default: Any
     doc: str
     range: tuple[float, float] | None
-    """Least and greatest value, of a number or of each number of a list."""
+    """Least and greatest value of a number, or of each number of a list."""
 
     @property
     def flag(self) -> str:
+        """The command-line flag: "--learning-rate" for learning_rate."""
         return "--" + self.name.replace("_", "-")
 
     @property
     def choices(self) -> tuple[str, ...] | None:
+        """The values of a Literal; None for another type."""
         return typing.get_args(self.type) if typing.get_origin(self.type) is Literal else None
 
 
 @functools.cache
 def fields() -> dict[str, Field]:
-    """Every field by its name, in order."""
+    """Map name to Field for every field of the configuration, in order."""
     found = {}
     for section, cls in SECTIONS.items():
         types, docs = typing.get_type_hints(cls), _field_docs(cls)
@@ -49,7 +51,7 @@ def fields() -> dict[str, Field]:
 
 
 def _field_docs(cls: type) -> dict[str, str]:
-    """The string under each field of a dataclass."""
+    """Map name to docstring, the string below it in the source, of each field of a dataclass."""
     (node,) = ast.parse(inspect.getsource(cls)).body
     assert isinstance(node, ast.ClassDef)
     docs = {}
@@ -60,18 +62,18 @@ def _field_docs(cls: type) -> dict[str, str]:
     return docs
 
 
-def nearest(name: str, known: Any) -> str:
-    """`; did you mean X?` for the known name nearest to `name`, or nothing if none is near."""
+def did_you_mean(name: str, known: Any) -> str:
+    """Return "; did you mean X" for the known name X that is most similar to `name`, or "" if none is similar."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"; did you mean {close[0]}" if close else ""
 
 
-def typed(f: Field, value: Any) -> Any:
-    """`value` as the type of field `f`; an int is taken where a float is wanted, nothing else is converted."""
-    problem = CatdogError(f"{f.name} ({f.flag}) must be {_type_in_words(f.type)}, not {value!r}.")
+def convert(f: Field, value: Any) -> Any:
+    """Return `value` in the type of field `f`: an int becomes a float, a list a tuple. CatdogError for another type."""
+    problem = CatdogError(f"{f.name} ({f.flag}) must be {_describe_type(f.type)}, not {value!r}.")
     if f.choices:
         if value not in f.choices:
-            raise CatdogError(f"{str(problem)[:-1]}{nearest(str(value), f.choices)}.")
+            raise CatdogError(f"{str(problem)[:-1]}{did_you_mean(str(value), f.choices)}.")
         return value
     if typing.get_origin(f.type) is tuple:
         wanted = typing.get_args(f.type)
@@ -89,7 +91,7 @@ def typed(f: Field, value: Any) -> Any:
     return value
 
 
-def _type_in_words(kind: Any) -> str:
+def _describe_type(kind: Any) -> str:
     if typing.get_origin(kind) is Literal:
         return "one of " + ", ".join(typing.get_args(kind))
     if typing.get_origin(kind) is tuple:
@@ -99,7 +101,7 @@ def _type_in_words(kind: Any) -> str:
 
 
 def validate(config: Config) -> Config:
-    """`config` itself if every value is in its range and the fields fit each other.
+    """Return `config` if every value is in its range and the fields are compatible with each other.
 
     Raises CatdogError naming the field otherwise.
     """

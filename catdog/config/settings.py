@@ -1,4 +1,4 @@
-"""The one typed configuration: defaults here, then a TOML file, then flags.
+"""Defines the configuration as dataclasses with their defaults, which a TOML file and then flags override.
 
 Every field below is a key of the TOML file (in the section of its class) and a flag of `catdog train`
 (`learning_rate` is `--learning-rate`), so names are unique across sections. The text under a field is
@@ -12,7 +12,7 @@ from catdog.architecture import Activation, Architecture
 
 
 def _within(low: float, high: float, default: Any) -> Any:
-    """A field whose number, or each of whose numbers, is from `low` to `high`."""
+    """Make a dataclass field of a number, or of a tuple of numbers, each from `low` to `high`."""
     return field(default=default, metadata={"range": (low, high)})
 
 
@@ -158,7 +158,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Config:
-    """All sections. `Config()` is the default."""
+    """The whole configuration: all sections. `Config()` is the default."""
 
     photos: Photos = field(default_factory=Photos)
     model: Model = field(default_factory=Model)
@@ -168,7 +168,7 @@ class Config:
 
     @property
     def architecture(self) -> Architecture:
-        """The network that [model] asks for."""
+        """The architecture of the network that sections [photos] and [model] define."""
         m = self.model
         return Architecture(
             self.photos.image_size, m.hidden, m.activation, m.batch_norm, m.dropout, m.local, m.field, m.model

@@ -1,4 +1,4 @@
-"""The configuration as a TOML file: read, and written with comments."""
+"""Reads the configuration from a TOML file, and writes it as one, with comments."""
 
 import json
 import textwrap
@@ -7,15 +7,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from catdog.config.schema import SECTIONS, fields, nearest, typed, validate
+from catdog.config.schema import SECTIONS, convert, did_you_mean, fields, validate
 from catdog.config.settings import Config
 from catdog.errors import CatdogError
 
 
 def load_config(path: str | Path | None = None, flags: Mapping[str, Any] | None = None) -> Config:
-    """Defaults, then the TOML file at `path`, then `flags` (field name to value); checked.
+    """Load the configuration: defaults, overridden by the TOML file at `path`, then by `flags` (field name to value).
 
-    Raises CatdogError naming the unknown or ill-typed field, with the nearest valid name.
+    Raises CatdogError naming the unknown, ill-typed or out-of-range field, with the most similar valid name.
     """
     values: dict[str, Any] = {}
     if path:
@@ -30,7 +30,7 @@ def load_config(path: str | Path | None = None, flags: Mapping[str, Any] | None 
 
 
 def parse_config(text: str, name: str) -> Config:
-    """The configuration in the TOML `text`, which errors call `name`."""
+    """Parse and validate the configuration in the TOML `text`; `name` is what error messages call it."""
     return validate(_build(dict(_read_toml(text, name))))
 
 
@@ -38,18 +38,18 @@ def _build(values: Mapping[str, Any]) -> Config:
     known = fields()
     by_section: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
     for name, value in values.items():
-        by_section[known[name].section][name] = typed(known[name], value)
+        by_section[known[name].section][name] = convert(known[name], value)
     return Config(**{section: cls(**by_section[section]) for section, cls in SECTIONS.items()})
 
 
 def _read_toml(text: str, path: str) -> Iterator[tuple[str, Any]]:
     try:
         document = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # not TOML, numbers of thousands of digits, brackets in brackets
+    except (ValueError, RecursionError) as error:  # also from huge integers or deeply nested brackets
         raise CatdogError(f"{path} is not valid TOML: {error}.") from None
     for section, table in document.items():
         if section not in SECTIONS:
-            raise CatdogError(f"{path}: unknown section [{section}]{nearest(section, SECTIONS)}.")
+            raise CatdogError(f"{path}: unknown section [{section}]{did_you_mean(section, SECTIONS)}.")
         if not isinstance(table, dict):
             raise CatdogError(f"{path}: {section} must be a section, [{section}], with its fields below it.")
         for name, value in table.items():
@@ -59,11 +59,11 @@ def _read_toml(text: str, path: str) -> Iterator[tuple[str, Any]]:
             elif name in fields():
                 raise CatdogError(f"{path}: {name} belongs in section [{fields()[name].section}], not [{section}].")
             else:
-                raise CatdogError(f"{path}: unknown field {name} in [{section}]{nearest(name, known)}.")
+                raise CatdogError(f"{path}: unknown field {name} in [{section}]{did_you_mean(name, known)}.")
 
 
 def to_toml(config: Config) -> str:
-    """`config` as a commented TOML file that `load_config` reads back to the same value."""
+    """Format `config` as a commented TOML file, which `load_config` reads back to an equal Config."""
     lines = []
     for section, cls in SECTIONS.items():
         lines += [f"# {' '.join((cls.__doc__ or '').split())}", f"[{section}]"]
@@ -85,6 +85,6 @@ def _toml_value(value: Any) -> str:
     if isinstance(value, tuple):
         return "[" + ", ".join(map(str, value)) + "]"
     if isinstance(value, str):
-        # A TOML basic string has JSON's escapes, but for DEL, which JSON leaves as it is.
+        # A TOML basic string has the escapes of JSON, except that TOML also requires DEL to be escaped.
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     return repr(value)

@@ -1,40 +1,270 @@
-"""The photos as a torchvision ImageFolder, for a DataLoader or any other code that knows one.
+"""PhotoFolder, the torchvision ImageFolder that training iterates: single photos, and whole batches at once."""
 
-Training does not go through it: it reads the same pixels from `catdog.data.dataset`, a batch at a time and already decoded.
-"""
-
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
-from torchvision.datasets import ImageFolder
+from torchvision.datasets import ImageFolder, VisionDataset
+from tqdm import tqdm
 
+from catdog.config.settings import Photos
+from catdog.data import pixel_cache
+from catdog.data.decode_pool import DecodePool
 from catdog.data.listing import Listing, list_photos
+from catdog.data.pixel_cache import Skipped
+from catdog.errors import CatdogError, ImageError
 from catdog.images.decoder import decode
+
+_TASK = 16  # photos of a batch that one worker decodes in a turn
+Item = tuple[Tensor, int]
+
+
+@dataclass(frozen=True)
+class PhotoBatch(Sequence[Item]):
+    """B photos: as a sequence, the items of an ImageFolder, which DataLoader's default collation stacks again.
+
+    rows: int64, B: which photos of the folder. pixels: uint8, B x 3 x H x W. folder_labels: int64, of all its photos.
+    """
+
+    rows: Tensor
+    pixels: Tensor
+    folder_labels: Tensor
+
+    @property
+    def labels(self) -> Tensor:
+        """int64, B."""
+        return self.folder_labels[self.rows]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.pixels[index], int(self.folder_labels[self.rows[index]])
 
 
 class PhotoFolder(ImageFolder):
     """torchvision's ImageFolder with catdog's listing and decoding: item i is (uint8 3 x H x W tensor, label).
 
     photos: a folder of class folders, or a listing of one. size: (height, width) that each photo is squashed to;
-    None keeps its own. Reading a broken photo raises ImageError.
+    None keeps its own. transform, target_transform: applied to the tensor, and to the label.
+    pixels: all photos decoded before, uint8 N x 3 x H x W (see `load_photos`); None decodes each photo each time that
+    it is asked for, batches by the `pool`. skipped: photos that were left out of the listing since they cannot be read.
+
+    Reading a broken photo raises ImageError. A batch leaves it out, unless `strict`; it raises CatdogError where more
+    than the share `max_skipped` of all photos, or all of the batch, cannot be read.
     """
 
-    def __init__(self, photos: str | Path | Listing, size: tuple[int, int] | None = None) -> None:
+    def __init__(
+        self,
+        photos: str | Path | Listing,
+        size: tuple[int, int] | None = None,
+        transform: Callable[[Tensor], Any] | None = None,
+        target_transform: Callable[[int], Any] | None = None,
+        *,
+        pixels: Tensor | None = None,
+        skipped: Sequence[Skipped] = (),
+        pool: DecodePool | None = None,
+        strict: bool = False,
+        max_skipped: float = 1.0,
+    ) -> None:
         self.listing = photos if isinstance(photos, Listing) else list_photos(photos)
-        super().__init__(
-            str(self.listing.root), transform=_to_tensor, loader=partial(decode, size=size), allow_empty=True
+        # Not ImageFolder's own __init__, which lists the folder by other rules, and a million photos in 500 MB.
+        VisionDataset.__init__(self, str(self.listing.root), transform=transform, target_transform=target_transform)
+        self.loader, self.extensions = partial(decode, size=size), None
+        self.classes = list(self.listing.classes)
+        self.class_to_idx = {name: label for label, name in enumerate(self.classes)}
+        self.samples = self.imgs = _Samples(self.listing)
+        self.targets = self.listing.labels
+        self.size, self.is_decoded = size, pixels is not None
+        self.pixels = torch.empty(0, 3, *(size or (0, 0)), dtype=torch.uint8) if pixels is None else pixels
+        self.labels = torch.tensor(self.listing.labels, dtype=torch.int64)
+        """int64, N, on `device`."""
+        self.device = torch.device("cpu")
+        """Where batches are to arrive."""
+        self._stays = False
+        self.pool, self.strict, self.max_skipped = pool, strict, max_skipped
+        self._skipped, self._unreadable = list(skipped), dict[int, str]()
+
+    @classmethod
+    def from_tensors(cls, pixels: Tensor, labels: Tensor, classes: Sequence[str]) -> "PhotoFolder":
+        """Photos that are in memory alone. pixels: uint8, N x 3 x H x W; labels: int64, N, indices into `classes`."""
+        names = [f"{classes[label]}/{row}" for row, label in enumerate(labels.tolist())]
+        height, width = pixels.shape[2:]
+        return cls(Listing(Path(), tuple(classes), names, labels.tolist()), (height, width), pixels=pixels)
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of the photos as they are given."""
+        if self.size is None:
+            raise ValueError("a PhotoFolder without a size has photos of many sizes")
+        return self.size
+
+    @property
+    def skipped(self) -> list[Skipped]:
+        """The photos that could not be read, so far as is known."""
+        found = sorted(self._unreadable.items())
+        return [*self._skipped, *(Skipped(self.listing.path(row), reason) for row, reason in found)]
+
+    def keep_in_main_memory(self) -> None:
+        """Keep the pixels where they are, whatever device batches are for; `catdog.data.prefetch` copies those."""
+        self._stays = True
+
+    @property
+    def needs_copies(self) -> bool:
+        """Whether batches are made in main memory for a network that is elsewhere."""
+        return self.device.type != "cpu" and (self._stays or not self.is_decoded)
+
+    def to(self, device: torch.device) -> "PhotoFolder":
+        """This folder with batches for a network on `device`, and its pixels there, unless they are kept."""
+        self.device = device
+        self.labels = self.labels.to(device)
+        if not self._stays:
+            self.pixels = self.pixels.to(device)
+        return self
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        if self.is_decoded:
+            sample = self.pixels[index].clone()
+        else:
+            sample = torch.from_numpy(self.loader(self.listing.path(index))).permute(2, 0, 1).contiguous()
+        label = self.listing.labels[index]
+        if self.transform is not None:
+            sample = self.transform(sample)
+        return sample, label if self.target_transform is None else self.target_transform(label)
+
+    def __getitems__(self, rows: Sequence[int] | Tensor) -> Sequence[tuple[Any, Any]]:
+        """A batch of the photos `rows`, which DataLoader asks for: a PhotoBatch; with transforms, or sizes of their own,
+        a list of items."""
+        if self.size is None or self.transform is not None or self.target_transform is not None:
+            return [self[int(row)] for row in rows]
+        rows = torch.as_tensor(rows, dtype=torch.int64)
+        if not self.is_decoded:
+            rows, pixels = self._decode(rows)
+        elif not self.needs_copies:
+            rows = rows.to(self.device, non_blocking=True)
+            pixels = self.pixels.index_select(0, rows)  # much quicker than pixels[rows]
+        else:  # into memory that the system does not move, from which a GPU can fetch them by itself
+            pinned = self.device.type == "cuda"
+            rows = rows.pin_memory() if pinned else rows
+            pixels = torch.empty(len(rows), *self.pixels.shape[1:], dtype=torch.uint8, pin_memory=pinned)
+            torch.index_select(self.pixels, 0, rows, out=pixels)
+        return PhotoBatch(rows, pixels, self.labels)
+
+    def _decode(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Those of the photos `rows` that can be read, and their pixels."""
+        indices = rows.tolist()
+        pixels = np.empty((len(indices), 3, *self.image_size), np.uint8)
+        if self.pool is None:
+            self.pool = DecodePool(self.image_size)
+        for part in self.pool.decode_all([self.listing.path(index) for index in indices], pixels, _TASK):
+            if self.strict and part.reasons:
+                raise ImageError(next(iter(part.reasons.values())))
+            self._unreadable.update({indices[position]: reason for position, reason in part.reasons.items()})
+        found = torch.from_numpy(pixels)
+        if not self._unreadable:
+            return rows, found
+        keep = torch.tensor([index not in self._unreadable for index in indices])
+        if len(self._unreadable) > self.max_skipped * len(self) or not keep.any():
+            raise CatdogError(
+                f"{len(self._unreadable)} of the photos in {self.root} read so far cannot be, more than "
+                f"--max-skipped {self.max_skipped:g} allows or all of a batch; the first: {self.skipped[0].reason}"
+            )
+        return rows[keep], found[keep]
+
+
+class _Samples(Sequence[tuple[str, int]]):
+    """(path, label) of each photo, put together when it is asked for."""
+
+    def __init__(self, listing: Listing) -> None:
+        self._listing = listing
+
+    def __len__(self) -> int:
+        return len(self._listing)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        return self._listing.path(index), self._listing.labels[index]
+
+
+def load_photos(
+    listing: Listing,
+    size: tuple[int, int],
+    *,
+    cache_folder: str = "auto",
+    cache_limit: float = math.inf,
+    threads: int = 1,
+    strict: bool = False,
+    max_skipped: float = 1.0,
+    progress: Callable[[int], object] = lambda count: None,
+    pool: DecodePool | None = None,
+) -> PhotoFolder:
+    """Decode all photos of `listing` to `size`, or take them from the cache; those that cannot be read are left out.
+
+    Arguments as `catdog.data.pixel_cache.decode_all`'s.
+    Raises CatdogError if more than the share `max_skipped` of the photos cannot be read.
+    """
+    decoded = pixel_cache.decode_all(
+        listing,
+        size,
+        cache=cache_folder,
+        limit=cache_limit,
+        threads=threads,
+        strict=strict,
+        progress=progress,
+        pool=pool,
+    )
+    skipped = [Skipped(listing.path(index), reason) for index, reason in decoded.skipped.items()]
+    if len(skipped) > max_skipped * len(listing):
+        raise CatdogError(
+            f"{len(skipped)} of the {len(listing)} photos in {listing.root} cannot be read, more than --max-skipped "
+            f"{max_skipped:g} allows; the first: {skipped[0].reason}"
         )
-
-    def find_classes(self, directory: Any) -> tuple[list[str], dict[str, int]]:
-        return list(self.listing.classes), {name: label for label, name in enumerate(self.listing.classes)}
-
-    def make_dataset(self, *args: Any, **kwargs: Any) -> list[tuple[str, int]]:
-        return [(self.listing.path(i), label) for i, label in enumerate(self.listing.labels)]
+    if skipped:
+        listing = listing.select([index not in decoded.skipped for index in range(len(listing))])
+    return PhotoFolder(listing, size, pixels=torch.from_numpy(decoded.pixels), skipped=skipped)
 
 
-def _to_tensor(picture: Any) -> Tensor:
-    """uint8 H x W x 3 array -> uint8 3 x H x W tensor."""
-    return torch.from_numpy(picture).permute(2, 0, 1).contiguous()
+def open_folders(listings: Sequence[Listing], photos: Photos, threads: int) -> tuple[PhotoFolder, PhotoFolder]:
+    """The photos to train on and to validate on, as `photos` asks for them: decoded, or to be decoded batch by batch.
+
+    Raises CatdogError where too many photos, all of a class, or all to validate on cannot be read.
+    """
+    size, names = photos.image_size, ("training", "validation")
+    pool = DecodePool(size, threads, len(listings[0]))  # one set of processes for both
+    if photos.cache == "none":
+        train, val = (
+            PhotoFolder(listing, size, pool=pool, strict=photos.strict, max_skipped=photos.max_skipped)
+            for listing in listings
+        )
+    else:
+        with pool:
+            train, val = (_load(listing, photos, name, pool) for listing, name in zip(listings, names, strict=True))
+    counts = torch.bincount(train.labels, minlength=len(train.classes)).tolist()
+    for name, count in zip(train.classes, counts, strict=True):
+        if count == 0:
+            raise CatdogError(f"no photo of the class {name!r} can be read; the first: {train.skipped[0].reason}")
+    if not len(val):
+        raise CatdogError(f"none of the photos to validate on can be read; the first: {val.skipped[0].reason}")
+    return train, val
+
+
+def _load(listing: Listing, photos: Photos, name: str, pool: DecodePool) -> PhotoFolder:
+    """`load_photos` as `photos` says, with a progress bar."""
+    with tqdm(total=len(listing), desc=f"decoding {name} photos", unit=" photos", disable=None, leave=False) as bar:
+        return load_photos(
+            listing,
+            photos.image_size,
+            cache_folder=photos.cache,
+            cache_limit=photos.cache_limit,
+            strict=photos.strict,
+            max_skipped=photos.max_skipped,
+            progress=bar.update,
+            pool=pool,
+        )

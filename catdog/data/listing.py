@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from catdog.errors import CatdogError
 
@@ -65,6 +66,11 @@ class Listing:
         """The path to open for photo `index`."""
         return os.path.join(self.root, self.paths[index])
 
+    @property
+    def files(self) -> Sequence[str]:
+        """The path to open for each photo, put together when it is asked for: a million take no memory."""
+        return _Files(self)
+
     def counts(self) -> list[int]:
         """Photos of each class."""
         found = [0] * len(self.classes)
@@ -94,6 +100,19 @@ class Listing:
                 )
         position = [list(classes).index(name) for name in self.classes]
         return Listing(self.root, tuple(classes), self.paths, [position[label] for label in self.labels])
+
+
+class _Files(Sequence[str]):
+    def __init__(self, listing: Listing) -> None:
+        self._listing = listing
+
+    def __len__(self) -> int:
+        return len(self._listing)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self._listing.path(i) for i in range(*index.indices(len(self)))]
+        return self._listing.path(index)
 
 
 def is_hidden(name: str) -> bool:
@@ -163,15 +182,15 @@ def folders_and_files(folder: Path) -> tuple[list[str], list[str]]:
     return sorted(found[0]), sorted(found[1])
 
 
-def _subfolders(folder: Path) -> list[str]:
+def subfolders(folder: Path) -> list[str]:
     return folders_and_files(folder)[0]
 
 
 def list_photos(root: str | Path) -> Listing:
     """The ImageFolder at `root`: each folder directly below it is a class of all photos at any depth below that."""
     root = Path(root)
-    _require_folder(root)
-    classes = tuple(_subfolders(root))
+    require_folder(root)
+    classes = tuple(subfolders(root))
     paths: list[str] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
@@ -181,7 +200,7 @@ def list_photos(root: str | Path) -> Listing:
     return Listing(root, classes, paths, labels)
 
 
-def _require_folder(root: Path) -> None:
+def require_folder(root: Path) -> None:
     if not root.exists():
         raise CatdogError(
             f"there is no folder {root}; check the path, or make it with a folder of photos for each class."
@@ -195,4 +214,4 @@ def _require_folder(root: Path) -> None:
 def has_photos(root: str | Path) -> bool:
     """Whether any photo lies in a class folder, or a split's class folder, below `root`."""
     root = Path(root)
-    return root.is_dir() and any(True for name in _subfolders(root) for _ in photos_below(root / name))
+    return root.is_dir() and any(True for name in subfolders(root) for _ in photos_below(root / name))

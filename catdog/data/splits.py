@@ -7,7 +7,7 @@ from pathlib import Path
 from catdog.base.locks import remove_abandoned
 from catdog.config.settings import Config, Photos
 from catdog.data.cache_dir import DRAWN, folder_of
-from catdog.data.listing import Listing, _require_folder, _subfolders, list_photos
+from catdog.data.listing import Listing, list_photos, require_folder, subfolders
 from catdog.errors import CatdogError
 
 SAMPLE = "sample"  # as the folder of photos: the drawn set
@@ -48,12 +48,12 @@ SPLITS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("
 def find_splits(root: str | Path) -> dict[str, Path]:
     """The split folders of `root`, by "train", "val" and "test"; empty where `root` is a single ImageFolder."""
     root = Path(root)
-    _require_folder(root)
+    require_folder(root)
     found: dict[str, Path] = {}
     for split, names in SPLITS.items():
         for name in names:
             # A class may be called "test": a split is a folder of class folders.
-            if (root / name).is_dir() and _subfolders(root / name):
+            if (root / name).is_dir() and subfolders(root / name):
                 if split in found:
                     raise CatdogError(f"{root} holds both {found[split].name}/ and {name}/; keep one of them.")
                 found[split] = root / name

@@ -1,4 +1,4 @@
-"""A sheet of small pictures under headings: the photos that `data check` suspects, the mean photos of `data stats`."""
+"""Draws a contact sheet: small pictures under headings, for `data check` (suspect photos) and `data stats` (means)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,39 +15,39 @@ _COLUMNS = 8
 _SIDE = 144  # pixels of the box that a picture is fitted into
 _GAP = 8
 _LINE = 14
-_CELL = _SIDE + 2 * _GAP  # width of a picture with what is around it
-_ROW = _SIDE + 4 * _LINE  # and its height, with two lines under it
+_CELL = _SIDE + 2 * _GAP  # width of a cell
+_ROW = _SIDE + 4 * _LINE  # height of a cell, with two lines of caption
 _INK, _PALE = (40, 40, 40), (200, 200, 200)
 
 
 class Cell(NamedTuple):
-    """A picture (uint8, H x W x 3, of at most SIDE x SIDE) and what is written under it."""
+    """A picture (uint8, H x W x 3, at most _SIDE x _SIDE) and its caption."""
 
     pixels: np.ndarray
     caption: str
 
 
 class Section(NamedTuple):
-    """A heading, and groups of pictures that belong together: each is framed."""
+    """A heading and groups of cells; the cells of a group are joined by equals signs."""
 
     heading: str
     groups: Sequence[Sequence[Cell]]
 
 
 def enlarge(pixels: np.ndarray) -> np.ndarray:
-    """A picture, uint8 H x W x 3, at the size that fits a cell, its pixels left to be seen."""
-    height, width = fit(*pixels.shape[:2])
+    """Resize a picture (uint8, H x W x 3) to fit a cell, without interpolation, so that its pixels can be seen."""
+    height, width = fitted_size(*pixels.shape[:2])
     return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.NEAREST))
 
 
-def fit(height: int, width: int) -> tuple[int, int]:
-    """(height, width) of a picture of that size when it is shrunk, or enlarged, to fit a cell."""
+def fitted_size(height: int, width: int) -> tuple[int, int]:
+    """Scale (height, width), up or down, to fit a cell."""
     scale = _SIDE / max(height, width)
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
 def require_png(out: str, photos: Path) -> Path:
-    """`out` as the path of a picture to write: CatdogError where it is no .png, has no folder, or lies in `photos`."""
+    """Return `out` as a path; raise CatdogError if it is not a .png, its folder is missing, or it lies in `photos`."""
     path = Path(out)
     if path.suffix.lower() != ".png":
         raise CatdogError(f"--out {out} must end in .png; give another name.")
@@ -59,12 +59,12 @@ def require_png(out: str, photos: Path) -> Path:
 
 
 def draw_sheet(sections: Sequence[Section], path: Path) -> None:
-    """Write the sheet as a PNG, atomically."""
-    # matplotlib's own font: it has more of the world's letters than Pillow's.
+    """Draw the sheet and write it as a PNG, atomically."""
+    # matplotlib's own font: it covers more scripts than Pillow's.
     import matplotlib
 
     font = ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", 11)
-    placed: list[tuple[int, int, Cell | str, bool]] = []  # column, y, what, whether the next cell belongs to it
+    placed: list[tuple[int, int, Cell | str, bool]] = []  # column, y, content, whether it is joined to the next cell
     y = _GAP
     for heading, groups in sections:
         placed.append((0, y, heading, False))
@@ -82,27 +82,27 @@ def draw_sheet(sections: Sequence[Section], path: Path) -> None:
     width = _CELL * max(_COLUMNS // 2, 1 + max(column for column, *_ in placed))
     sheet = Image.new("RGB", (width, y), "white")
     ink = ImageDraw.Draw(sheet)
-    for column, top, what, goes_on in placed:
-        if isinstance(what, str):
-            ink.text((_GAP, top), _cut(what, width - 2 * _GAP, font)[0], _INK, font)
+    for column, top, content, is_joined in placed:
+        if isinstance(content, str):
+            ink.text((_GAP, top), _wrap(content, width - 2 * _GAP, font)[0], _INK, font)
         else:
-            _draw_cell(sheet, ink, column * _CELL, top, what, goes_on, font)
+            _draw_cell(sheet, ink, column * _CELL, top, content, is_joined, font)
     write_atomic(path, lambda file: sheet.save(file, "PNG"))
 
 
-def _draw_cell(sheet: Image.Image, ink: Any, x: int, y: int, cell: Cell, goes_on: bool, font: Any) -> None:
+def _draw_cell(sheet: Image.Image, ink: Any, x: int, y: int, cell: Cell, is_joined: bool, font: Any) -> None:
     picture = Image.fromarray(cell.pixels)
     sheet.paste(picture, (x + (_CELL - picture.width) // 2, y + (_SIDE - picture.height) // 2))
-    for number, line in enumerate(_cut(cell.caption, _SIDE, font, lines=2)):
+    for number, line in enumerate(_wrap(cell.caption, _SIDE, font, lines=2)):
         ink.text((x + _GAP, y + _SIDE + 4 + number * _LINE), line, _INK, font)
-    if goes_on:  # an equals sign between two that show the same
+    if is_joined:  # an equals sign between two cells of a group
         for above in (-3, 3):
             ink.line((x + _CELL - 5, y + _SIDE // 2 + above, x + _CELL + 5, y + _SIDE // 2 + above), _INK, 2)
     ink.line((x + _GAP, y + _SIDE + 2, x + _CELL - _GAP, y + _SIDE + 2), _PALE)
 
 
-def _cut(text: str, width: int, font: Any, lines: int = 1) -> list[str]:
-    """`text` on as many lines of `width` pixels; its middle left out where it is longer."""
+def _wrap(text: str, width: int, font: Any, lines: int = 1) -> list[str]:
+    """Wrap `text` to at most `lines` lines of `width` pixels; if it is longer, its middle becomes an ellipsis."""
     text = on_one_line(text).encode("utf-8", "replace").decode()
     cut, kept = text, len(text)
     while font.getlength(cut) > width * lines * 0.95 and kept > 2:

@@ -1,22 +1,19 @@
-"""Pictures of a training and of predictions, drawn with matplotlib."""
+"""Draws curves.png, the loss and accuracy of a training over its epochs, with matplotlib."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from catdog.drawing.figures import new_figure, save_figure
-from catdog.predict import Prediction
 
 
 def draw_curves(history: Sequence[dict[str, float]], path: Path) -> None:
-    """curves.png: loss and accuracy over the epochs, on the training photos and on the validation photos."""
-    save_figure(curves(history), path)
+    """Draw the rows of metrics.csv and write the figure to `path`, atomically."""
+    save_figure(curves_figure(history), path)
 
 
-def curves(history: Sequence[dict[str, float]]) -> Any:
-    """The figure of curves.png from the rows of metrics.csv."""
+def curves_figure(history: Sequence[dict[str, float]]) -> Any:
+    """Make the figure: loss and accuracy over the epochs, on the training photos and on the validation photos."""
     figure = new_figure(10, 4)
     epochs = [row["epoch"] for row in history]
     for axes, what in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
@@ -26,15 +23,3 @@ def curves(history: Sequence[dict[str, float]]) -> Any:
         axes.grid(alpha=0.3)
         axes.legend()
     return figure
-
-
-def draw_predictions(photos: Sequence[np.ndarray], answers: Sequence[Prediction], path: Path, columns: int = 5) -> None:
-    """A sheet of photos (uint8, H x W x 3), each under what the network calls it and how sure it is."""
-    rows = -(-len(photos) // columns)
-    figure = new_figure(2 * columns, 2.25 * rows)
-    for axes in figure.subplots(rows, columns, squeeze=False).flat:
-        axes.axis("off")
-    for axes, photo, answer in zip(figure.axes, photos, answers, strict=False):
-        axes.imshow(photo)
-        axes.set_title(f"{answer.label} {answer.probability:.1%}")
-    save_figure(figure, path)

@@ -1,4 +1,4 @@
-"""Where matplotlib's figures come from, and how they become files."""
+"""Makes matplotlib figures that can show text in any script, and writes them to files."""
 
 import functools
 import io
@@ -8,7 +8,7 @@ from typing import Any
 
 from catdog.base.atomic import write_atomic
 
-# Fonts with the letters of Chinese, Japanese and Korean, which matplotlib's own lacks: those of Linux, macOS, Windows.
+# Fonts with Chinese, Japanese and Korean glyphs, which matplotlib's own lacks: those of Linux, macOS, Windows.
 _EAST_ASIAN = (
     "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Source Han Sans SC", "Source Han Sans CN",
     "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "Droid Sans Fallback",
@@ -18,9 +18,9 @@ _EAST_ASIAN = (
 
 
 def new_figure(width: float, height: float) -> Any:
-    """A matplotlib figure that needs no screen and leaves matplotlib's own state alone.
+    """Make a matplotlib figure of width x height inches, without a display and without pyplot's global state.
 
-    What it says may be in any script of which the system has a font.
+    Its text may be in any script for which the system has a font.
     """
     return _figure_class()(figsize=(width, height), layout="constrained", dpi=120)
 
@@ -32,14 +32,14 @@ def _figure_class() -> Any:
     from matplotlib.text import Text
 
     class AnyScript(Figure):
-        """A figure whose texts look in further fonts for the letters that the first one lacks."""
+        """A figure whose text falls back to further fonts for glyphs that the first one lacks."""
 
         def draw(self, renderer: Any) -> None:
             families = [*rcParams["font.family"], *fallback_fonts()]
             for text in self.findobj(Text):
                 text.set_fontfamily(families)
             with rc_context({"font.family": families}), warnings.catch_warnings():
-                # Where no font has a letter, a box is drawn; that is no news to the user.
+                # Where no font has a glyph, a box is drawn; the user needs no warning.
                 warnings.filterwarnings("ignore", message="Glyph .* missing from")
                 super().draw(renderer)
 
@@ -48,7 +48,7 @@ def _figure_class() -> Any:
 
 @functools.cache
 def fallback_fonts() -> list[str]:
-    """The names of those fonts of East Asian scripts that the system has."""
+    """Names of the fonts in _EAST_ASIAN that the system has."""
     from matplotlib.font_manager import fontManager
 
     installed = set(fontManager.get_font_names())
@@ -56,13 +56,13 @@ def fallback_fonts() -> list[str]:
 
 
 def encode(figure: Any, kind: str) -> bytes:
-    """The figure as a file of a kind that matplotlib writes: "png", "svg", "jpg"."""
+    """Render the figure to the bytes of a file, in a format of matplotlib: "png", "svg", "jpg"."""
     data = io.BytesIO()
     figure.savefig(data, format=kind)
     return data.getvalue()
 
 
 def save_figure(figure: Any, path: Path) -> None:
-    """Write a figure as the kind of file that the path's ending names, atomically."""
+    """Write a figure atomically, in the format of the path's suffix."""
     data = encode(figure, path.suffix.removeprefix("."))
     write_atomic(path, lambda file: file.write(data))

@@ -1,4 +1,4 @@
-"""One HTML page that needs nothing but itself: pictures are inside it, no script, no network."""
+"""Renders a self-contained HTML page: images are embedded, no script, nothing is loaded from the network."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -31,8 +31,8 @@ figcaption span { display: block; color: var(--soft); font-size: .75rem; }
 
 
 @dataclass(frozen=True)
-class Exhibit:
-    """A photo of a gallery (JPEG; None where there is none to show), what is said of it, and which file it is."""
+class GalleryPhoto:
+    """A photo of a gallery: JPEG bytes (None if it cannot be shown), its caption and the path of its file."""
 
     jpeg: bytes | None
     caption: str
@@ -41,17 +41,17 @@ class Exhibit:
 
 @dataclass(frozen=True)
 class Section:
-    """`about` says what is to be seen; `lines` are the numbers. `key` is the name of its picture, and its anchor."""
+    """A section of a page: `about` explains its image, `lines` are details. `key` names the image and is the anchor."""
 
     key: str
     title: str
     about: str
     lines: Sequence[str] = ()
-    gallery: Sequence[Exhibit] = ()
+    gallery: Sequence[GalleryPhoto] = ()
 
 
 def page(title: str, about: str, sections: Sequence[Section], images: Mapping[str, bytes], *, numbered: bool) -> str:
-    """The page. images: PNGs by the key of the section they belong to."""
+    """Render the HTML of a page. images: PNG bytes by the key of their section."""
     heads = [(f"{i}. " if numbered else "") + s.title for i, s in enumerate(sections, start=1)]
     links = "".join(f'<a href="#{s.key}">{escape(head)}</a>' for s, head in zip(sections, heads, strict=True))
     cards = "".join(_card(s, head, images.get(s.key)) for s, head in zip(sections, heads, strict=True))
@@ -61,13 +61,13 @@ def page(title: str, about: str, sections: Sequence[Section], images: Mapping[st
         f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n"
         f"<h1>{escape(title)}</h1>\n<p>{escape(about)}</p>\n<nav>{links}</nav>\n{cards}</main>\n</body>\n</html>\n"
     )
-    return text.encode("utf-8", "replace").decode("utf-8")  # names of files need not be valid text
+    return text.encode("utf-8", "replace").decode("utf-8")  # names of files need not be valid UTF-8
 
 
 def _card(section: Section, head: str, image: bytes | None) -> str:
     parts = [f'<section id="{section.key}">\n<h2>{escape(head)}</h2>\n<p>{escape(section.about)}</p>\n']
     if image is not None:
-        parts.append(f'<img alt="{escape(section.title)}" src="{_data(image, "png")}">\n')
+        parts.append(f'<img alt="{escape(section.title)}" src="{_data_url(image, "png")}">\n')
     if section.gallery:
         parts.append(f'<div class="gallery">\n{"".join(map(_figure, section.gallery))}</div>\n')
     if section.lines:
@@ -77,12 +77,12 @@ def _card(section: Section, head: str, image: bytes | None) -> str:
     return "".join([*parts, "</section>\n"])
 
 
-def _figure(exhibit: Exhibit) -> str:
-    caption = f"<figcaption>{escape(exhibit.caption)}<span>{escape(exhibit.path)}</span></figcaption>"
-    if exhibit.jpeg is None:
+def _figure(photo: GalleryPhoto) -> str:
+    caption = f"<figcaption>{escape(photo.caption)}<span>{escape(photo.path)}</span></figcaption>"
+    if photo.jpeg is None:
         return f"<figure>{caption}</figure>\n"
-    return f'<figure><img alt="{escape(exhibit.caption)}" src="{_data(exhibit.jpeg, "jpeg")}">{caption}</figure>\n'
+    return f'<figure><img alt="{escape(photo.caption)}" src="{_data_url(photo.jpeg, "jpeg")}">{caption}</figure>\n'
 
 
-def _data(image: bytes, kind: str) -> str:
+def _data_url(image: bytes, kind: str) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(image).decode('ascii')}"

@@ -1,4 +1,4 @@
-"""From a file, or bytes, to pixels: `decode` is the one function that does it."""
+"""Decodes image files: `decode` is the only function that turns a file or bytes into pixels."""
 
 from catdog.images.decoder import decode, decode_and_measure
 

@@ -1,4 +1,4 @@
-"""Colours of a decoded picture as a viewer shows them: 8 bits, sRGB, over white where it is transparent."""
+"""Converts a decoded image of any mode to 8-bit sRGB, composited over white where it is transparent."""
 
 import io
 import re
@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from catdog.images.formats import (
-    MAX_PROFILE,
-)
+from catdog.images.formats import MAX_PROFILE
 
 if TYPE_CHECKING:
     from PIL.ImageCms import ImageCmsTransform
 
-_STRIP = 2**20  # pixels converted at a time
+STRIP_PIXELS = 2**20  # converted at a time
 
 
-def _correct(kind: str, image: Any, data: bytes) -> None:
-    """Two things that Pillow takes otherwise than the file means them."""
-    if kind == "PNG" and "transparency" in image.info:  # a transparent colour, in the depth of the file
+def fix_metadata(kind: str, image: Any, data: bytes) -> None:
+    """Correct what Pillow reads wrongly, before the image is loaded.
+
+    That is the transparent colour of a PNG of other than 8 bits, and the inversion of a CMYK JPEG not from Adobe.
+    """
+    if kind == "PNG" and "transparency" in image.info:  # a colour, in the bit depth of the file
         key, depth = image.info["transparency"], data[24]
         if isinstance(key, tuple) and depth == 16:
             image.info["transparency"] = tuple(level >> 8 for level in key)
@@ -31,8 +32,11 @@ def _correct(kind: str, image: Any, data: bytes) -> None:
         image.tile = [tile._replace(args=("CMYK", "")) for tile in image.tile]
 
 
-def _rgb(kind: str, image: Any, profile: bytes) -> Any:
-    """An image of any mode -> one of mode RGB, in strips, so that what is needed on the way stays small."""
+def to_rgb(kind: str, image: Any, profile: bytes) -> Any:
+    """Convert a Pillow image of any mode, with its ICC profile (or b""), to sRGB: mode RGB, or RGBX if it was that.
+
+    It converts in strips of STRIP_PIXELS, so that intermediate images stay small.
+    """
     mode = {"P": "RGB", "PA": "RGB", "CMYK": "CMYK", "LAB": "LAB"}.get(image.mode) or Image.getmodebase(image.mode)
     usable = isinstance(profile, bytes) and 128 < len(profile) <= MAX_PROFILE
     transform = _to_srgb(profile, mode) if usable else None
@@ -42,7 +46,7 @@ def _rgb(kind: str, image: Any, profile: bytes) -> Any:
     deep = image.mode.startswith(("I", "F"))
     levels = _levels(kind, image) if deep else (0, 255)
     picture = Image.new("RGB", image.size)
-    for box in _strips(image):
+    for box in strips(image):
         strip, alpha = image.crop(box), None
         if deep:
             values = np.asarray(strip)
@@ -63,13 +67,13 @@ def _rgb(kind: str, image: Any, profile: bytes) -> Any:
 
 
 def _levels(kind: str, image: Any) -> tuple[float, float]:
-    """The values that mean black and white in an image of more than 8 bits."""
+    """The (black, white) values of an image of more than 8 bits, as `catdog.images.decoder` defines them."""
     tags = image.tag_v2 if kind == "TIFF" else {}
     if image.mode.startswith("I;16") or (image.mode == "I" and kind in ("PNG", "PNM")):
         low, high = 0.0, 4095.0 if tags.get(258) == (12,) else 65535.0
     else:
         low, high = np.inf, -np.inf
-        for box in _strips(image):
+        for box in strips(image):
             values = np.asarray(image.crop(box))
             values = values[np.isfinite(values)].astype(np.float64)
             low, high = min(low, values.min(initial=np.inf)), max(high, values.max(initial=-np.inf))
@@ -81,6 +85,7 @@ def _levels(kind: str, image: Any) -> tuple[float, float]:
 
 
 def _eight_bits(values: np.ndarray, black: float, white: float) -> Image.Image:
+    """Scale the values linearly from [black, white] to uint8, clipped to [0, 255]; NaN is black."""
     with np.errstate(all="ignore"):
         scaled = (values.astype(np.float64) - black) * (255 / ((white - black) or 1))
         return Image.fromarray(np.nan_to_num(scaled, nan=0).clip(0, 255).round().astype(np.uint8))
@@ -88,7 +93,7 @@ def _eight_bits(values: np.ndarray, black: float, white: float) -> Image.Image:
 
 @lru_cache(maxsize=4)
 def _to_srgb(profile: bytes, mode: str) -> "ImageCmsTransform | None":
-    """None where there is nothing to do: the profile is sRGB, or broken, or one for other colours than the mode's."""
+    """Build the transform from an ICC profile to sRGB; None if the profile is sRGB, broken, or not for this mode."""
     from PIL import ImageCms
 
     try:
@@ -100,7 +105,8 @@ def _to_srgb(profile: bytes, mode: str) -> "ImageCmsTransform | None":
         return None
 
 
-def _strips(image: Any) -> Iterator[tuple[int, int, int, int]]:
-    rows = max(1, _STRIP // image.width)
+def strips(image: Any) -> Iterator[tuple[int, int, int, int]]:
+    """Yield the boxes (left, top, right, bottom) of full-width strips of at most STRIP_PIXELS, or of one row."""
+    rows = max(1, STRIP_PIXELS // image.width)
     for top in range(0, image.height, rows):
         yield 0, top, image.width, min(top + rows, image.height)

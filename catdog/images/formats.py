@@ -1,4 +1,4 @@
-"""What is known of a picture's file before it is decoded: its format, what in it is not picture, what it would cost."""
+"""Detects the format of an image file; parses JPEG segments, PNG chunks, TIFF entries and the Exif orientation."""
 
 import contextlib
 import io
@@ -10,22 +10,23 @@ from typing import NamedTuple
 
 from catdog.errors import ImageError
 
-MAX_PIXELS = 110_000_000
-MAX_PROFILE = 4 * 2**20
+MAX_PROFILE = 4 * 2**20  # bytes of an ICC profile
 _MAX_PARTS = 100_000  # chunks of a PNG, segments of a JPEG
 _MAX_SCANS = 32  # of a progressive JPEG, which has about ten; each costs a pass over all pixels
 _MAX_READS = 1_000_000
 
 
 class Format(NamedTuple):
+    """An image format: its signature, Pillow's class for it, and the memory that decoding takes."""
+
     signature: bytes  # a regular expression
     module: str
-    opener: str
+    opener: str  # name of the image class in the module
     per_pixel: int = 8  # bytes of memory, at most, for each pixel while it is decoded and converted
     per_byte: int = 1  # and for each byte of the file
 
 
-# Rasters whose decoders can be bounded: no PostScript, no PDF, no PNM in plain text.
+# Raster formats whose decoding can be bounded: no PostScript, no PDF, no PNM in plain text.
 FORMATS = {
     "JPEG": Format(rb"\xff\xd8\xff", "PIL.JpegImagePlugin", "JpegImageFile"),
     "PNG": Format(rb"\x89PNG\r\n\x1a\n", "PIL.PngImagePlugin", "PngImageFile"),
@@ -44,7 +45,8 @@ FORMATS = {
 }
 
 
-def format_of(data: bytes) -> str:
+def detect_format(data: bytes) -> str:
+    """Return the key in FORMATS whose signature `data` begins with. Raises ImageError where there is none."""
     head = data[:512]
     for kind, format in FORMATS.items():
         if re.match(format.signature, head, re.DOTALL):
@@ -58,8 +60,8 @@ def format_of(data: bytes) -> str:
     raise ImageError(f"not a picture in a known format ({', '.join(FORMATS)}): convert it to JPEG or PNG")
 
 
-class Stream(io.BytesIO):
-    """A file in memory. It bounds the work of parsers written in Python: every read counts, and re-reading too."""
+class BoundedStream(io.BytesIO):
+    """A file in memory that raises OSError after too many reads or bytes, to bound parsers written in Python."""
 
     def __init__(self, data: bytes) -> None:
         super().__init__(data)
@@ -82,16 +84,16 @@ _SEGMENT = re.compile(rb"\xff([\x02-\xcf\xd8-\xfe])")  # a marker; not stuffing,
 
 
 class Jpeg(NamedTuple):
-    """A JPEG: its data up to the end marker without the metadata before the first scan, and what was of use in that."""
+    """A parsed JPEG: its data up to the end marker without the metadata before the first scan, and parts of that."""
 
     data: bytes
     exif: bytes
-    profile: bytes  # of its colours (ICC)
+    profile: bytes  # ICC
     frame: bytes  # the first frame's header, from its marker on
 
 
-def bare_jpeg(data: bytes) -> Jpeg:
-    """Raises ImageError where it is cut off or has too many parts."""
+def parse_jpeg(data: bytes) -> Jpeg:
+    """Parse the segments of a JPEG. Raises ImageError where it is cut off or has too many segments or scans."""
     kept: list[bytes | memoryview] = [data[:2]]
     profile: list[bytes] = []
     exif, frame, first_scan, scans, at = b"", b"", 0, 0, 2
@@ -114,15 +116,18 @@ def bare_jpeg(data: bytes) -> Jpeg:
                 exif = exif or segment[4:]
             elif segment.startswith(b"ICC_PROFILE\0", 4):
                 profile.append(segment[16:] if len(profile) < 64 else b"")
-            elif code in (0xE0, 0xEE) or code < 0xE0:  # JFIF and Adobe tell how the colours are stored
+            elif code in (0xE0, 0xEE) or code < 0xE0:  # JFIF and Adobe define how the colours are stored
                 kept.append(segment)
                 if 0xC0 <= code <= 0xCF and code not in (0xC4, 0xC8, 0xCC):
                     frame = frame or segment
     raise ImageError("a JPEG of too many parts: save it again, as JPEG or PNG")
 
 
-def bare_png(data: bytes) -> tuple[bytes, bytes, bytes]:
-    """-> (the PNG's picture, which is the first frame of an animation, without the rest; Exif; colour profile)."""
+def parse_png(data: bytes) -> tuple[bytes, bytes, bytes]:
+    """Parse a PNG to (its image chunks, which are the first frame of an animation; Exif; ICC profile).
+
+    Raises ImageError where a checksum is wrong or there are too many chunks.
+    """
     kept: list[bytes | memoryview] = [data[:8]]
     exif, profile, view, at = b"", b"", memoryview(data), 8
     for _ in range(_MAX_PARTS):
@@ -143,43 +148,26 @@ def bare_png(data: bytes) -> tuple[bytes, bytes, bytes]:
     raise ImageError("a PNG of too many parts: save it again, as JPEG or PNG")
 
 
-def entries(tiff: bytes) -> Iterator[tuple[int, int, int, int]]:
-    """(tag, type, count, value where it is one integer, else 0) of the first directory of TIFF or Exif data."""
+def tiff_entries(tiff: bytes) -> Iterator[tuple[int, int, int, int]]:
+    """Yield (tag, type, count, value if it is one integer, else 0) of the first directory of TIFF or Exif data.
+
+    Raises struct.error where the data are cut off.
+    """
     order, big = "<" if tiff[:2] == b"II" else ">", 43 in tiff[2:4]
     at = struct.unpack_from(order + ("Q" if big else "L"), tiff, 8 if big else 4)[0]
-    entries = struct.unpack_from(order + ("Q" if big else "H"), tiff, at)[0]
+    directory_size = struct.unpack_from(order + ("Q" if big else "H"), tiff, at)[0]
     at += 8 if big else 2
-    for _ in range(min(entries, 65_535)):
+    for _ in range(min(directory_size, 65_535)):
         tag, kind, count = struct.unpack_from(order + ("HHQ" if big else "HHL"), tiff, at)
         one = {1: "B", 3: "H", 4: "L"}.get(kind) if count == 1 else None
         yield tag, kind, count, struct.unpack_from(order + one, tiff, at + (12 if big else 8))[0] if one else 0
         at += 20 if big else 12
 
 
-def orientation(exif: bytes) -> int:
-    with contextlib.suppress(struct.error, OverflowError):  # broken Exif says nothing
-        for tag, _, _, value in entries(exif.removeprefix(b"Exif\0\0")):
+def exif_orientation(exif: bytes) -> int:
+    """Return the orientation (tag 0x0112), 1 to 8, of Exif data; 1, upright, where it is missing or invalid."""
+    with contextlib.suppress(struct.error, OverflowError):  # broken Exif
+        for tag, _, _, value in tiff_entries(exif.removeprefix(b"Exif\0\0")):
             if tag == 0x0112 and 1 <= value <= 8:
                 return value
     return 1
-
-
-def check_tiff(data: bytes) -> None:
-    """Refuses a directory that would take far more memory than it has bytes."""
-    tile = 1
-    for number, (tag, kind, count, value) in enumerate(entries(data)):
-        if number > 1000 or (count > 500_000 and (kind not in (1, 2, 6, 7) or tag in (273, 324))):  # offsets of parts
-            raise ImageError("a TIFF of too many parts: save it again, as JPEG or PNG")
-        if tag in (322, 323):  # sides of a tile, which may be larger than the picture
-            tile *= value
-    if tile > MAX_PIXELS // 2:
-        raise ImageError("a TIFF of too large tiles: save it again, as JPEG or PNG")
-
-
-def check_icon(data: bytes) -> None:
-    """An icon holds PNG or BMP pictures, of 256 pixels a side at most; Pillow decodes them before it tells the size."""
-    for entry in range(struct.unpack_from("<H", data, 4)[0]):
-        start = struct.unpack_from("<L", data, 18 + 16 * entry)[0]
-        layout, skip = (">LL", 16) if data[start : start + 4] == b"\x89PNG" else ("<LL", 4)
-        if max(struct.unpack_from(layout, data, start + skip)) > 1024:
-            raise ImageError("an icon of more than 1024 pixels a side: save it as PNG")

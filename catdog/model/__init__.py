@@ -1,4 +1,4 @@
-"""The networks: the MLP (mlp.py) with local layers (local.py), torchvision's classifiers, and what builds them."""
+"""The networks in PyTorch: the MLP (mlp.py) with its local layers (local.py), and torchvision's classifiers."""
 
 from catdog.model.mlp import MLP
 

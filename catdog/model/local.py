@@ -1,4 +1,4 @@
-"""Local receptive fields in PyTorch: a linear layer each of whose units sees a window, and its batch normalisation."""
+"""Layers with local receptive fields: LocalLinear, whose units each see one window, and its batch normalisation."""
 
 from typing import Any
 
@@ -12,8 +12,8 @@ from catdog.architecture import Grid, margin
 class LocalLinear(nn.Module):
     """Wx + b with a W that is 0 outside each unit's window (`catdog.architecture`). x: float, B x inputs -> B x units.
 
-    weight: units x window, a unit's weights for what it sees alone; bias: units. While it is `shared`, all places
-    compute with the mean of their weights, which is a convolution; they get the same gradient and so move together.
+    weight: units x window, only the weights inside each unit's window; bias: units. While `shared` is true, all places
+    compute with the mean of their weights, which is a convolution, and so get the same gradient.
     """
 
     def __init__(self, below: Grid, channels: int, field: int) -> None:
@@ -43,7 +43,7 @@ class LocalLinear(nn.Module):
 
 
 class _Windows(torch.autograd.Function):
-    """B x H x W x C -> places x B x (field * field * C): every second window, in both directions."""
+    """Windows at stride 2 in both directions: B x H x W x C -> places x B x (field * field * C)."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, field: int) -> Tensor:
@@ -73,14 +73,14 @@ class _Windows(torch.autograd.Function):
 
 
 class ChannelNorm(nn.BatchNorm1d):
-    """Batch normalisation of a layer on a grid: over the batch and all places of a channel. x: float, B x units."""
+    """Batch normalisation of a local layer: per channel, over the batch and all places. x: float, B x units."""
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.view(-1, self.num_features)).view_as(x)
 
 
 def share_places(model: nn.Module, shared: bool) -> None:
-    """Whether all places of a local layer of `model` compute with the same weights, or each with its own."""
+    """Set whether all places of each local layer of `model` share their weights."""
     for module in model.modules():
         if isinstance(module, LocalLinear):
             module.shared = shared

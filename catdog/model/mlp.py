@@ -1,7 +1,7 @@
-"""The network: a multilayer perceptron that flattens the picture.
+"""The multilayer perceptron (MLP): flattens the image, then hidden layers, then a linear classifier.
 
 Each hidden layer computes f(x, W) = Wx + b and an activation; the last layer, the linear classifier, computes
-one score (logit) a class. `catdog.predict` states the same computation in NumPy.
+one logit a class. `catdog.numpy_net` is the same computation in NumPy.
 """
 
 import math
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from catdog.architecture import Architecture, LayerShape
 from catdog.model.local import ChannelNorm, LocalLinear
 
-# GELU by its tanh formula (Hendrycks and Gimpel 2016, section 2), which needs no error function to be stated in NumPy.
+# GELU by its tanh formula (Hendrycks and Gimpel 2016, section 2), since NumPy has no error function.
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
     "gelu": lambda: nn.GELU(approximate="tanh"),
@@ -38,16 +38,16 @@ class HiddenLayer(nn.Module):
         self.activation = ACTIVATIONS[activation]()
         self.dropout = nn.Dropout(dropout)
         if isinstance(linear, LocalLinear):
-            # As below, by the inputs that a unit sees; all places begin alike, so that they can be shared.
+            # As below, with the window as fan-in; all places begin with the same weights, so that they can be shared.
             window = linear.weight.shape[1]
-            spread = math.sqrt(2 / window) if activation in ("relu", "gelu") else math.sqrt(1 / window)
-            of_a_place = torch.randn(linear.grid.channels, window) * spread
-            linear.weight.data.copy_(of_a_place.repeat(linear.grid.places, 1))
+            std = math.sqrt(2 / window) if activation in ("relu", "gelu") else math.sqrt(1 / window)
+            place_weight = torch.randn(linear.grid.channels, window) * std
+            linear.weight.data.copy_(place_weight.repeat(linear.grid.places, 1))
         elif activation in ("relu", "gelu"):
-            # He et al. 2015, equation 10: variance 2 / inputs, since the activation silences half of the units.
+            # He et al. 2015, equation 10: variance 2 / inputs, since the activation is 0 for half of the inputs.
             nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
         else:
-            # Glorot and Bengio 2010, equation 16, for activations that are odd around their middle.
+            # Glorot and Bengio 2010, equation 16, for activations that are symmetric about their value at 0.
             gain = 5 / 3 if activation == "tanh" else 1.0  # torch.nn.init.calculate_gain
             nn.init.xavier_uniform_(linear.weight, gain)
         nn.init.zeros_(linear.bias)
@@ -60,7 +60,7 @@ class MLP(nn.Module):
     """Flatten, hidden layers, linear classifier.
 
     image_size: (height, width) of the input. hidden: width of each hidden layer; empty for a linear classifier.
-    local: units at each place of the local layers that come before them; field: side of the windows that these see.
+    local: channels (units at each place) of each local layer; these come first. field: side of their windows.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class MLP(nn.Module):
 
     @classmethod
     def of(cls, shape: Architecture, classes: int) -> "MLP":
-        """The MLP of that shape."""
+        """Build the MLP of that architecture."""
         return cls(
             shape.image_size,
             classes,
@@ -105,8 +105,8 @@ class MLP(nn.Module):
             x = layer(x)
         return self.classifier(x)
 
-    def numbers_kept(self) -> int:
-        """How many numbers a photo has that wait for the backward pass: three a unit, and local layers' windows."""
+    def activation_numbers(self) -> int:
+        """Count the numbers stored for the backward pass of one photo: three a unit, and local layers' windows."""
         found = 0
         for layer in self.hidden:
             assert isinstance(layer, HiddenLayer)
@@ -116,13 +116,13 @@ class MLP(nn.Module):
         return found
 
     def describe(self) -> str:
-        """A table of the layers, a line each: what it computes, its output, and how many weights it has."""
+        """Format a table of the layers, one a line: what it computes, its number of outputs and of weights."""
         height, width = self.image_size
         inputs = 3 * height * width
         rows = [("input", f"3 x {height} x {width}, flattened", f"{inputs:,}", "")]
         for i, layer in enumerate(self.hidden, start=1):
             assert isinstance(layer, HiddenLayer)
-            steps = [_wx_b(layer.linear)]
+            steps = [_describe_linear(layer.linear)]
             if not isinstance(layer.norm, nn.Identity):
                 steps.append("batch norm")
             steps.append(type(layer.activation).__name__.lower())
@@ -132,7 +132,7 @@ class MLP(nn.Module):
                 (f"hidden {i}", ", ".join(steps), f"{layer.linear.out_features:,}", f"{count_weights(layer):,}")
             )
         last = self.classifier
-        rows.append(("classifier", _wx_b(last), f"{last.out_features:,}", f"{count_weights(last):,}"))
+        rows.append(("classifier", _describe_linear(last), f"{last.out_features:,}", f"{count_weights(last):,}"))
         rows.append(("", "", "", f"{count_weights(self):,}"))
         rows.insert(0, ("layer", "computes", "outputs", "weights"))
         columns = [max(len(row[i]) for row in rows) for i in range(4)]
@@ -148,15 +148,13 @@ def _linear(layer: LayerShape) -> "nn.Linear | LocalLinear":
     return LocalLinear(layer.below, layer.grid.channels, layer.field)
 
 
-def _wx_b(linear: nn.Linear | LocalLinear) -> str:
+def _describe_linear(linear: nn.Linear | LocalLinear) -> str:
     if isinstance(linear, LocalLinear):
-        on = linear.grid
-        return (
-            f"Wx + b, {on.channels} units at {on.height} x {on.width} places, each sees {linear.field} x {linear.field}"
-        )
+        grid, field = linear.grid, linear.field
+        return f"Wx + b, {grid.channels} units at {grid.height} x {grid.width} places, each sees {field} x {field}"
     return f"Wx + b, W {linear.out_features:,} x {linear.in_features:,}"
 
 
 def count_weights(module: nn.Module) -> int:
-    """Trainable numbers of a module: weights and biases."""
+    """Count the trainable parameters of a module: weights and biases."""
     return sum(p.numel() for p in module.parameters() if p.requires_grad)

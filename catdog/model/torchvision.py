@@ -1,6 +1,6 @@
-"""When an MLP is not enough: torchvision's image classifiers, through the same training and prediction.
+"""Wraps torchvision's image classifiers, such as resnet18, for the same training and prediction as the MLP.
 
-Their code and their pretrained weights are torchvision's own (https://docs.pytorch.org/vision/stable/models.html).
+Their code and pretrained weights are torchvision's (https://docs.pytorch.org/vision/stable/models.html).
 """
 
 import copy
@@ -16,10 +16,10 @@ from catdog.errors import CatdogError
 
 
 class TorchvisionModel(nn.Module):
-    """The classifier `name` of torchvision, for photos of `image_size` (height, width) and so many classes.
+    """The classifier `name` of torchvision, for photos of `image_size` (height, width) and `classes` classes.
 
-    With `pretrained` it begins with torchvision's own weights, all but the last layer's, which is made anew. Raises
-    CatdogError for an unknown name, for a size that the network does not take, and where weights cannot be had.
+    With `pretrained` it starts from torchvision's weights, except for a new last layer. Raises CatdogError for an
+    unknown name, for a size that the network does not take, and where the weights cannot be downloaded.
     """
 
     def __init__(self, name: str, image_size: tuple[int, int], classes: int, pretrained: bool = False) -> None:
@@ -39,7 +39,7 @@ class TorchvisionModel(nn.Module):
         return logits
 
     def describe(self) -> str:
-        """A line for each part of the network: its kind, and how many weights it has."""
+        """Format a table of the network's children, one a line: name, class and number of weights."""
         rows = [
             (name, type(part).__name__, sum(p.numel() for p in part.parameters()))
             for name, part in self.network.named_children()
@@ -49,8 +49,8 @@ class TorchvisionModel(nn.Module):
         width, kinds = max(len(name) for name, _, _ in rows), max(len(kind) for _, kind, _ in rows)
         return "\n".join(f"{name:<{width}}  {kind:<{kinds}}  {count:>12,}" for name, kind, count in rows)
 
-    def numbers_kept(self) -> int:
-        """How many numbers a photo has in the outputs of all layers, which wait for the backward pass."""
+    def activation_numbers(self) -> int:
+        """Count the numbers in the outputs of all layers for one photo, which are stored for the backward pass."""
         twin, found = copy.deepcopy(self.network).to("meta"), 0
 
         def count(module: nn.Module, inputs: Any, output: Any) -> None:
@@ -81,14 +81,14 @@ class TorchvisionModel(nn.Module):
 
 
 def state_shapes(name: str, image_size: tuple[int, int], classes: int) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every array that a model file of such a network holds; nothing of that size is made."""
+    """Map name to shape of every array of such a network, without allocating them."""
     with torch.device("meta"):
         state = TorchvisionModel(name, image_size, classes).state_dict()
     return {key: tuple(t.shape) for key, t in state.items() if not key.endswith("num_batches_tracked")}
 
 
 def check_name(name: str) -> None:
-    """Raise CatdogError, with the nearest names, unless torchvision has a classifier of this name."""
+    """Raise CatdogError, naming similar classifiers, unless torchvision has a classifier of this name."""
     known = torchvision.models.list_models(module=torchvision.models)
     if name not in known:
         close = difflib.get_close_matches(name, ["mlp", *known], n=3, cutoff=0.4)
@@ -96,8 +96,8 @@ def check_name(name: str) -> None:
         raise CatdogError(f"model (--model) {name!r} is neither mlp nor a classifier of torchvision; {meant}?")
 
 
-def pretrained_colours(name: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    """(mean, standard deviation) of each channel, in levels, that the pretrained weights of `name` expect."""
+def pretrained_mean_std(name: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """Mean and standard deviation of each channel, in levels (0 to 255), for the pretrained weights of `name`."""
     transforms = torchvision.models.get_model_weights(name).DEFAULT.transforms()
     mean, std = (tuple(255 * float(value) for value in values) for values in (transforms.mean, transforms.std))
     return mean, std  # type: ignore[return-value]
@@ -107,7 +107,7 @@ def _pretrained(name: str) -> nn.Module:
     check_name(name)
     try:
         network: nn.Module = torchvision.models.get_model(name, weights="DEFAULT")
-    except (URLError, OSError, RuntimeError) as error:  # no network, no such file there, or a wrong checksum
+    except (URLError, OSError, RuntimeError) as error:  # no connection, no such file there, or a wrong checksum
         raise CatdogError(
             f"the pretrained weights of {name} cannot be had ({' '.join(str(error).split())[:160]}); look at the "
             "connection and try again, or leave --pretrained out."
@@ -116,7 +116,7 @@ def _pretrained(name: str) -> nn.Module:
 
 
 def _replace_head(network: nn.Module, classes: int) -> None:
-    """A new last layer, for our classes; squeezenet's is a convolution, all others' are linear."""
+    """Replace the last layer by a new one of `classes` outputs: a convolution in squeezenet, linear in all others."""
     heads = [(path, layer) for path, layer in network.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
     path, head = heads[-1]
     parent = network.get_submodule(path.rpartition(".")[0])

@@ -5,11 +5,14 @@ import importlib.util
 import io
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from catdog.base.atomic import write_text
 from catdog.base.locks import Held, lock, unlock
+from catdog.config.settings import Config
+from catdog.config.toml import to_toml
 from catdog.data.pixel_cache import Skipped
 from catdog.errors import CatdogError
 
@@ -54,6 +57,11 @@ class RunFolder:
 
     def __exit__(self, *exception: object) -> None:
         unlock(self._lock)
+
+    def write_config(self, config: Config) -> None:
+        """config.toml: as resolved, but without the folder itself, since to train with it again takes a new one."""
+        if self.writes:
+            write_text(self.path / "config.toml", to_toml(replace(config, run=replace(config.run, out=""))))
 
     def write_skipped(self, skipped: list[Skipped]) -> None:
         """skipped.csv: path and reason of each photo that could not be read; not written where there is none."""

@@ -1,4 +1,4 @@
-"""How weights and gradients are spread in each layer after each epoch: a few numbers that training leaves behind."""
+"""Computes histograms of the weights and gradients of each layer after each epoch; writes and reads weights.csv."""
 
 import csv
 from dataclasses import dataclass
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 FILE = "weights.csv"
 BINS = 41
-WIDEST = 4.0  # the outer edges of the bins, in root mean squares; what lies beyond is counted in the outermost ones
-_SAMPLE = 2**18  # numbers of a matrix that are looked at, evenly spread
+WIDEST = 4.0  # the bins span -WIDEST to WIDEST root mean squares; values beyond are counted in the outermost bins
+_SAMPLE = 2**18  # numbers of a matrix that are used, evenly spaced
 
 
 def of_model(model: "nn.Module", epoch: int) -> list[dict[str, Any]]:
-    """For the weights of each matrix, and for their gradient: the root mean square, and the share in each bin around 0.
+    """Compute a row for each weight matrix of an MLP and for its gradient: root mean square and share in each bin.
 
-    Plain values; `epoch` counts from 1.
+    The rows are plain values; `epoch` counts from 1. Empty for a network of torchvision.
     """
-    if not hasattr(model, "hidden"):  # a network of torchvision, whose layers are no list
+    if not hasattr(model, "hidden"):  # a network of torchvision
         return []
     matrices = [parameter for parameter in model.parameters() if parameter.ndim == 2]
     names = [*(f"hidden {i}" for i in range(1, len(matrices))), "classifier"]
@@ -42,7 +42,7 @@ def of_model(model: "nn.Module", epoch: int) -> list[dict[str, Any]]:
 
 
 def to_csv(rows: list[dict[str, Any]]) -> str:
-    """weights.csv: epoch, layer, weight or gradient, root mean square, then the share in each bin."""
+    """Format weights.csv: epoch, layer, weight or gradient, root mean square, then the share in each bin."""
     lines = [",".join(["epoch", "layer", "what", "size", *(f"bin_{i}" for i in range(BINS))])]
     for row in rows:
         lines.append(",".join(map(str, [row["epoch"], row["layer"], row["what"], row["size"], *row["shares"]])))
@@ -50,8 +50,11 @@ def to_csv(rows: list[dict[str, Any]]) -> str:
 
 
 @dataclass(frozen=True)
-class History:
-    """The weights, or the gradients, of one layer through the epochs: `shares` is epochs x BINS, `size` epochs."""
+class LayerHistograms:
+    """Histograms of one layer's weights, or of its gradients, over the epochs.
+
+    epochs, and size (root mean square): one a row of the file; shares: epochs x BINS.
+    """
 
     layer: str
     what: str
@@ -60,8 +63,8 @@ class History:
     shares: NDArray[np.float64]
 
 
-def read(path: Path) -> list[History]:
-    """What `to_csv` wrote, by layer and then by weight and gradient. Raises CatdogError for another file."""
+def read(path: Path) -> list[LayerHistograms]:
+    """Read weights.csv, for each layer the weights and the gradients. Raises CatdogError for another file."""
     found: dict[tuple[str, str], list[list[float]]] = {}
     try:
         with open(path, newline="", encoding="utf-8") as file:
@@ -73,5 +76,5 @@ def read(path: Path) -> list[History]:
     histories = []
     for (layer, what), rows in found.items():
         table = np.array(rows)
-        histories.append(History(layer, what, table[:, 0].astype(np.int64), table[:, 1], table[:, 2:]))
+        histories.append(LayerHistograms(layer, what, table[:, 0].astype(np.int64), table[:, 1], table[:, 2:]))
     return histories

@@ -1,4 +1,4 @@
-"""Where a training is, and what it has found so far: all of its state but the tensors."""
+"""Keeps the progress of a training: epoch, step, the history of its metrics; writes and reads metrics.csv."""
 
 import csv
 from dataclasses import dataclass, field, fields
@@ -12,26 +12,26 @@ _FIGURES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
 
 @dataclass
 class Progress:
-    """Part of every checkpoint; what it holds decides, with the configuration and the tensors, all that follows."""
+    """Progress of a training, saved in every checkpoint: all of its state that is neither tensors nor configuration."""
 
     epoch: int = 0
-    """Epochs finished."""
+    """Number of finished epochs."""
     step: int = 0
-    """Steps done in the current epoch."""
+    """Number of finished steps in the current epoch."""
     history: list[dict[str, float]] = field(default_factory=list)
-    """A row an epoch, as in metrics.csv."""
+    """The rows of metrics.csv, one an epoch."""
     weights: list[dict[str, Any]] = field(default_factory=list)
-    """How weights and gradients were spread after the last step of each epoch, as in weights.csv."""
+    """The rows of weights.csv: histograms of weights and gradients after the last step of each epoch."""
     best_epoch: int = -1
     """Index in `history` of the epoch whose weights are in model.safetensors."""
     rollbacks: int = 0
-    """How often the loss was no longer a number and the training went back, with half the learning rate."""
+    """Number of rollbacks with half the learning rate, because the loss was NaN, infinite or far too large."""
     one_class_epochs: int = 0
-    """Epochs after which all validation photos were called one class."""
+    """Number of epochs after which all validation photos were predicted as one class."""
 
     @classmethod
     def from_plain(cls, values: dict[str, Any], steps_per_epoch: int, epochs: int) -> "Progress":
-        """From what dataclasses.asdict made of one. Raises ValueError where that cannot be."""
+        """Build from the dict of dataclasses.asdict. Raises ValueError if it is not valid for this training."""
         progress = cls(**values)
         if not (
             all(type(getattr(progress, f.name)) is f.type for f in fields(cls) if f.type is int)
@@ -47,10 +47,11 @@ class Progress:
 
     @property
     def best(self) -> dict[str, float]:
+        """The row of the best epoch."""
         return self.history[self.best_epoch]
 
     def add(self, row: dict[str, float]) -> bool:
-        """Note the figures of an epoch that is finished; true if they are the best so far."""
+        """Append the row of a finished epoch to the history; return whether it is the best so far."""
         is_best = self.best_epoch < 0 or _rank(row) > _rank(self.best)
         self.history.append(row)
         self.epoch, self.step = self.epoch + 1, 0
@@ -69,17 +70,17 @@ def _is_row(row: Any) -> bool:
 
 
 def _rank(row: dict[str, float]) -> tuple[float, float]:
-    """The better of two epochs has the higher validation accuracy, or else the lower loss."""
+    """Sort key of an epoch: higher validation accuracy is better, and of equal ones the lower validation loss."""
     return row["val_accuracy"], -row["val_loss"]
 
 
 def to_csv(history: list[dict[str, float]]) -> str:
-    """metrics.csv: a header and a row an epoch; numbers as Python writes them, so they read back exactly."""
+    """Format metrics.csv: a header and a row an epoch; numbers by repr, so that they read back exactly."""
     return "\n".join([",".join(history[0]), *(",".join(map(repr, row.values())) for row in history), ""])
 
 
 def read_metrics(run: Path) -> list[dict[str, float]]:
-    """The rows of metrics.csv, one an epoch. CatdogError where the file is missing, empty or not such a table."""
+    """Read the rows of metrics.csv, one an epoch. Raises CatdogError if it is missing, empty or not such a table."""
     path = run / "metrics.csv"
     try:
         with open(path, encoding="utf-8", newline="") as file:

@@ -1,4 +1,4 @@
-"""Where to find the model file of a run."""
+"""Finds the model file of a run, or that of the trained network that comes with catdog."""
 
 from pathlib import Path
 
@@ -7,15 +7,14 @@ from catdog.checkpoint.model_file import MODEL_FILE
 from catdog.errors import CatdogError
 
 TRAINED = Path(catdog.__file__).parent / "trained" / "cats-dogs.safetensors"  # the network that comes with catdog
-
-
 TRAINED_NAME = "cats-dogs"
 
 
 def find_model(run: str | Path | None) -> Path:
-    """The model file of `run`: a run folder, the name of one in runs/, or a model file; None: of the newest run.
+    """Find the model file of `run`: a run folder, its name in runs/, or a model file; None means the newest run.
 
-    Where there is no run, and for the name "cats-dogs" where no run has it, that is the one that comes with catdog.
+    Where there is no run, and for the name "cats-dogs" if no run has it, it is the one that comes with catdog. Raises
+    CatdogError if there is none.
     """
     if run is None:
         found = sorted(Path("runs").glob(f"*/{MODEL_FILE}"), key=lambda path: path.stat().st_mtime_ns)
@@ -36,15 +35,15 @@ def find_model(run: str | Path | None) -> Path:
 
 
 def comes_with_catdog(model: Path) -> bool:
-    """Whether a model file is the package's own, beside which nothing is written and no run's files lie."""
+    """Whether a model file is the one that comes with catdog, which lies in no run folder."""
     return model.resolve() == TRAINED.resolve()
 
 
 def name_of(model: Path) -> str:
-    """What a model file is called where an answer says which network gave it."""
+    """The name of a model file in messages."""
     return f"{TRAINED_NAME}, which comes with catdog" if comes_with_catdog(model) else str(model)
 
 
-def folder_of(model: Path) -> Path:
-    """Where what is made of a model goes: the run's folder; for the one that comes with catdog, runs/cats-dogs."""
+def output_folder(model: Path) -> Path:
+    """The folder for files made from a model: its run's; for the one that comes with catdog, runs/cats-dogs."""
     return Path("runs") / TRAINED_NAME if comes_with_catdog(model) else model.parent

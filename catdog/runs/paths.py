@@ -14,7 +14,10 @@ from catdog.runs.folder import is_left_over
 
 
 def settle(config: Config, log: Callable[[str], None]) -> Config:
-    """The configuration with every default that depends on the moment filled in, so that it can be repeated."""
+    """The configuration with every default that depends on the moment filled in, so that it can be repeated.
+
+    Raises CatdogError where the run folder is used already, or it or the cache is in a place where it would do harm.
+    """
     photos, run = config.photos, config.run
     if photos.data == "data" and not has_photos("data"):
         log(
@@ -26,7 +29,10 @@ def settle(config: Config, log: Callable[[str], None]) -> Config:
         photos = replace(photos, data=os.path.abspath(photos.data))
     if not run.out:
         run = replace(run, out=str(unused(Path("runs") / time.strftime("%Y-%m-%d-%H%M%S"))))
-    return replace(config, photos=photos, run=run)
+    config = replace(config, photos=photos, run=run)
+    check_places(config)
+    check_unused(Path(run.out))
+    return config
 
 
 def check_places(config: Config) -> None:

@@ -27,8 +27,11 @@ _FAILED = "failed"
 _POLL = 0.05  # seconds between two looks at whether another is ready; between them a signal is heard
 
 
-class Team:
-    """The processes of one training. `ALONE` is a team of one, for whom all of this does nothing."""
+class World:
+    """The `size` processes of one training (the world size), of which this one has number `rank`.
+
+    `ALONE` is a world of one process, in which all of these functions do nothing.
+    """
 
     def __init__(self, rank: int, size: int, local_rank: int, local_size: int, store: Any) -> None:
         self.rank, self.size = rank, size
@@ -176,12 +179,12 @@ class Team:
             return False
 
 
-ALONE = Team(rank=0, size=1, local_rank=0, local_size=1, store=None)
+ALONE = World(rank=0, size=1, local_rank=0, local_size=1, store=None)
 
 
 @contextlib.contextmanager
-def joined() -> Iterator[Team]:
-    """The team that this process was started in, or `ALONE`.
+def join_world() -> Iterator[World]:
+    """The world of processes that this one was started in, or `ALONE`.
 
     Where one fails, its error alone is raised; the others, which hear of it from their lost connections, exit.
     """
@@ -190,15 +193,15 @@ def joined() -> Iterator[Team]:
         return
     rank, size, local_rank, local_size = (int(os.environ[name]) for name in _VARIABLES[:4])
     store, _, _ = next(distributed.rendezvous("env://", timeout=_TIMEOUT))
-    team = Team(rank, size, local_rank, local_size, distributed.PrefixStore("catdog", store))
+    world = World(rank, size, local_rank, local_size, distributed.PrefixStore("catdog", store))
     try:
-        yield team
+        yield world
     except Interrupted as stop:
         if stop.saved:  # by all, at the same step
             distributed.destroy_process_group()
         raise
     except Exception as error:
-        if not team.is_first_to_fail():
+        if not world.is_first_to_fail():
             raise SystemExit(2) from None
         if _is_connection_lost(error):
             raise CatdogError(

@@ -3,11 +3,11 @@
 import contextlib
 import importlib.util
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from catdog.errors import CatdogError
 
@@ -46,6 +46,9 @@ class Precision:
         return f"{self.name} in the forward pass, by autocast{scaled}; weights and sums float32{tf32}"
 
 
+FLOAT32 = Precision("float32", "cpu", has_tf32=False)
+
+
 def choose_precision(name: str, device: torch.device) -> Precision:
     """The precision called `name`; "auto" is bfloat16 on GPUs that have it, else float16, and float32 without one.
 
@@ -65,7 +68,7 @@ def choose_precision(name: str, device: torch.device) -> Precision:
     return Precision("float32" if name == "auto" else name, device.type, has_tf32=False)
 
 
-def compiled(network: nn.Module, device: torch.device) -> Callable[[Tensor], Tensor]:
+def compiled(network: nn.Module, device: torch.device) -> nn.Module:
     """`network` compiled at its first use, by TorchInductor in its default mode; the same weights.
 
     It is compiled for the size of the first batch, and once more, for any size, at the first batch of another one.
@@ -75,4 +78,4 @@ def compiled(network: nn.Module, device: torch.device) -> Callable[[Tensor], Ten
         raise CatdogError("--compile needs Triton on a GPU, which is not installed; leave --compile out.")
     if device.type in ("cpu", "cuda") and not any(map(shutil.which, ("g++", "clang++", "c++", "cl"))):
         raise CatdogError("--compile needs a C++ compiler, and there is no g++ or clang++; leave --compile out.")
-    return torch.compile(network)
+    return cast(nn.Module, torch.compile(network))

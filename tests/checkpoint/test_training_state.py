@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from catdog.checkpoint.model_file import PREVIOUS_FILE, STATE_FILE
-from catdog.checkpoint.training_state import DamagedError, load_state, newest_state, save_state
+from catdog.checkpoint.training_state import DamagedError, load_newest_state, load_state, save_state
 from catdog.errors import CatdogError
 
 STATE = {"format_version": 1, "model": {"w": torch.arange(500.0)}, "progress": {"history": [{"a": 1.5}]}}
@@ -151,10 +151,10 @@ def test_where_a_file_has_one_name_only_the_checkpoint_before_is_kept_too(
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path: Path, damage: str) -> None:
     last, previous = tmp_path / STATE_FILE, tmp_path / PREVIOUS_FILE
     save_state(last, state(1))
-    assert newest_state(tmp_path)[1] == ""
+    assert load_newest_state(tmp_path)[1] == ""
     save_state(last, state(2), previous)
     spoil(last, damage)
-    found, said = newest_state(tmp_path)
+    found, said = load_newest_state(tmp_path)
     assert found["number"] == 1
     assert "last.pt is missing or damaged, so this goes on from the checkpoint before it." in said
     # It is the last one now, so that no later checkpoint can put the damaged one in its place.
@@ -164,7 +164,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path: Path, damage
     spoil(last, damage)
     spoil(previous, damage)
     with pytest.raises(CatdogError, match=r"last\.pt"):
-        newest_state(tmp_path)
+        load_newest_state(tmp_path)
 
 
 def spoil(path: Path, damage: str) -> None:
@@ -183,4 +183,4 @@ def test_an_unknown_version_is_not_taken_for_damage(tmp_path: Path) -> None:
     save_state(tmp_path / STATE_FILE, state(1))
     save_state(tmp_path / STATE_FILE, {**state(2), "format_version": 2}, tmp_path / PREVIOUS_FILE)
     with pytest.raises(CatdogError, match="format version 2"):
-        newest_state(tmp_path)
+        load_newest_state(tmp_path)

@@ -15,10 +15,12 @@ import numpy as np
 import pytest
 
 from catdog.data import decode_pool as decoders
-from catdog.data.decode_pool import Decoders
-from catdog.data.feed import PhotoStream, in_order
+from catdog.data.batches import batches_in_order
+from catdog.data.decode_pool import DecodePool
+from catdog.data.imagefolder import PhotoFolder
 from catdog.data.listing import list_photos
 from catdog.data.pixel_cache import decode_all
+from catdog.data.prefetch import load_batches
 from catdog.errors import ImageError
 from catdog.images.decoder import decode
 
@@ -42,7 +44,7 @@ def paths(make_photos: MakePhotos) -> list[str]:
     return [str(odd), *(listing.path(i) for i in range(1, 11))]
 
 
-def pids(some: Decoders) -> list[int]:
+def pids(some: DecodePool) -> list[int]:
     return [process._process.pid for process in some._idle]
 
 
@@ -55,50 +57,60 @@ def is_running(pid: int) -> bool:
 
 
 @pytest.fixture
-def two() -> Iterator[Decoders]:
-    some = Decoders(SIZE, 2, 11)
+def two() -> Iterator[DecodePool]:
+    some = DecodePool(SIZE, 2, 11)
     assert pids(some) == []  # until something is to be decoded
-    some._start()
+    some._start(1)
     assert len(pids(some)) == 2
     yield some
     some.close()
 
 
-def decoded(some: Decoders, paths: list[str]) -> tuple[np.ndarray, dict[int, str]]:
-    pixels = np.full((len(paths), 3, *SIZE), 77, np.uint8)
-    return pixels, some.decode(paths, pixels)
+def pixels_of(paths: list[str]) -> np.ndarray:
+    return np.full((len(paths), 3, *SIZE), 77, np.uint8)
+
+
+def decoded(some: DecodePool, paths: list[str]) -> tuple[np.ndarray, dict[int, str]]:
+    pixels = pixels_of(paths)
+    return pixels, {row: reason for part in some.decode_all(paths, pixels) for row, reason in part.reasons.items()}
 
 
 def expected(paths: list[str]) -> np.ndarray:
     return np.stack([decode(path, SIZE).transpose(2, 0, 1) for path in paths])
 
 
-def test_pixels_are_those_of_the_one_decode_function(two: Decoders, paths: list[str]) -> None:
+def test_pixels_are_those_of_the_one_decode_function(two: DecodePool, paths: list[str]) -> None:
     wanted = expected(paths)
     with ThreadPoolExecutor(4) as pool:  # more threads than processes: the others decode here
-        for pixels, reasons in pool.map(lambda _: decoded(two, paths), range(12)):
-            assert np.array_equal(pixels, wanted) and reasons == {}
+        for answer in pool.map(lambda _: two._decode(paths, pixels_of(paths)), range(12)):
+            assert answer == ({}, [(20, 24)] * len(paths))
+    for task in (0, 1, 3, 100):
+        pixels = pixels_of(paths)
+        parts = list(two.decode_all(paths, pixels, task))
+        assert np.array_equal(pixels, wanted)
+        assert [row for part in parts for row in part.rows] == list(range(len(paths)))
+        assert all(part.sizes == [(20, 24)] * len(part.rows) and part.reasons == {} for part in parts)
     assert len(pids(two)) == 2
 
 
 def test_nothing_is_decoded_here_by_one_thread_with_a_process(
-    two: Decoders, paths: list[str], monkeypatch: pytest.MonkeyPatch
+    two: DecodePool, paths: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = expected(paths)
-    monkeypatch.setattr(decoders, "decode", None)
+    monkeypatch.setattr(decoders, "decode_and_measure", None)
     assert np.array_equal(decoded(two, paths)[0], wanted)
 
 
 def test_a_file_called_like_a_library_is_not_run(paths: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("json", "numpy", "simplejpeg", "catdog"):
         Path(f"{name}.py").write_text("raise SystemExit('this is not the library')")
-    some = Decoders(SIZE, 2, 11)
-    monkeypatch.setattr(decoders, "decode", None)
+    some = DecodePool(SIZE, 2, 11)
+    monkeypatch.setattr(decoders, "decode_and_measure", None)
     assert decoded(some, paths)[1] == {} and len(pids(some)) == 2
     some.close()
 
 
-def test_reasons_are_those_of_the_one_decode_function(two: Decoders, paths: list[str]) -> None:
+def test_reasons_are_those_of_the_one_decode_function(two: DecodePool, paths: list[str]) -> None:
     Path(paths[3]).write_bytes(b"nothing of a photo")
     pixels, reasons = decoded(two, [*paths, "missing.jpg"])
     with pytest.raises(ImageError) as error:
@@ -107,14 +119,14 @@ def test_reasons_are_those_of_the_one_decode_function(two: Decoders, paths: list
     assert np.array_equal(pixels[:3], expected(paths[:3])) and np.array_equal(pixels[4:11], expected(paths[4:]))
 
 
-def test_it_goes_on_without_a_process_that_was_killed(two: Decoders, paths: list[str]) -> None:
+def test_it_goes_on_without_a_process_that_was_killed(two: DecodePool, paths: list[str]) -> None:
     os.kill(pids(two)[1], signal.SIGKILL)
     for left in (1, 1):
         assert np.array_equal(decoded(two, paths)[0], expected(paths))
         assert len(pids(two)) == left
 
 
-def test_a_process_killed_while_it_decodes_costs_nothing(two: Decoders, paths: list[str]) -> None:
+def test_a_process_killed_while_it_decodes_costs_nothing(two: DecodePool, paths: list[str]) -> None:
     many = paths * 300
     victim = pids(two)[1]
     killer = threading.Timer(0.3, os.kill, (victim, signal.SIGKILL))
@@ -125,9 +137,9 @@ def test_a_process_killed_while_it_decodes_costs_nothing(two: Decoders, paths: l
 
 
 def test_processes_end_with_their_owner(paths: list[str]) -> None:
-    closed, dropped = Decoders(SIZE, 2, 11), Decoders(SIZE, 2, 11)
+    closed, dropped = DecodePool(SIZE, 2, 11), DecodePool(SIZE, 2, 11)
     for some in (closed, dropped):
-        some._start()
+        some._start(1)
     started = pids(closed) + pids(dropped)
     assert len(started) == 4
     del some
@@ -139,8 +151,8 @@ def test_processes_end_with_their_owner(paths: list[str]) -> None:
 
 def test_processes_end_when_the_one_that_started_them_is_killed(paths: list[str]) -> None:
     program = (
-        "import time; from catdog import decoders; decoders._LEAST = 1\n"
-        "some = decoders.Decoders((9, 7), 2, 11); some._start()\n"
+        "import time; from catdog.data import decode_pool; decode_pool._LEAST = 1\n"
+        "some = decode_pool.DecodePool((9, 7), 2, 11); some._start(1)\n"
         "print(*[process._process.pid for process in some._idle], flush=True); time.sleep(600)"
     )
     owner = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
@@ -160,22 +172,23 @@ def state_of(pid: int) -> str:
         return "Z"
 
 
-def test_the_cache_and_a_stream_use_them(make_photos: MakePhotos, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_and_a_folder_that_is_not_decoded_use_them(
+    make_photos: MakePhotos, monkeypatch: pytest.MonkeyPatch
+) -> None:
     listing = list_photos(make_photos({"cat": 40, "dog": 30}))
     wanted = expected([listing.path(i) for i in range(len(listing))])
     monkeypatch.setattr(decoders, "_decode_here", None)
     assert np.array_equal(decode_all(listing, SIZE, threads=2).pixels, wanted)
-    stream = PhotoStream(listing, SIZE, threads=2)
-    for rows, pixels in stream.batches(in_order(stream)):
-        assert np.array_equal(pixels, wanted[rows])
-    stream.decoders.close()
+    with DecodePool(SIZE, 2) as pool:
+        for batch in load_batches(PhotoFolder(listing, SIZE, pool=pool), batches_in_order(len(listing), SIZE)):
+            assert np.array_equal(batch.pixels, wanted[batch.rows])
 
 
-def test_the_cache_leaves_processes_that_it_was_given(two: Decoders, make_photos: MakePhotos) -> None:
+def test_the_cache_leaves_processes_that_it_was_given(two: DecodePool, make_photos: MakePhotos) -> None:
     listing = list_photos(make_photos({"cat": 40, "dog": 30}))
     started = pids(two)
     for _ in range(2):
-        decode_all(listing, SIZE, cache="none", threads=2, decoders=two)
+        decode_all(listing, SIZE, cache="none", pool=two)
         assert sorted(pids(two)) == sorted(started)
 
 

@@ -10,45 +10,67 @@ from conftest import quiet
 from catdog import train as train_module
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
-from catdog.data.dataset import PhotoSet
-from catdog.data.prefetch import PinnedPhotos
+from catdog.data.imagefolder import PhotoFolder
+from catdog.data.prefetch import load_batches, prefetch
 from catdog.errors import CatdogError
-from catdog.train import _place_of_pixels, build_model, train
+from catdog.model.build import build_model
+from catdog.train import train
 from catdog.trainer.loop import Trainer
+from catdog.trainer.plan import _place_of_pixels
 
 MakePhotos = Callable[..., Path]
 MakeConfig = Callable[..., Config]
 
 
-def some_photos() -> PhotoSet:
+def some_photos() -> PhotoFolder:
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(256, (40, 3, 4, 5), dtype=torch.uint8, generator=generator)
-    return PhotoSet(pixels, torch.arange(40) % 2, ("cat", "dog"), [])
+    return PhotoFolder.from_tensors(pixels, torch.arange(40) % 2, ("cat", "dog"))
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 9])
-def test_the_batches_are_those_of_photos_on_the_device(count: int) -> None:
+def test_the_batches_are_those_that_are_not_copied_ahead(count: int) -> None:
     photos = some_photos()
     batches = [torch.randperm(40)[: 3 + i] for i in range(count)]
-    copied = list(PinnedPhotos(photos).to(torch.device("cpu")).batches(batches))
-    for (rows, pixels), expected in zip(copied, photos.batches(batches), strict=True):
-        assert torch.equal(rows, expected[0])
-        assert torch.equal(pixels, expected[1])
+    copied = list(prefetch(load_batches(photos, batches), torch.device("cpu")))
+    assert len(copied) == count
+    for batch, rows in zip(copied, batches, strict=True):
+        assert torch.equal(batch.rows, rows)
+        assert torch.equal(batch.pixels, photos.pixels[rows])
 
 
-def test_an_epoch_that_is_broken_off_copies_no_further(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pixels_that_stay_in_main_memory_are_copied_batch_by_batch() -> None:
+    photos = some_photos()
+    photos.keep_in_main_memory()
+    photos.to(torch.device("meta"))
+    assert photos.pixels.device.type == "cpu"
+    assert [batch.pixels.shape for batch in load_batches(photos, list(torch.arange(40).split(16)))] == [
+        (16, 3, 4, 5), (16, 3, 4, 5), (8, 3, 4, 5),
+    ]  # fmt: skip
+
+
+def test_an_epoch_that_is_broken_off_copies_no_further() -> None:
     asked: list[int] = []
-    copy = PinnedPhotos._copy
 
-    def note(self: PinnedPhotos, rows: torch.Tensor, stream: Any) -> Any:
-        asked.append(int(rows[0]))
-        return copy(self, rows, stream)
+    class Noted(PhotoFolder):
+        def __getitems__(self, rows: Any) -> Any:
+            asked.append(int(rows[0]))
+            return super().__getitems__(rows)
 
-    monkeypatch.setattr(PinnedPhotos, "_copy", note)
-    batches = PinnedPhotos(some_photos()).batches(list(torch.arange(40).split(1)))
-    assert [int(next(batches)[0]) for _ in range(3)] == [0, 1, 2]
+    some = some_photos()
+    photos = Noted(some.listing, some.size, pixels=some.pixels)
+    batches = prefetch(load_batches(photos, list(torch.arange(40).split(1))), torch.device("cpu"))
+    assert [int(next(batches).rows[0]) for _ in range(3)] == [0, 1, 2]
     batches.close()  # type: ignore[attr-defined]
     assert len(asked) <= 6
+
+
+def test_torchs_own_random_numbers_are_left_alone() -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    list(load_batches(some_photos(), list(torch.arange(40).split(8))))
+    assert torch.equal(torch.rand(4), expected)
 
 
 @pytest.mark.parametrize(("free_mib", "fits"), [(4000, True), (810, False)])
@@ -82,7 +104,7 @@ def test_pinned_and_resident_pixels_give_the_same_curve(
     photos = make_photos({"cat": 30, "dog": 30})
     curves = []
     for name, fits in (("resident", True), ("pinned", False)):
-        monkeypatch.setattr(train_module, "_place_of_pixels", lambda *arguments, fits=fits: (fits, ""))
+        monkeypatch.setattr(train_module, "pixels_fit", lambda *arguments, fits=fits: fits)
         run = train(small_config(photos, out=str(tmp_path / name), device="cuda", mixup=mixup), log=quiet)
         with open(run / "metrics.csv", newline="") as file:
             curves.append([float(row["train_loss"]) for row in csv.DictReader(file)])
@@ -91,12 +113,14 @@ def test_pinned_and_resident_pixels_give_the_same_curve(
 
 @pytest.mark.cuda
 def test_the_copies_are_not_waited_for() -> None:
-    photos = PinnedPhotos(some_photos()).to(torch.device("cuda:0"))
+    photos = some_photos()
+    photos.keep_in_main_memory()
+    photos.to(torch.device("cuda:0"))
     batches = list(torch.arange(40).split(8))
-    list(photos.batches(batches))
+    list(load_batches(photos, batches))
     torch.cuda.set_sync_debug_mode("error")
     try:
-        sums = [pixels.sum() for _, pixels in photos.batches(batches)]
+        sums = [batch.pixels.sum() for batch in load_batches(photos, batches)]
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert sum(map(int, sums)) == int(some_photos().pixels.sum())

@@ -23,7 +23,7 @@ from torchvision.io import ImageReadMode, decode_image
 
 from catdog.errors import ImageError
 from catdog.images import decoder as images
-from catdog.images import formats, limits
+from catdog.images import limits
 from catdog.images.decoder import decode, decode_and_measure
 
 pytestmark = [
@@ -886,8 +886,8 @@ def test_the_header_of_a_giant_is_refused(format: str) -> None:
 
 
 def test_the_stated_number_of_pixels_is_the_limit() -> None:
-    assert "too large" in message(png_header(math.isqrt(formats.MAX_PIXELS) + 1))
-    assert "too large" not in message(png_header(math.isqrt(formats.MAX_PIXELS)))  # cut off, but not too large
+    assert "too large" in message(png_header(math.isqrt(limits.MAX_PIXELS) + 1))
+    assert "too large" not in message(png_header(math.isqrt(limits.MAX_PIXELS)))  # cut off, but not too large
 
 
 def test_a_sliver_longer_than_any_photo_is_refused() -> None:
@@ -981,7 +981,7 @@ def largest() -> dict[str, Callable[[], bytes]]:
     """Pictures about as large as they may be, each on another of the paths that take much memory."""
 
     def rgba_png() -> bytes:
-        side = math.isqrt(formats.MAX_PIXELS)
+        side = math.isqrt(limits.MAX_PIXELS)
         rows = zlib.compressobj(1)
         data = b"".join(
             rows.compress(bytes(1) + bytes(range(256)) * (side // 64) + bytes(side % 64 * 4)) for _ in range(side)

@@ -22,7 +22,7 @@ from catdog.cli.main import main
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
 from catdog.errors import CatdogError
-from catdog.model.torchvision import TorchvisionModel, pretrained_colours, state_shapes
+from catdog.model.torchvision import TorchvisionModel, pretrained_mean_std, state_shapes
 from catdog.predict import Classifier
 from catdog.train import train
 
@@ -49,7 +49,7 @@ def test_it_computes_what_torchvisions_own_network_does() -> None:
 
 def test_what_is_kept_for_the_backward_pass_is_what_its_layers_give() -> None:
     ours = TorchvisionModel(SMALL, (64, 64), 2).eval()
-    counted, found = ours.numbers_kept(), 0
+    counted, found = ours.activation_numbers(), 0
 
     def count(module: Any, inputs: Any, output: torch.Tensor) -> None:
         nonlocal found
@@ -187,7 +187,7 @@ def test_pretrained_weights_are_downloaded_and_used(
     expected = torch.load(tmp_path / "weights.pth")
     np.testing.assert_allclose(tensors["network.features.0.weight"], expected["features.0.weight"].numpy(), atol=1e-6)
     assert tensors["network.classifier.1.weight"].shape == (2, 512, 1, 1)
-    assert (card.mean, card.std) == pretrained_colours(SMALL)
+    assert (card.mean, card.std) == pretrained_mean_std(SMALL)
     np.testing.assert_allclose(card.mean, [255 * m for m in (0.485, 0.456, 0.406)])
 
 

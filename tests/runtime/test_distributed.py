@@ -23,12 +23,15 @@ from catdog.checkpoint.model_file import STATE_FILE
 from catdog.checkpoint.training_state import load_state
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
+from catdog.data.batches import seed_step
 from catdog.errors import CatdogError
 from catdog.model.mlp import MLP
 from catdog.runtime import distributed
-from catdog.runtime.distributed import Team
+from catdog.runtime.distributed import World
 from catdog.train import resume, train
-from catdog.trainer import targets
+from catdog.trainer import loop, targets, validation
+from catdog.trainer.augment import normalise
+from catdog.trainer.batch import prepare_batch
 from catdog.trainer.loop import AveragedWeights, Trainer
 from catdog.trainer.targets import Targets
 
@@ -76,7 +79,7 @@ class Processes:
     """`size` processes that train together, as torchrun starts them; `change` is called in each before it begins."""
 
     def __init__(self, size: int, config: Config | Path, change: Change = nothing) -> None:
-        self.folder = Path.cwd() / f"team-{time.monotonic_ns()}"
+        self.folder = Path.cwd() / f"world-{time.monotonic_ns()}"
         self.folder.mkdir()
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -148,10 +151,10 @@ def test_one_two_and_four_processes_give_the_same_curve(
 
 def in_float64(rank: int) -> None:
     """A training whose network, and all that it computes, is of twice the length."""
-    batch, normalised, make = Trainer._batch, Trainer._normalised, Trainer.__init__
+    make = Trainer.__init__
 
-    def batch64(self: Trainer, *arguments: Any) -> tuple[torch.Tensor, Targets]:
-        images, targets = batch(self, *arguments)
+    def batch64(*arguments: Any) -> tuple[torch.Tensor, Targets]:
+        images, targets = prepare_batch(*arguments)
         return images.double(), targets
 
     def make64(self: Trainer, config: Config, model: MLP, *arguments: Any) -> None:
@@ -159,8 +162,8 @@ def in_float64(rank: int) -> None:
         self.loss.double()
 
     PATCH.setattr(Trainer, "__init__", make64)
-    PATCH.setattr(Trainer, "_batch", batch64)
-    PATCH.setattr(Trainer, "_normalised", lambda self, pixels: normalised(self, pixels).double())
+    PATCH.setattr(loop, "prepare_batch", batch64)
+    PATCH.setattr(validation, "normalise", lambda *arguments: normalise(*arguments).double())
 
 
 @pytest.mark.parametrize("name", ["the defaults, smaller", "with all that looks at several photos", "in parts"])
@@ -186,7 +189,7 @@ def weigh_slices_alike(rank: int) -> None:
 
 def draw_for_the_slice(rank: int) -> None:
     """The fault that each process changes its first photo as the others change theirs."""
-    PATCH.setattr(Team, "slice", lambda self, count: slice(count // self.size))
+    PATCH.setattr(World, "slice", lambda self, count: slice(count // self.size))
 
 
 @pytest.mark.parametrize("fault", [weigh_slices_alike, draw_for_the_slice])
@@ -243,9 +246,9 @@ def test_a_signal_stops_all_at_one_step_and_any_number_may_go_on(
 def test_a_signal_that_comes_while_the_processes_agree_is_not_lost(
     make_photos: MakePhotos, small_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    largest, calls = Team.largest, 0
+    largest, calls = World.largest, 0
 
-    def with_signal(self: Team, number: int, device: torch.device) -> int:
+    def with_signal(self: World, number: int, device: torch.device) -> int:
         nonlocal calls
         calls += 1
         found = largest(self, number, device)
@@ -253,7 +256,7 @@ def test_a_signal_that_comes_while_the_processes_agree_is_not_lost(
             os.kill(os.getpid(), signal.SIGTERM)
         return found
 
-    monkeypatch.setattr(Team, "largest", with_signal)
+    monkeypatch.setattr(World, "largest", with_signal)
     with pytest.raises(Interrupted):
         train(small_config(make_photos({"cat": 20, "dog": 12}), epochs=1), log=quiet)
     assert 5 < calls < 9
@@ -261,16 +264,15 @@ def test_a_signal_that_comes_while_the_processes_agree_is_not_lost(
 
 def note_dropout(rank: int) -> None:
     """Each process leaves a file with what dropout would draw first in each of its steps."""
-    step = Trainer._step
+    step = Trainer.step
 
-    def step_and_note(self: Trainer, *arguments: Any) -> str:
-        said = step(self, *arguments)
-        self._rng(0, arguments[2])
+    def step_and_note(self: Trainer, *arguments: Any) -> None:
+        step(self, *arguments)
+        seed_step(self.config.run.seed, 0, arguments[2], self.device, self.world.rank)
         with open(f"drawn-by-{rank}", "a") as file:
             file.write(f"{torch.rand(()).item()} ")
-        return said
 
-    PATCH.setattr(Trainer, "_step", step_and_note)
+    PATCH.setattr(Trainer, "step", step_and_note)
 
 
 def test_dropout_silences_other_units_in_each_process(make_photos: MakePhotos, small_config: MakeConfig) -> None:
@@ -344,14 +346,14 @@ def test_a_process_that_is_killed_ends_all_with_one_sentence(
 def one_decodes_slowly(rank: int) -> None:
     from catdog.data import decode_pool as decoders
 
-    decode = decoders.decode
+    decode = decoders.decode_and_measure
 
     def slow(path: Any, size: Any) -> Any:
         Path(f"decoded-by-{rank}").touch()
         time.sleep(0.02)
         return decode(path, size)
 
-    PATCH.setattr(decoders, "decode", slow)
+    PATCH.setattr(decoders, "decode_and_measure", slow)
 
 
 def test_the_photos_are_decoded_once_on_a_machine(make_photos: MakePhotos, small_config: MakeConfig) -> None:
@@ -378,26 +380,26 @@ def test_a_batch_too_small_to_share_is_refused(make_photos: MakePhotos, small_co
     assert processes.output.count(expected) == 1
 
 
-def team(rank: int = 0, size: int = 2, local_rank: int = 0, local_size: int = 2) -> Team:
-    return Team(rank, size, local_rank, local_size, store=None)
+def world(rank: int = 0, size: int = 2, local_rank: int = 0, local_size: int = 2) -> World:
+    return World(rank, size, local_rank, local_size, store=None)
 
 
 def test_each_process_takes_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(distributed, "available_devices", lambda: ["cuda:0", "cuda:1", "cpu"])
     monkeypatch.setattr(distributed, "choose_device", lambda name: (torch.device(name), name))
     for name in ("auto", "cuda"):
-        assert team(local_rank=1).choose_device(name) == (torch.device("cuda:1"), "2 processes; this one on cuda:1")
-    assert team(local_rank=1).choose_device("cpu")[0] == torch.device("cpu")
+        assert world(local_rank=1).choose_device(name) == (torch.device("cuda:1"), "2 processes; this one on cuda:1")
+    assert world(local_rank=1).choose_device("cpu")[0] == torch.device("cpu")
     with pytest.raises(CatdogError, match=r"cannot share the device cuda:1 \(--device\); give cuda, .* or cpu\.$"):
-        team().choose_device("cuda:1")
+        world().choose_device("cuda:1")
     with pytest.raises(CatdogError, match=r"4 processes on this machine and 2 GPUs; .* --nproc-per-node 2\.$"):
-        team(local_rank=2, local_size=4).choose_device("auto")
+        world(local_rank=2, local_size=4).choose_device("auto")
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 512])
 @pytest.mark.parametrize("size", [1, 2, 3, 8])
 def test_slices_share_a_batch_without_gap_or_overlap(count: int, size: int) -> None:
-    slices = [team(rank, size).slice(count) for rank in range(size)]
+    slices = [world(rank, size).slice(count) for rank in range(size)]
     assert [place for part in slices for place in range(count)[part]] == list(range(count))
     lengths = [part.stop - part.start for part in slices]
     assert max(lengths) - min(lengths) <= 1

@@ -18,6 +18,8 @@ from catdog.base.signals import Interrupted
 from catdog.checkpoint.model_file import STATE_FILE
 from catdog.checkpoint.training_state import load_state, save_state
 from catdog.config.settings import Config
+from catdog.data.batches import shuffled_batches
+from catdog.data.prefetch import load_batches
 from catdog.errors import CatdogError
 from catdog.model.mlp import MLP
 from catdog.predict import Classifier
@@ -80,7 +82,7 @@ def test_matrices_are_multiplied_in_that_type_and_all_else_is_float32(
 ) -> None:
     seen: list[torch.dtype] = []
     trainer = trainer_on("cpu", tmp_path, precision=name, **PLAIN)
-    for layer in trainer.model.modules():
+    for layer in trainer.state.model.modules():
         if isinstance(layer, nn.Linear):
             layer.register_forward_hook(lambda layer, inputs, output: seen.append(output.dtype))
     answered: list[torch.dtype] = []
@@ -88,7 +90,7 @@ def test_matrices_are_multiplied_in_that_type_and_all_else_is_float32(
     take_steps(trainer)
     assert set(seen) == {dtype}
     assert set(answered) == {torch.float32}
-    for parameter in trainer.model.parameters():
+    for parameter in trainer.state.model.parameters():
         assert parameter.dtype == torch.float32
         assert parameter.grad is not None and parameter.grad.dtype == torch.float32
     seen.clear()
@@ -112,17 +114,17 @@ def test_mixed_precision_learns_nearly_the_same(
 def test_an_overflow_of_float16_moves_no_weight_and_lowers_the_scale(tmp_path: Path) -> None:
     trainer = trainer_on("cpu", tmp_path, precision="float16", **PLAIN)
     take_steps(trainer)
-    before = [parameter.detach().clone() for parameter in trainer.model.parameters()]
-    scale = trainer.scaler.get_scale()
-    assert isinstance(trainer.model, MLP)
-    hook = trainer.model.classifier.bias.register_hook(lambda gradient: gradient * float("inf"))
-    rows, pixels = next(trainer.train.batches(trainer._batches(0)))
-    trainer._step(rows, pixels, 0, looks=False)
-    assert all(torch.equal(p, b) for p, b in zip(trainer.model.parameters(), before, strict=True))
-    assert trainer.scaler.get_scale() == scale / 2
+    before = [parameter.detach().clone() for parameter in trainer.state.model.parameters()]
+    scale = trainer.state.scaler.get_scale()
+    assert isinstance(trainer.state.model, MLP)
+    hook = trainer.state.model.classifier.bias.register_hook(lambda gradient: gradient * float("inf"))
+    batch = next(load_batches(trainer.train, shuffled_batches(25, trainer.steps_per_epoch, seed=0, epoch=0)))
+    trainer.step(batch.rows, batch.pixels, 0)
+    assert all(torch.equal(p, b) for p, b in zip(trainer.state.model.parameters(), before, strict=True))
+    assert trainer.state.scaler.get_scale() == scale / 2
     hook.remove()
-    trainer._step(rows, pixels, 0, looks=False)
-    assert not any(torch.equal(p, b) for p, b in zip(trainer.model.parameters(), before, strict=True))
+    trainer.step(batch.rows, batch.pixels, 0)
+    assert not any(torch.equal(p, b) for p, b in zip(trainer.state.model.parameters(), before, strict=True))
 
 
 @pytest.mark.parametrize("changes", [{"precision": "float16"}, {"precision": "bfloat16"}, {"optimizer": "muon"}])
@@ -157,10 +159,10 @@ def test_a_checkpoint_of_a_device_that_scales_gradients_loads_on_one_that_does_n
     with_scaler = trainer_on("cpu", tmp_path, precision="float16", **PLAIN)
     without = trainer_on("cpu", tmp_path, precision="float32", **PLAIN)
     take_steps(with_scaler)
-    with_scaler.totals.zero_()
-    without.restore(with_scaler.state())
-    assert_equal(without.model, with_scaler.model)
-    state = without.state()
+    with_scaler.state.totals.zero_()
+    without.restore(with_scaler._plain_state())
+    assert_equal(without.state.model, with_scaler.state.model)
+    state = without._plain_state()
     with_scaler.restore(state)
     del state["scaler"]  # as checkpoints were before there was one
     without.restore(state)
@@ -176,7 +178,7 @@ def assert_equal(one: nn.Module, other: nn.Module) -> None:
 )
 def test_a_scaler_that_is_none_is_refused(tmp_path: Path, wrong: Any) -> None:
     trainer = trainer_on("cpu", tmp_path, precision="float16", **PLAIN)
-    state = trainer.state()
+    state = trainer._plain_state()
     if wrong == {"scale": 1.0}:
         del state["scaler"]["growth_factor"]
     elif wrong == "added":
@@ -202,7 +204,7 @@ def test_compile_computes_the_same_and_compiles_for_one_size_then_for_any(
         for _ in range(3):
             take_steps(trainer)
     assert counter.frame_count == 2
-    assert_equal(trainers[0].model, trainers[1].model)
+    assert_equal(trainers[0].state.model, trainers[1].state.model)
 
 
 def test_where_there_is_no_compiler_compile_is_refused(

@@ -21,8 +21,13 @@ from catdog.architecture import Architecture
 from catdog.checkpoint.model_file import ModelCard
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
-from catdog.data.dataset import PhotoSet
-from catdog.train import build_model, describe
+from catdog.data.batches import shuffled_batches
+from catdog.data.imagefolder import PhotoBatch, PhotoFolder
+from catdog.data.listing import Listing
+from catdog.model.build import build_model
+from catdog.trainer import loop
+from catdog.trainer.batch import prepare_batch
+from catdog.trainer.card import make_card
 from catdog.trainer.loop import Trainer
 from catdog.trainer.targets import Targets
 
@@ -55,19 +60,21 @@ class NoWaiting(TorchDispatchMode):
 def trainer_on(device: str, folder: Path, **changes: Any) -> Trainer:
     rng = np.random.default_rng(0)
     pixels = torch.from_numpy(rng.integers(0, 256, (25, 3, 6, 8), dtype=np.uint8))
-    photos = PhotoSet(pixels, torch.arange(25) % 3 % 2, ("cat", "dog"), [])
+    photos = PhotoFolder.from_tensors(pixels, torch.arange(25) % 3 % 2, ("cat", "dog"))
     config: Config = load_config(None, {**ALL_ON, **changes})
-    card = describe(config, photos)
+    card = make_card(config, photos)
     model = build_model(config, 2)
     trainer = Trainer(config, model, photos, photos, card, folder, torch.device(device), quiet)
-    trainer.model.train()
+    trainer.state.model.train()
     return trainer
 
 
 def take_steps(trainer: Trainer) -> None:
     """Steps as the training takes them between two looks."""
-    for step, (rows, pixels) in enumerate(trainer.train.batches(trainer._batches(0))):
-        trainer._step(rows, pixels, step, looks=False)
+    rows = shuffled_batches(len(trainer.train), trainer.steps_per_epoch, seed=0, epoch=0)
+    for step, batch in enumerate(trainer.train.__getitems__(some) for some in rows):
+        assert isinstance(batch, PhotoBatch)
+        trainer.step(batch.rows, batch.pixels, step)
 
 
 VARIANTS = [
@@ -82,7 +89,11 @@ def test_a_whole_step_leaves_nothing_on_the_cpu_and_waits_for_nothing(tmp_path: 
     trainer = trainer_on("meta", tmp_path, **changes)
     with NoWaiting():
         take_steps(trainer)
-    for tensor in (*trainer.model.state_dict().values(), trainer.totals, *trainer.average.model.state_dict().values()):
+    for tensor in (
+        *trainer.state.model.state_dict().values(),
+        trainer.state.totals,
+        *trainer.state.average.model.state_dict().values(),
+    ):
         assert tensor.device.type == "meta"
 
 
@@ -90,10 +101,10 @@ def test_a_whole_step_leaves_nothing_on_the_cpu_and_waits_for_nothing(tmp_path: 
 def test_the_same_steps_on_the_cpu_move_the_weights(tmp_path: Path, changes: dict[str, Any]) -> None:
     """So that what runs on `meta` above is known to be the real thing."""
     trainer = trainer_on("cpu", tmp_path, **changes)
-    before = [parameter.detach().clone() for parameter in trainer.model.parameters()]
+    before = [parameter.detach().clone() for parameter in trainer.state.model.parameters()]
     take_steps(trainer)
-    assert all(not torch.equal(p, b) for p, b in zip(trainer.model.parameters(), before, strict=True))
-    assert trainer.totals[2] == 25
+    assert all(not torch.equal(p, b) for p, b in zip(trainer.state.model.parameters(), before, strict=True))
+    assert trainer.state.totals[2] == 25
 
 
 def _labels_on_the_cpu(images: Tensor, targets: Targets) -> tuple[Tensor, Targets]:
@@ -134,12 +145,7 @@ Fault = Callable[[Tensor, Targets], tuple[Tensor, Targets]]
 
 
 def inject(fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
-    batch = Trainer._batch
-
-    def spoiled(self: Trainer, rows: Tensor, pixels: Tensor, rng: np.random.Generator) -> tuple[Tensor, Targets]:
-        return fault(*batch(self, rows, pixels, rng))
-
-    monkeypatch.setattr(Trainer, "_batch", spoiled)
+    monkeypatch.setattr(loop, "prepare_batch", lambda *arguments: fault(*prepare_batch(*arguments)))
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -160,9 +166,10 @@ def test_a_wait_in_the_loss_is_noticed(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_looking_at_the_loss_is_what_waits(tmp_path: Path) -> None:
     trainer = trainer_on("meta", tmp_path)
-    rows, pixels = next(trainer.train.batches(trainer._batches(0)))
+    batch = trainer.train.__getitems__(torch.arange(9))
+    assert isinstance(batch, PhotoBatch)
     with pytest.raises((RuntimeError, NotImplementedError), match="meta"):
-        trainer._step(rows, pixels, 0, looks=True)
+        trainer.step(batch.rows, batch.pixels, 0, check=trainer._check_loss)
 
 
 @pytest.fixture
@@ -182,7 +189,7 @@ def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     def make_and_note(self: Trainer, *arguments: Any) -> None:
         make(self, *arguments)
-        parameters.extend(self.model.parameters())
+        parameters.extend(self.state.model.parameters())
 
     monkeypatch.setattr(Trainer, "__init__", make_and_note)
     monkeypatch.setattr(Tensor, "backward", backward)
@@ -196,20 +203,20 @@ def trainer_on_cuda(folder: Path, **changes: Any) -> Trainer:
     # Without what is made from numbers, which these tensors have not: class weights, a copy of the network. And not
     # with sgd, of which torch has a fused kernel for cuda, but does not say what shapes it makes.
     config = load_config(None, {**ALL_ON, **changes, "class_weights": "none", "ema": 0.0, "optimizer": "adamw"})
-    photos = PhotoSet(
-        torch.empty(25, 3, 6, 8, dtype=torch.uint8), torch.empty(25, dtype=torch.int64), ("cat", "dog"), []
-    )
+    photos = PhotoFolder(Listing(folder, ("cat", "dog"), ["photo"] * 25, [0] * 25), (6, 8))
+    photos.pixels, photos.is_decoded = torch.empty(25, 3, 6, 8, dtype=torch.uint8), True
+    photos.labels = torch.empty(25, dtype=torch.int64)
     m = config.model
     card = ModelCard(
-        Architecture((6, 8), m.hidden, m.activation, m.batch_norm, m.dropout), photos.classes, mean=(9.0, 9.0, 9.0),
+        Architecture((6, 8), m.hidden, m.activation, m.batch_norm, m.dropout), tuple(photos.classes), mean=(9.0, 9.0, 9.0),
         std=(9.0, 9.0, 9.0), resize_filter="", average_mirrored=True, loss="softmax", temperature=1.0,
         mean_colours=(), train_counts=(9, 9),
     )  # fmt: skip
     with torch.device("cuda"):
         model, averaged = build_model(config, 2), build_model(config, 2)
     trainer = Trainer(config, model, photos, photos, card, folder, torch.device("cuda"), quiet)
-    trainer.average.model, trainer.average.decay = averaged.requires_grad_(False), 0.99
-    trainer.model.train()
+    trainer.state.average.model, trainer.state.average.decay = averaged.requires_grad_(False), 0.99
+    trainer.state.model.train()
     return trainer
 
 
@@ -220,9 +227,9 @@ def test_forward_and_optimizer_step_on_a_gpu_that_is_not_there(
 ) -> None:
     trainer = trainer_on_cuda(tmp_path, **changes)
     take_steps(trainer)
-    for tensor in (*trainer.model.parameters(), *trainer.average.model.parameters()):
+    for tensor in (*trainer.state.model.parameters(), *trainer.state.average.model.parameters()):
         assert tensor.device.type == "cuda"
-    for entry in trainer.optimizer.state.values():
+    for entry in trainer.state.optimizer.state.values():
         assert {tensor.device.type for tensor in entry.values()} == {"cuda"}
 
 

@@ -21,11 +21,11 @@ from catdog.config.settings import Config
 from catdog.errors import CatdogError
 from catdog.model.mlp import MLP
 from catdog.train import resume, train
-from catdog.trainer import divergence as guards
 from catdog.trainer import loop as trainer
 from catdog.trainer.advice import what_is_not_learned
 from catdog.trainer.divergence import NotFinite, check_loss, check_state, guessing_loss
 from catdog.trainer.losses import SoftmaxLoss, SVMLoss
+from catdog.trainer.recovery import MAX_ROLLBACKS
 
 MakePhotos = Callable[..., Path]
 MakeConfig = Callable[..., Config]
@@ -134,19 +134,19 @@ def test_where_the_loss_is_read_now_and_then_the_same_step_is_found(
 ) -> None:
     """As on a GPU: what is noticed at the end of the epoch is traced to its step by going over the epoch again."""
     photos = make_photos({"cat": 40, "dog": 40})
-    batch, make = trainer.Trainer._batch, trainer.Trainer.__init__
+    step, make = trainer.Trainer.step, trainer.Trainer.__init__
 
-    def batch_with_bad_weights(self: Any, *arguments: Any) -> Any:
-        if (self.progress.epoch, self.progress.step) == (0, 4):
+    def step_with_bad_weights(self: Any, *arguments: Any) -> None:
+        if (self.state.progress.epoch, self.state.progress.step) == (0, 4):
             with torch.no_grad():
-                self.model.hidden[1].linear.weight.fill_(3e38)
-        return batch(self, *arguments)
+                self.state.model.hidden[1].linear.weight.fill_(3e38)
+        step(self, *arguments)
 
     def make_as_on_a_gpu(self: Any, *arguments: Any, **options: Any) -> None:
         make(self, *arguments, **options)
         self.checks_each_step = False
 
-    monkeypatch.setattr(trainer.Trainer, "_batch", batch_with_bad_weights)
+    monkeypatch.setattr(trainer.Trainer, "step", step_with_bad_weights)
     with pytest.raises(
         CatdogError, match=r"in epoch 1, step 5, .* outputs of hidden layer 2 .* after epoch 0;"
     ) as direct:
@@ -167,7 +167,7 @@ def test_rolling_back_halves_the_rate_until_it_is_low_enough(
     changes = {"learning_rate": 30.0, "epochs": 6, "on_nan": "rollback", **EXPLODING}
     run = train(small_config(photos, **changes), log=lines.append)
     rollbacks = sum("going on from the start of epoch 1 with half of it" in line for line in lines)
-    assert 1 <= rollbacks <= guards.MAX_ROLLBACKS
+    assert 1 <= rollbacks <= MAX_ROLLBACKS
     assert [row["learning_rate"] for row in history(run)] == [30.0 / 2**rollbacks] * 6
     # From there on it is the training that would have been started with that rate.
     low = {**changes, "learning_rate": 30.0 / 2**rollbacks, "out": str(tmp_path / "low")}
@@ -191,15 +191,18 @@ def test_a_training_that_rolled_back_and_was_stopped_ends_as_if_never_stopped(
     """It goes back twice, in the second epoch, and has checkpoints within epochs where the other has none."""
     photos = make_photos({"cat": 40, "dog": 40})
     changes = {"learning_rate": 0.01, "epochs": 4, "on_nan": "rollback", **EXPLODING}
-    batch = trainer.Trainer._batch
+    step = trainer.Trainer.step
 
-    def batch_with_poison(self: Any, *arguments: Any) -> Any:
-        images, targets = batch(self, *arguments)
-        if self.progress.epoch == 1 and self.progress.step == 4 and self.progress.rollbacks < 2:
-            images = images * math.nan
-        return images, targets
+    def step_with_poison(self: Any, *arguments: Any) -> None:
+        progress, mean = self.state.progress, self.mean
+        if progress.epoch == 1 and progress.step == 4 and progress.rollbacks < 2:
+            self.mean = mean * math.nan
+        try:
+            step(self, *arguments)
+        finally:
+            self.mean = mean
 
-    monkeypatch.setattr(trainer.Trainer, "_batch", batch_with_poison)
+    monkeypatch.setattr(trainer.Trainer, "step", step_with_poison)
     whole = train(small_config(photos, out=str(tmp_path / "whole"), **changes), log=quiet)
     assert load_state(whole / STATE_FILE)["progress"]["rollbacks"] == 2
     steps = 0

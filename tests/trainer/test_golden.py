@@ -15,8 +15,9 @@ import pytest
 import torch
 
 from catdog.config.toml import load_config
-from catdog.data.dataset import PhotoSet
-from catdog.train import build_model, describe
+from catdog.data.imagefolder import PhotoFolder
+from catdog.model.build import build_model
+from catdog.trainer.card import make_card
 from catdog.trainer.loop import Trainer
 
 FILE = Path(__file__).parents[1] / "golden" / "losses.json"
@@ -38,7 +39,7 @@ TRAININGS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def photos(first: int, count: int) -> PhotoSet:
+def photos(first: int, count: int) -> PhotoFolder:
     """Stripes, upright for one class and level for the other, in colours that differ a little; whole numbers alone."""
     rows, columns, channels = np.arange(6)[:, None], np.arange(5)[None, :], np.arange(3)[:, None, None]
     pixels, labels = np.empty((count, 3, 6, 5), np.uint8), np.arange(first, first + count) % 3 % 2
@@ -46,7 +47,7 @@ def photos(first: int, count: int) -> PhotoSet:
         k = first + i
         stripes = rows if labels[i] else columns
         pixels[i] = (60 * ((stripes + k) % 2) + 37 * k + 11 * k * k % 101 + 29 * channels + 5 * (rows * columns)) % 256
-    return PhotoSet(torch.from_numpy(pixels), torch.from_numpy(labels), ("level", "upright"), [])
+    return PhotoFolder.from_tensors(torch.from_numpy(pixels), torch.from_numpy(labels), ("level", "upright"))
 
 
 def losses(changes: dict[str, Any], folder: Path) -> list[list[float]]:
@@ -58,10 +59,10 @@ def losses(changes: dict[str, Any], folder: Path) -> list[list[float]]:
     model = build_model(config, 2)
     quiet = lambda line: None  # noqa: E731
     trainer = Trainer(
-        config, model, train, photos(1000, 30), describe(config, train), folder, torch.device("cpu"), quiet
+        config, model, train, photos(1000, 30), make_card(config, train), folder, torch.device("cpu"), quiet
     )
     trainer.fit()
-    return [[row["train_loss"], row["val_loss"]] for row in trainer.progress.history]
+    return [[row["train_loss"], row["val_loss"]] for row in trainer.state.progress.history]
 
 
 @pytest.mark.parametrize("name", TRAININGS)

@@ -142,13 +142,13 @@ def test_every_photo_is_seen_once_an_epoch_in_another_order_and_no_batch_is_a_ru
     make_photos: MakePhotos, small_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[list[int]] = []
-    batch = Trainer._batch
+    step = Trainer.step
 
-    def spy(self: Trainer, rows: torch.Tensor, *others: Any) -> Any:
+    def spy(self: Trainer, rows: torch.Tensor, *others: Any) -> None:
         seen.append(rows.tolist())
-        return batch(self, rows, *others)
+        step(self, rows, *others)
 
-    monkeypatch.setattr(Trainer, "_batch", spy)
+    monkeypatch.setattr(Trainer, "step", spy)
     config = small_config(make_photos({"cat": 21, "dog": 20}), epochs=2, val_share=0.1, batch_size=10)
     train(config, log=quiet)
     half = len(seen) // 2

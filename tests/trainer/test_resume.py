@@ -5,7 +5,7 @@ import os
 import random
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,12 @@ from catdog.base.signals import Interrupted
 from catdog.checkpoint.model_file import PREVIOUS_FILE, STATE_FILE
 from catdog.checkpoint.training_state import load_state, save_state
 from catdog.config.settings import Config
-from catdog.data.feed import Feed
+from catdog.data.imagefolder import PhotoBatch, PhotoFolder
+from catdog.data.prefetch import load_batches
 from catdog.errors import CatdogError
 from catdog.train import resume, train
 from catdog.trainer import loop as trainer_module
+from catdog.trainer import snapshots, validation
 
 MakePhotos = Callable[..., Path]
 MakeConfig = Callable[..., Config]
@@ -118,15 +120,15 @@ def test_an_evaluation_that_takes_long_is_broken_off_and_repeated(
     whole = train(small_config(photos, out=str(tmp_path / "whole")), log=quiet)
     asked = 0
 
-    def in_small_batches(photos: Feed) -> Iterator[torch.Tensor]:
+    def in_small_batches(photos: PhotoFolder, batches: Sequence[torch.Tensor]) -> Iterator[PhotoBatch]:
         nonlocal asked
         for rows in torch.arange(len(photos)).split(2):
             asked += 1
             if asked == 6:
                 os.kill(os.getpid(), signal.SIGINT)
-            yield rows
+            yield from load_batches(photos, [rows])
 
-    monkeypatch.setattr(trainer_module, "in_order", in_small_batches)
+    monkeypatch.setattr(validation, "load_batches", in_small_batches)
     with pytest.raises(Interrupted) as stop:
         train(small_config(photos), log=quiet)
     assert asked == 6
@@ -154,7 +156,7 @@ def test_a_signal_at_the_end_of_an_epoch_takes_no_further_step_and_no_second_che
         save_state(*arguments)
 
     monkeypatch.setattr(trainer_module.Progress, "add", add_and_signal)
-    monkeypatch.setattr(trainer_module, "save_state", count_and_save)
+    monkeypatch.setattr(snapshots, "save_state", count_and_save)
     with pytest.raises(Interrupted):
         train(small_config(photos), log=quiet)
     progress = load_state(tmp_path / "run" / STATE_FILE)["progress"]
@@ -191,18 +193,18 @@ def test_a_second_signal_stops_at_once(
 ) -> None:
     photos = make_photos({"cat": 20, "dog": 20})
     whole = train(small_config(photos, out=str(tmp_path / "whole")), log=quiet)
-    batch, steps = trainer_module.Trainer._batch, 0
+    prepare_batch, steps = trainer_module.prepare_batch, 0
 
-    def signal_twice(self: Any, *arguments: Any) -> Any:
+    def signal_twice(*arguments: Any) -> Any:
         nonlocal steps
         steps += 1
         if steps == 7:
             os.kill(os.getpid(), signal.SIGINT)
             os.kill(os.getpid(), signal.SIGTERM)
             raise AssertionError("it went on")
-        return batch(self, *arguments)
+        return prepare_batch(*arguments)
 
-    monkeypatch.setattr(trainer_module.Trainer, "_batch", signal_twice)
+    monkeypatch.setattr(trainer_module, "prepare_batch", signal_twice)
     lines: list[str] = []
     with pytest.raises(Interrupted) as stop:
         train(small_config(photos), log=lines.append)

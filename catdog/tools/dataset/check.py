@@ -1,4 +1,4 @@
-"""`catdog data check`: what in a folder of photos should be mended before a network is trained on it."""
+"""`catdog data check`: finds what should be corrected in a folder of photos before a network is trained on it."""
 
 import json
 import os
@@ -17,27 +17,30 @@ from catdog.images.decoder import decode
 from catdog.tools.dataset.layout import Finding, check_layout
 from catdog.tools.dataset.scan import (
     Photo,
-    Seen,
+    Scan,
     list_all,
     list_splits,
-    look_at_all,
+    scan_photos,
     sizes_as_json,
-    sizes_in_words,
+    sizes_as_text,
     table,
 )
 
-BLANK = 5.0  # levels: a photo is blank whose pixels, 32 x 32 of them, deviate less in each channel
-GREY = 6  # levels: a photo is grey whose channels differ no more, in any of these pixels
-SMALL = 32  # pixels of the shorter side, below which a photo is noted as very small
-UNEVEN = 3  # times as many photos of one class as of another are noted
-_SHOWN = 5  # photos, or groups, listed under each finding
-_PICTURED = 48  # and on the contact sheet
-_OF_A_GROUP = 8  # photos that show the same, listed or drawn
+BLANK = 5.0  # levels of 255: a photo is blank if the standard deviation of each channel, at 32 x 32 pixels, is below
+GREY = 6  # levels of 255: a photo is grey if the channels of no pixel, of 32 x 32, differ by more
+SMALL = 32  # pixels: a photo is very small if its shorter side is below
+UNEVEN = 3  # ratio of the largest to the smallest class from which on it is reported
+_SHOWN = 5  # photos, or groups of copies, printed for each finding
+_PICTURED = 48  # the same, drawn on the contact sheet
+_OF_A_GROUP = 8  # photos printed or drawn of a group of copies
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
 
-class Look(NamedTuple):
-    """What is kept of a photo. grey: uint8, 32 x 32."""
+class Measurements(NamedTuple):
+    """Size of a photo in pixels and, at 32 x 32, its luma `grey` (uint8), contrast and colour, in levels.
+
+    contrast: the largest standard deviation of a channel; colour: the largest difference between channels of a pixel.
+    """
 
     height: int
     width: int
@@ -47,49 +50,50 @@ class Look(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Report:
-    """What was found in the folder `root`."""
+class DatasetReport:
+    """Result of checking the folder `root`: photos by split, their measurements, and the findings."""
 
     root: Path
     splits: dict[str, Listing]
-    seen: Seen[Look]
+    scan: Scan[Measurements]
     findings: list[Finding]
 
     @property
     def to_mend(self) -> bool:
+        """Whether any finding should be corrected."""
         return any(finding.mend for finding in self.findings)
 
     @property
     def sizes(self) -> np.ndarray:
         """int, N x 2: height and width of each photo that can be read."""
-        return np.array([(look.height, look.width) for look in self.seen.made], int).reshape(-1, 2)
+        return np.array([(m.height, m.width) for m in self.scan.results], int).reshape(-1, 2)
 
     @property
     def grey(self) -> int:
-        """How many photos have no colour."""
-        return sum(look.colour <= GREY for look in self.seen.made)
+        """Number of photos without colour."""
+        return sum(m.colour <= GREY for m in self.scan.results)
 
 
-def check(root: Path) -> Report:
-    """Look at every photo below `root` once; nothing there is changed. CatdogError where `root` cannot be listed."""
+def check_dataset(root: Path) -> DatasetReport:
+    """Check names, folders and every photo below `root`; nothing is changed. CatdogError if `root` cannot be listed."""
     splits = list_splits(root)
-    seen = look_at_all(root, list_all(splits), _look, (THUMBNAIL, THUMBNAIL), "looking at the photos")
-    return Report(root, splits, seen, [*check_layout(root, splits), *_check_photos(root, splits, seen)])
+    scan = scan_photos(root, list_all(splits), _measure, (THUMBNAIL, THUMBNAIL), "looking at the photos")
+    return DatasetReport(root, splits, scan, [*check_layout(root, splits), *_check_photos(root, splits, scan)])
 
 
-def _look(photo: Photo, pixels: np.ndarray, size: tuple[int, int]) -> Look:
+def _measure(photo: Photo, pixels: np.ndarray, size: tuple[int, int]) -> Measurements:
     contrast = pixels.reshape(-1, 3).astype(np.float32).std(axis=0).max()
     colour = int((pixels.max(axis=2) - pixels.min(axis=2)).max())
-    return Look(*size, np.rint(pixels @ _LUMA).astype(np.uint8), float(contrast), colour)
+    return Measurements(*size, np.rint(pixels @ _LUMA).astype(np.uint8), float(contrast), colour)
 
 
-def _check_photos(root: Path, splits: dict[str, Listing], seen: Seen[Look]) -> Iterator[Finding]:
-    if seen.unreadable:
-        items = [{"path": photo.path, "reason": reason} for photo, reason in seen.unreadable]
+def _check_photos(root: Path, splits: dict[str, Listing], scan: Scan[Measurements]) -> Iterator[Finding]:
+    if scan.unreadable:
+        items = [{"path": photo.path, "reason": reason} for photo, reason in scan.unreadable]
         message = f"{many(len(items), 'photo')} that cannot be read; training leaves them out."
         yield Finding("unreadable", True, message, items)
-    yield from _check_copies(root, splits, seen)
-    blank = [{"path": photo.path} for photo, look in zip(seen.photos, seen.made, strict=True) if look.contrast < BLANK]
+    yield from _check_copies(root, splits, scan)
+    blank = [{"path": photo.path} for photo, m in zip(scan.photos, scan.results, strict=True) if m.contrast < BLANK]
     if blank:
         yield Finding("blank", True, f"{many(len(blank), 'blank or nearly blank photo')}; remove them.", blank)
     for split, listing in splits.items():
@@ -104,25 +108,25 @@ def _check_photos(root: Path, splits: dict[str, Listing], seen: Seen[Look]) -> I
             yield Finding("uneven", False, message)
     small = [
         {"path": photo.path}
-        for photo, look in zip(seen.photos, seen.made, strict=True)
-        if min(look.height, look.width) < SMALL
+        for photo, m in zip(scan.photos, scan.results, strict=True)
+        if min(m.height, m.width) < SMALL
     ]
     if small:
         message = f"{many(len(small), 'very small photo')}, a side shorter than {SMALL} pixels."
         yield Finding("very_small", False, message, small)
 
 
-def _check_copies(root: Path, splits: dict[str, Listing], seen: Seen[Look]) -> Iterator[Finding]:
-    """The same photo more than once: with two labels, in two splits, or (neither) within a class."""
-    grey = np.array([look.grey for look in seen.made], np.uint8).reshape(-1, THUMBNAIL, THUMBNAIL)
-    copies = find_copies([os.path.join(root, photo.path) for photo in seen.photos], grey)
-    labels = [{seen.photos[i].label for i in group.members} for group in copies]
-    places = [{seen.photos[i].split for i in group.members} for group in copies]
+def _check_copies(root: Path, splits: dict[str, Listing], scan: Scan[Measurements]) -> Iterator[Finding]:
+    """Find copies of a photo: with two labels, in two splits, or (neither) within a class."""
+    grey = np.array([m.grey for m in scan.results], np.uint8).reshape(-1, THUMBNAIL, THUMBNAIL)
+    copies = find_copies([os.path.join(root, photo.path) for photo in scan.photos], grey)
+    labels = [{scan.photos[i].label for i in group.members} for group in copies]
+    places = [{scan.photos[i].split for i in group.members} for group in copies]
     both = list(zip(copies, labels, places, strict=True))
 
     def finding(kind: str, groups: list[Copies], what: str) -> Iterator[Finding]:
         if groups:
-            items = [_as_item(group, seen.photos) for group in groups]
+            items = [_as_item(group, scan.photos) for group in groups]
             yield Finding(kind, True, f"{many(len(groups), 'photo')} {what}", items)
 
     yield from finding(
@@ -151,12 +155,12 @@ def _as_item(group: Copies, photos: Sequence[Photo]) -> dict[str, Any]:
     }
 
 
-def as_json(report: Report) -> dict[str, Any]:
-    """The report as plain values."""
-    read = len(report.seen.photos)
+def as_json(report: DatasetReport) -> dict[str, Any]:
+    """Convert the report to plain values for JSON."""
+    read = len(report.scan.photos)
     return {
         "folder": str(report.root),
-        "photos": read + len(report.seen.unreadable),
+        "photos": read + len(report.scan.unreadable),
         "to_mend": report.to_mend,
         "counts": {
             split: dict(zip(listing.classes, listing.counts(), strict=True)) for split, listing in report.splits.items()
@@ -167,10 +171,10 @@ def as_json(report: Report) -> dict[str, Any]:
     }
 
 
-def in_words(report: Report) -> str:
-    """The report as a page of text."""
-    read = len(report.seen.photos)
-    lines = [*table(report.splits), "", f"sizes      {sizes_in_words(report.sizes)}"]
+def as_text(report: DatasetReport) -> str:
+    """Format the report as text."""
+    read = len(report.scan.photos)
+    lines = [*table(report.splits), "", f"sizes      {sizes_as_text(report.sizes)}"]
     if read:
         lines.append(f"greyscale  {many(report.grey, 'photo')}, {report.grey / read:.1%}")
     for mend, heading in ((True, "to mend"), (False, "worth knowing")):
@@ -179,7 +183,7 @@ def in_words(report: Report) -> str:
             lines += ["", f"{heading}:"]
         for finding in findings:
             lines.append(f"- {on_one_line(finding.message)}")
-            lines += [f"    {_item_in_words(item)}" for item in finding.items[:_SHOWN]]
+            lines += [f"    {_item_as_text(item)}" for item in finding.items[:_SHOWN]]
             if len(finding.items) > _SHOWN:
                 lines.append(f"    and {len(finding.items) - _SHOWN:,} more, which --json lists")
     if not report.to_mend:
@@ -187,7 +191,7 @@ def in_words(report: Report) -> str:
     return "\n".join(lines)
 
 
-def _item_in_words(item: Any) -> str:
+def _item_as_text(item: Any) -> str:
     if "paths" in item:
         pairs = list(zip(item["paths"], item["mirrored"], strict=True))
         names = [f"{on_one_line(path)}{' (mirrored)' if mirrored else ''}" for path, mirrored in pairs[:_OF_A_GROUP]]
@@ -196,18 +200,18 @@ def _item_in_words(item: Any) -> str:
     return on_one_line(f"{item['path']}: {item['reason']}" if "reason" in item else item["path"])
 
 
-def draw_suspects(report: Report, path: Path) -> None:
-    """A sheet of the photos that the findings are about; those that cannot be read are left out."""
-    from catdog.drawing.contact_sheet import Cell, Section, draw_sheet, fit
+def draw_suspects(report: DatasetReport, path: Path) -> None:
+    """Draw the photos of the findings as a contact sheet, a PNG; photos that cannot be read are left out."""
+    from catdog.drawing.contact_sheet import Cell, Section, draw_sheet, fitted_size
 
-    sizes = {p.path: (look.height, look.width) for p, look in zip(report.seen.photos, report.seen.made, strict=True)}
+    sizes = {p.path: (m.height, m.width) for p, m in zip(report.scan.photos, report.scan.results, strict=True)}
 
     def cells(item: Any) -> Iterator[Cell]:
         for name in item.get("paths", [item.get("path")])[:_OF_A_GROUP]:
             if name in sizes:
                 try:
-                    yield Cell(decode(report.root / name, fit(*sizes[name])), name)
-                except ImageError:  # gone, or changed, since it was looked at
+                    yield Cell(decode(report.root / name, fitted_size(*sizes[name])), name)
+                except ImageError:  # gone, or changed, since it was checked
                     continue
 
     sections = []
@@ -219,20 +223,20 @@ def draw_suspects(report: Report, path: Path) -> None:
 
 
 def main(folder: str, json_wanted: bool, out: str | None) -> int:
-    """What `catdog data check` does; the exit status is 1 where something should be mended."""
+    """Run `catdog data check`; returns the exit status, 1 if something should be corrected."""
     root = Path(folder)
     picture = None
     if out is not None:
         from catdog.drawing.contact_sheet import require_png
 
         picture = require_png(out, root)
-    report = check(root)
+    report = check_dataset(root)
     if picture is not None:
         draw_suspects(report, picture)
     if json_wanted:
         print(json.dumps(as_json(report)))
     else:
-        print(in_words(report))
+        print(as_text(report))
         if picture is not None:
             print(f"\nthe photos in question are on {on_one_line(str(picture))}")
     return 1 if report.to_mend else 0

@@ -1,4 +1,4 @@
-"""Fetch one file over HTTP so that an interruption costs nothing: what has come is kept, and the rest asked for."""
+"""Downloads a file over HTTP; an interrupted download is resumed where it stopped."""
 
 import hashlib
 import http.client
@@ -16,16 +16,16 @@ import catdog
 from catdog.errors import CatdogError
 
 TIMEOUT = 30.0  # seconds without a byte
-RETRIES = 3  # times in a row that a connection may break without having brought anything
+RETRIES = 3  # times in a row that a connection may break without having transferred anything
 PAUSE = 2.0  # seconds before another try
 _BLOCK = 2**18
 
 
 def download(url: str, path: Path, algorithm: str, checksum: str) -> None:
-    """Fetch `url` into the file `path`, whose `algorithm` ("md5", "sha256") digest must be `checksum`, in hexadecimal.
+    """Download `url` to the file `path`, whose `algorithm` ("md5", "sha256") digest must be `checksum`, in hexadecimal.
 
-    What has come so far lies in `path`.part, and the next call goes on from there. CatdogError, one sentence, where
-    there is no network or no such file, where the connection keeps breaking, and for a wrong checksum.
+    The bytes received so far are in `path`.part, from which the next call resumes. Raises CatdogError where there is no
+    network or no such file, where the connection keeps breaking, and for a wrong checksum.
     """
     if path.exists() and _digest(path, algorithm) == checksum:
         return
@@ -34,14 +34,14 @@ def download(url: str, path: Path, algorithm: str, checksum: str) -> None:
     while True:
         before = _size(part)
         try:
-            _go_on(url, part, before)
+            _resume(url, part, before)
             break
-        except _Broken as broken:
-            came = _size(part)
-            failures = 1 if came > before else failures + 1
+        except _ConnectionBroken as error:
+            received = _size(part)
+            failures = 1 if received > before else failures + 1
             if failures > RETRIES:
                 raise CatdogError(
-                    f"the download of {url} keeps breaking off ({broken}); {came:,} bytes are kept, "
+                    f"the download of {url} keeps breaking off ({error}); {received:,} bytes are kept, "
                     "so run the same command again later to go on."
                 ) from None
             time.sleep(PAUSE)
@@ -54,11 +54,11 @@ def download(url: str, path: Path, algorithm: str, checksum: str) -> None:
     os.replace(part, path)
 
 
-class _Broken(Exception):
-    """The connection broke; another try may go on from there."""
+class _ConnectionBroken(Exception):
+    """The connection broke; another try can resume the download."""
 
 
-def _go_on(url: str, part: Path, start: int) -> None:
+def _resume(url: str, part: Path, start: int) -> None:
     headers = {"User-Agent": f"catdog/{catdog.__version__}", "Accept-Encoding": "identity"}
     if start:
         headers["Range"] = f"bytes={start}-"
@@ -67,7 +67,7 @@ def _go_on(url: str, part: Path, start: int) -> None:
     except urllib.error.HTTPError as error:
         error.close()
         if start and error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
-            # All of it has come, or more than there is: the checksum tells.
+            # The part is complete or too long: the checksum will tell.
             return
         raise CatdogError(f"{url} cannot be fetched: the server says {error.code} {error.reason}; try later.") from None
     except (OSError, http.client.HTTPException) as error:
@@ -85,14 +85,14 @@ def _go_on(url: str, part: Path, start: int) -> None:
 
 
 def _extent(response: Any, start: int) -> tuple[int, int | None]:
-    """-> (the byte that the answer begins with, the length of the whole file where the server tells it)."""
+    """Read from the response (the offset of its first byte, the length of the whole file or None if not given)."""
     if response.status == http.client.PARTIAL_CONTENT:
-        said = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
-        if said and int(said[1]) <= start:
-            return int(said[1]), None if said[2] == "*" else int(said[2])
-        raise _Broken("the server sent another part than was asked for")
+        content_range = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
+        if content_range and int(content_range[1]) <= start:
+            return int(content_range[1]), None if content_range[2] == "*" else int(content_range[2])
+        raise _ConnectionBroken("the server sent another part than was asked for")
     length = response.headers.get("Content-Length", "")
-    return 0, int(length) if length.isdecimal() else None  # the server does not know ranges: from the beginning
+    return 0, int(length) if length.isdecimal() else None  # the server does not support ranges: from the beginning
 
 
 def _copy(response: Any, file: Any, total: int | None, url: str) -> None:
@@ -104,9 +104,9 @@ def _copy(response: Any, file: Any, total: int | None, url: str) -> None:
                 file.write(block)
                 bar.update(len(block))
         except (TimeoutError, ConnectionError, http.client.HTTPException) as error:
-            raise _Broken(getattr(error, "strerror", None) or str(error) or type(error).__name__) from None
+            raise _ConnectionBroken(getattr(error, "strerror", None) or str(error) or type(error).__name__) from None
         if total is not None and file.tell() < total:
-            raise _Broken(f"after {file.tell():,} of {total:,} bytes")
+            raise _ConnectionBroken(f"after {file.tell():,} of {total:,} bytes")
 
 
 def _size(path: Path) -> int:

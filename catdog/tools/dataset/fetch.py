@@ -1,4 +1,4 @@
-"""`catdog data fetch`: public photographs of cats and dogs, checked and laid out as a folder to train on."""
+"""`catdog data fetch`: downloads public photographs of cats and dogs and lays them out as a folder to train on."""
 
 import contextlib
 import gzip
@@ -24,7 +24,7 @@ _DAMAGED = (
     *(tarfile.TarError, gzip.BadGzipFile, zipfile.BadZipFile, zlib.error),
     *(EOFError, RuntimeError, FileExistsError),  # cut off, encrypted, a name that is there twice
 )
-LARGEST_FILE = 64 * 2**20  # bounds on what an archive may unpack to: bytes of one file, of all, and how many
+LARGEST_FILE = 64 * 2**20  # limits on what an archive may unpack to: bytes of one file, of all, number of files
 LARGEST_ALL = 4 * 2**30
 MOST_FILES = 50_000
 
@@ -57,10 +57,11 @@ they were published: some, such as cat/666.jpg and dog/11702.jpg, are broken. Tr
 
 
 def fetch(name: str, folder: Path) -> str:
-    """Fetch the photographs `name` ("pets", "catsdogs") into `folder`, and say what was fetched.
+    """Download the data set `name` ("pets", "catsdogs") into `folder`; returns a sentence on what was downloaded.
 
-    The folder is there whole or not at all: archives and what is unpacked lie in .NAME.download beside it until then,
-    and a fetch that was interrupted goes on from there. CatdogError for what the user can mend.
+    The folder appears complete or not at all: archives and unpacked files are in .NAME.download beside it until then,
+    from which an interrupted download is resumed. Raises CatdogError where `folder` is not empty or cannot be written,
+    and for a failed download or an unexpected archive.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise CatdogError(f"{folder} exists and is not an empty folder; give another folder to fetch into.")
@@ -71,7 +72,7 @@ def fetch(name: str, folder: Path) -> str:
         work.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(unpacked, ignore_errors=True)
         whole.mkdir(parents=True)
-        said = {"pets": _pets, "catsdogs": _catsdogs}[name](work, whole)
+        summary = {"pets": _pets, "catsdogs": _catsdogs}[name](work, whole)
         if folder.exists():
             folder.rmdir()
         whole.rename(folder)
@@ -82,14 +83,14 @@ def fetch(name: str, folder: Path) -> str:
         ) from None
     finally:
         shutil.rmtree(unpacked, ignore_errors=True)
-        with contextlib.suppress(OSError):  # archives, or parts of them, stay for the next time
+        with contextlib.suppress(OSError):  # not empty if archives, or parts of them, are left for the next call
             work.rmdir()
-    return f"{said} in {folder}; README.md there says where they are from, and on what terms."
+    return f"{summary} in {folder}; README.md there says where they are from, and on what terms."
 
 
 def _pets(work: Path, whole: Path) -> str:
-    # Its addresses, checksums, split and labels; the archives are fetched and unpacked here, because torchvision's own
-    # download starts again from the beginning, and an unpacking that was interrupted counts as done.
+    # torchvision's URLs, checksums, split and labels; the archives are downloaded and unpacked here, because its own
+    # download cannot be resumed, and it takes an interrupted unpacking for a complete one.
     from torchvision.datasets import OxfordIIITPet
 
     archives = [work / url.rsplit("/", 1)[-1] for url, _ in OxfordIIITPet._RESOURCES]
@@ -134,9 +135,9 @@ def _catsdogs(work: Path, whole: Path) -> str:
 
 
 def _unpack(archive: Path, wanted: re.Pattern[str], into: Path) -> None:
-    """Write the files of `archive` whose whole names match `wanted` to into/<folder>/<name>, the folder in lower case.
+    """Unpack the files of `archive` whose whole names match `wanted` to into/<folder>/<name>, the folder in lower case.
 
-    `wanted` has pairs of groups, (folder)/(name), without slashes: no name in an archive leads anywhere else.
+    `wanted` has pairs of groups, (folder)/(name), without slashes: so no name in an archive can point elsewhere.
     """
     count = total = 0
     try:
@@ -155,7 +156,7 @@ def _unpack(archive: Path, wanted: re.Pattern[str], into: Path) -> None:
 
 
 def _files_in(archive: Path) -> Iterator[tuple[str, int, Callable[[], IO[bytes]]]]:
-    """Name, size and opener of each ordinary file in a zip or a tar archive: no links, no devices."""
+    """Name, size in bytes and opener of each regular file in a zip or tar archive: no links, no devices."""
     if archive.suffix == ".zip":
         with zipfile.ZipFile(archive) as zipped:
             for info in zipped.infolist():

@@ -1,4 +1,4 @@
-"""What is wrong with the names and folders of a set of photos, before any is opened."""
+"""Checks the names and folders of a data set for `catdog data check`."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,15 +11,15 @@ from catdog.data.listing import Listing, files_below, folders_and_files, is_phot
 from catdog.errors import ImageError
 from catdog.images.decoder import decode
 
-_LARGEST_UNNAMED = 16 * 2**20  # bytes of a file that is looked into though its name is not a photo's
+_LARGEST_UNNAMED = 16 * 2**20  # bytes: larger files without a photo's suffix are not tried as photos
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something to mend, or worth knowing (`mend` false), in one sentence, and what it is about.
+    """Problem to correct (`mend` true) or fact worth knowing, in one sentence, with the files it is about.
 
-    items: {"path"} of a file or folder below the photos' folder, with "reason" where it cannot be read; or, for photos
-    that show the same, {"paths", "mirrored", "same_bytes"}.
+    items: {"path"} of a file or folder, relative to the photos' folder, with "reason" if it cannot be read; or, for
+    copies of a photo, {"paths", "mirrored", "same_bytes"}.
     """
 
     kind: str
@@ -29,7 +29,7 @@ class Finding:
 
 
 def check_layout(root: Path, splits: dict[str, Listing]) -> Iterator[Finding]:
-    """Everything about the folders that `train` would stop at, or that it would leave out without a word."""
+    """Find folders with which `train` would fail, and files that it would leave out without a message."""
     yield from _check_classes(root, splits)
     if splits.keys() == {""}:
         folders = {""}
@@ -100,7 +100,7 @@ def _check_classes(root: Path, splits: dict[str, Listing]) -> Iterator[Finding]:
 
 
 def _check_others(root: Path, others: list[str]) -> Iterator[Finding]:
-    """Files left out because of their names: photos all the same, or something else."""
+    """Report files left out because of their names: photos, by their content, and others."""
     pictures = {path for path in others if _is_picture(root / path)}
     if pictures:
         yield Finding(

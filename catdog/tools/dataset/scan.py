@@ -1,4 +1,4 @@
-"""Every photo of a folder, in all its splits, decoded once by all cores: what `data check` and `data stats` look at."""
+"""Lists and decodes every photo of a folder, in all its splits, on all cores: for `data check` and `data stats`."""
 
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -16,14 +16,14 @@ from catdog.data.splits import find_splits
 from catdog.errors import ImageError
 from catdog.images.decoder import decode_and_measure
 
-_CHUNK = 64  # photos that one thread decodes in a turn
+_CHUNK = 64  # photos of one task of a thread
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo's path below the folder, its split ("train", "val", "test"; "" where there are none) and its class."""
+    """Photo: its path relative to the folder, its split ("train", "val", "test"; "" without splits) and class."""
 
     path: str
     split: str
@@ -31,21 +31,21 @@ class Photo:
 
 
 @dataclass(frozen=True)
-class Seen(Generic[T]):
-    """What a look at the photos made of each: `made[i]` of `photos[i]`; `unreadable` says why for each other one."""
+class Scan(Generic[T]):
+    """Result of `scan_photos`: `results[i]` is of `photos[i]`; `unreadable` holds each other photo and the reason."""
 
     photos: list[Photo]
-    made: list[T]
+    results: list[T]
     unreadable: list[tuple[Photo, str]]
 
 
 def list_splits(root: Path) -> dict[str, Listing]:
-    """The photos of each split; under "" where `root` is a single ImageFolder. Nothing is opened."""
+    """List the photos of each split, without opening any; under "" where `root` is a single ImageFolder."""
     return {split: list_photos(folder) for split, folder in (find_splits(root) or {"": root}).items()}
 
 
 def list_all(splits: dict[str, Listing]) -> list[Photo]:
-    """The photos of all splits, one after another."""
+    """Concatenate the photos of all splits."""
     return [
         Photo(os.path.join(listing.root.name if split else "", path), split, listing.classes[label])
         for split, listing in splits.items()
@@ -53,40 +53,41 @@ def list_all(splits: dict[str, Listing]) -> list[Photo]:
     ]
 
 
-def look_at_all(
+def scan_photos(
     root: Path,
     photos: Sequence[Photo],
-    look: Callable[[Photo, np.ndarray, tuple[int, int]], T],
+    measure: Callable[[Photo, np.ndarray, tuple[int, int]], T],
     size: tuple[int, int],
-    doing: str,
-) -> Seen[T]:
-    """Call `look(photo, pixels, (height, width))` for each photo that can be read, from several threads.
+    description: str,
+) -> Scan[T]:
+    """Call `measure(photo, pixels, (height, width))` for each photo that can be read, from several threads.
 
-    pixels: uint8, squashed to `size` (height, width); then how large the photo itself is. A bar says how far it is.
+    pixels: uint8, H x W x 3, resized to `size` (height, width); (height, width): of the photo itself. `description` is
+    the label of the progress bar.
     """
 
-    def some(start: int) -> list[T | ImageError]:
+    def scan_chunk(start: int) -> list[T | ImageError]:
         found: list[T | ImageError] = []
         for photo in photos[start : start + _CHUNK]:
             try:
-                found.append(look(photo, *decode_and_measure(os.path.join(root, photo.path), size)))
+                found.append(measure(photo, *decode_and_measure(os.path.join(root, photo.path), size)))
             except ImageError as error:
                 found.append(error)
         return found
 
-    made: list[T | ImageError] = []
+    results: list[T | ImageError] = []
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
-        with tqdm(total=len(photos), desc=doing, unit=" photos", disable=None, leave=False) as bar:
-            for found in pool.map(some, range(0, len(photos), _CHUNK)):
-                made += found
+        with tqdm(total=len(photos), desc=description, unit=" photos", disable=None, leave=False) as bar:
+            for found in pool.map(scan_chunk, range(0, len(photos), _CHUNK)):
+                results += found
                 bar.update(len(found))
     finally:
         pool.shutdown(cancel_futures=True)
-    both = list(zip(photos, made, strict=True))
-    return Seen(
+    both = list(zip(photos, results, strict=True))
+    return Scan(
         [photo for photo, one in both if not isinstance(one, ImageError)],
-        [one for one in made if not isinstance(one, ImageError)],
+        [one for one in results if not isinstance(one, ImageError)],
         [(photo, _reason(one, os.path.join(root, photo.path))) for photo, one in both if isinstance(one, ImageError)],
     )
 
@@ -95,8 +96,8 @@ def _reason(error: ImageError, path: str) -> str:
     return str(error).removeprefix(f"{path}: ")
 
 
-def sizes_in_words(sizes: np.ndarray) -> str:
-    """sizes: int N x 2, height and width of each photo."""
+def sizes_as_text(sizes: np.ndarray) -> str:
+    """Format the range and median of widths and heights. sizes: int, N x 2, height and width of each photo."""
     height, width = sizes.T
     if not len(sizes):
         return "unknown: no photo can be read"
@@ -110,7 +111,7 @@ def _span(sides: np.ndarray) -> str:
 
 
 def sizes_as_json(sizes: np.ndarray) -> dict[str, dict[str, float]]:
-    """Least, median and greatest width and height, in pixels; {} where there are no photos."""
+    """Minimum, median and maximum of heights and widths, in pixels; {} where there are no photos."""
     return {
         side: {"min": int(values.min()), "median": float(np.median(values)), "max": int(values.max())}
         for side, values in zip(("height", "width"), sizes.T, strict=True)
@@ -119,7 +120,7 @@ def sizes_as_json(sizes: np.ndarray) -> dict[str, dict[str, float]]:
 
 
 def table(splits: dict[str, Listing]) -> Iterable[str]:
-    """Lines of a table: how many photos of each class (a row) each split (a column) holds."""
+    """Format the numbers of photos as a table, line by line: a row a class, a column a split."""
     counts = {split: dict(zip(listing.classes, listing.counts(), strict=True)) for split, listing in splits.items()}
     classes = sorted({name for split in counts.values() for name in split})
     rows = [(on_one_line(name), [split.get(name, 0) for split in counts.values()]) for name in classes]

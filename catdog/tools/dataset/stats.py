@@ -1,4 +1,4 @@
-"""`catdog data stats`: how many photos, how large, of what colours, and what they look like on average."""
+"""`catdog data stats`: measures a folder of photos: counts, sizes, colour statistics and mean photos."""
 
 import json
 import math
@@ -13,16 +13,16 @@ import numpy as np
 from catdog.base.text import on_one_line
 from catdog.data.listing import Listing
 from catdog.errors import CatdogError
-from catdog.tools.dataset.scan import Photo, list_all, list_splits, look_at_all, sizes_as_json, sizes_in_words, table
+from catdog.tools.dataset.scan import Photo, list_all, list_splits, scan_photos, sizes_as_json, sizes_as_text, table
 
-LARGEST = 4096  # pixels a side that photos are squashed to
+LARGEST = 4096  # pixels: the longest side that photos are resized to
 
 
 @dataclass
 class Sums:
-    """Sums over some photos, in whole numbers, so that they do not depend on the order.
+    """Sums of pixel values over photos, in integers, so that they do not depend on the order.
 
-    pixels: int64, H x W x 3, levels from 0 to 255; squares: int64, 3, of their squares, over all pixels.
+    pixels: int64, H x W x 3, sums of levels from 0 to 255; squares: int64, 3, sums of their squares over all pixels.
     """
 
     photos: int = 0
@@ -30,18 +30,18 @@ class Sums:
     squares: Any = field(default_factory=lambda: np.zeros(3, np.int64))
 
     def add(self, pixels: np.ndarray) -> None:
-        """pixels: uint8, H x W x 3."""
+        """Add a photo. pixels: uint8, H x W x 3."""
         wide = pixels.astype(np.int64)
         self.photos += 1
         self.pixels = self.pixels + wide
         self.squares = self.squares + np.square(wide).sum(axis=(0, 1))
 
     def mean_photo(self) -> np.ndarray:
-        """uint8, H x W x 3."""
+        """Mean over the photos: uint8, H x W x 3."""
         return np.rint(self.pixels / self.photos).astype(np.uint8)
 
     def mean_and_std(self) -> tuple[list[float], list[float]]:
-        """Of each channel over all pixels, in levels; the deviation is the population's."""
+        """Mean and (population) standard deviation of each channel over all pixels, in levels from 0 to 255."""
         mean, std = [], []
         count = self.photos * self.pixels[..., 0].size
         for total, squares in zip(self.pixels.sum(axis=(0, 1)).tolist(), self.squares.tolist(), strict=True):
@@ -50,8 +50,8 @@ class Sums:
         return mean, std
 
 
-def added(some: Iterable[Sums]) -> Sums:
-    """The sums over several sets of photos together."""
+def combined(some: Iterable[Sums]) -> Sums:
+    """Sums over several sets of photos together."""
     total = Sums()
     for one in some:
         total.photos += one.photos
@@ -62,7 +62,7 @@ def added(some: Iterable[Sums]) -> Sums:
 
 @dataclass(frozen=True)
 class Stats:
-    """sums: by split and class, without those of which no photo can be read. sizes: int, N x 2, height and width."""
+    """Statistics of the folder `root`. sums: by split and class, of readable photos; sizes: int, N x 2, H and W."""
 
     root: Path
     splits: dict[str, Listing]
@@ -73,7 +73,7 @@ class Stats:
 
 
 def measure(root: Path, image_size: tuple[int, int]) -> Stats:
-    """Look at every photo below `root` once. CatdogError where there is none, or none that can be read."""
+    """Measure every photo below `root`, resized to `image_size`. CatdogError if there is none, or none can be read."""
     splits = list_splits(root)
     photos = list_all(splits)
     if not photos:
@@ -83,22 +83,22 @@ def measure(root: Path, image_size: tuple[int, int]) -> Stats:
     }
     lock = Lock()
 
-    def look(photo: Photo, pixels: np.ndarray, size: tuple[int, int]) -> tuple[int, int]:
+    def add_to_sums(photo: Photo, pixels: np.ndarray, size: tuple[int, int]) -> tuple[int, int]:
         with lock:
             sums[photo.split][photo.label].add(pixels)
         return size
 
-    seen = look_at_all(root, photos, look, image_size, "measuring the photos")
-    if not seen.made:
+    scan = scan_photos(root, photos, add_to_sums, image_size, "measuring the photos")
+    if not scan.results:
         raise CatdogError(
             f"none of the {len(photos):,} photos in {root} can be read; `catdog data check {root}` says why."
         )
     read = {split: {name: one for name, one in each.items() if one.photos} for split, each in sums.items()}
-    return Stats(root, splits, image_size, read, np.array(seen.made), len(seen.unreadable))
+    return Stats(root, splits, image_size, read, np.array(scan.results), len(scan.unreadable))
 
 
 def as_json(stats: Stats) -> dict[str, Any]:
-    """The statistics as plain values; levels run from 0 to 255, in the order red, green, blue."""
+    """Convert the statistics to plain values for JSON; levels are from 0 to 255, in the order red, green, blue."""
 
     def colours(sums: Sums) -> dict[str, Any]:
         mean, std = sums.mean_and_std()
@@ -114,23 +114,23 @@ def as_json(stats: Stats) -> dict[str, Any]:
         "sizes": sizes_as_json(stats.sizes),
         "image_size": list(stats.image_size),
         "colours": {
-            split: {**colours(added(each.values())), "classes": {name: colours(one) for name, one in each.items()}}
+            split: {**colours(combined(each.values())), "classes": {name: colours(one) for name, one in each.items()}}
             for split, each in stats.sums.items()
             if each
         },
     }
 
 
-def in_words(stats: Stats) -> str:
-    """The statistics as a page of text."""
+def as_text(stats: Stats) -> str:
+    """Format the statistics as text."""
     height, width = stats.image_size
-    lines = [*table(stats.splits), "", f"sizes  {sizes_in_words(stats.sizes)}"]
+    lines = [*table(stats.splits), "", f"sizes  {sizes_as_text(stats.sizes)}"]
     if stats.unreadable:
         lines.append(f"       {stats.unreadable:,} cannot be read; catdog data check says why")
     rows: list[tuple[str, Sums]] = []
     for split, each in stats.sums.items():
         if each:
-            rows.append((split or "all", added(each.values())))
+            rows.append((split or "all", combined(each.values())))
             rows += [(f"  {on_one_line(name)}", one) for name, one in each.items()]
     first = max(len(name) for name, _ in rows) + 2
     lines += ["", f"mean and standard deviation of each channel, levels from 0 to 255, at {width} x {height} pixels:"]
@@ -142,7 +142,7 @@ def in_words(stats: Stats) -> str:
 
 
 def draw_means(stats: Stats, path: Path) -> None:
-    """A sheet with the mean photo of each class, in each split."""
+    """Draw the mean photo of each class, in each split, as a contact sheet, a PNG."""
     from catdog.drawing.contact_sheet import Cell, Section, draw_sheet, enlarge
 
     sections = [
@@ -157,7 +157,7 @@ def draw_means(stats: Stats, path: Path) -> None:
 
 
 def main(folder: str, image_size: tuple[int, int], json_wanted: bool, out: str | None) -> int:
-    """What `catdog data stats` does."""
+    """Run `catdog data stats`; returns the exit status."""
     root = Path(folder)
     if not all(1 <= side <= LARGEST for side in image_size):
         raise CatdogError(f"--image-size must be from 1 to {LARGEST} pixels each way, not {image_size}.")
@@ -172,7 +172,7 @@ def main(folder: str, image_size: tuple[int, int], json_wanted: bool, out: str |
     if json_wanted:
         print(json.dumps(as_json(stats)))
     else:
-        print(in_words(stats))
+        print(as_text(stats))
         if picture is not None:
             print(f"\nthe mean photos are on {on_one_line(str(picture))}")
     return 0

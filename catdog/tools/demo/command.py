@@ -18,14 +18,15 @@ import torch
 
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
-from catdog.data.dataset import PhotoSet, load_photos
+from catdog.data.imagefolder import PhotoFolder, load_photos
 from catdog.data.splits import SAMPLE, photo_folder, train_and_val
 from catdog.errors import CatdogError
+from catdog.model.build import build_model
 from catdog.model.mlp import count_weights
 from catdog.runtime.device import choose_device
-from catdog.tools.demo.conclusions import _conclude_activation, _conclude_depth, _conclude_loss, _conclude_permute
+from catdog.tools.demo.conclusions import conclude_activation, conclude_depth, conclude_loss, conclude_permute
 from catdog.tools.demo.outcome import Outcome, Variant, shuffle, shuffle_order
-from catdog.train import build_model, describe
+from catdog.trainer.card import make_card
 from catdog.trainer.loop import Trainer
 
 MOST_PHOTOS = 2000  # in each of the two sets: a demo is to end in a minute or two
@@ -56,10 +57,10 @@ class Demo:
     conclude: Callable[[Sequence[Outcome]], list[str]]
 
 
-def some(photos: PhotoSet, most: int) -> PhotoSet:
+def some(photos: PhotoFolder, most: int) -> PhotoFolder:
     """At most so many of the photos, always the same ones."""
     rows = torch.from_numpy(np.sort(np.random.default_rng(0).permutation(len(photos))[:most]))
-    return PhotoSet(photos.pixels[rows], photos.labels[rows], photos.classes, [])
+    return PhotoFolder.from_tensors(photos.pixels[rows], photos.labels[rows], photos.classes)
 
 
 def settings(variant: Variant, data: str, seed: int) -> Config:
@@ -67,26 +68,26 @@ def settings(variant: Variant, data: str, seed: int) -> Config:
     return load_config(None, {**SETTINGS, **variant.changes, "data": data, "seed": seed})
 
 
-def train_once(config: Config, train: PhotoSet, apart: PhotoSet) -> Trainer:
+def train_once(config: Config, train: PhotoFolder, apart: PhotoFolder) -> Trainer:
     """Train as `catdog train` does, in a folder that is gone afterwards."""
     device = choose_device(config.run.device)[0]
     torch.manual_seed(config.run.seed)
     model = build_model(config, len(train.classes))
     with tempfile.TemporaryDirectory(prefix="catdog-demo-") as folder:
-        card = describe(config, train)
+        card = make_card(config, train)
         trainer = Trainer(config, model, train, apart, card, Path(folder), device, log=lambda line: None)
         trainer.fit()
     return trainer
 
 
 def run(
-    demo: Demo, data: str, train: PhotoSet, apart: PhotoSet, seeds: int, log: Callable[[str], None]
+    demo: Demo, data: str, train: PhotoFolder, apart: PhotoFolder, seeds: int, log: Callable[[str], None]
 ) -> list[Outcome]:
     """Train each variant from the seeds 0, 1, ... on the same photos."""
     order = shuffle_order(train.pixels)
 
-    def shuffled(photos: PhotoSet) -> PhotoSet:
-        return PhotoSet(shuffle(photos.pixels, order), photos.labels, photos.classes, [])
+    def shuffled(photos: PhotoFolder) -> PhotoFolder:
+        return PhotoFolder.from_tensors(shuffle(photos.pixels, order), photos.labels, photos.classes)
 
     outcomes = []
     for variant in demo.variants:
@@ -96,7 +97,7 @@ def run(
             log(f"training with {variant.name}, seed {seed + 1} of {seeds}")
             trainers.append(train_once(settings(variant, data, seed), *sets))
         trained, right = (
-            np.array([[row[f"{which}_accuracy"] for row in trainer.progress.history] for trainer in trainers])
+            np.array([[row[f"{which}_accuracy"] for row in trainer.state.progress.history] for trainer in trainers])
             for which in ("train", "val")
         )
         outcomes.append(Outcome(variant.name, trained, right, trainers[0]))
@@ -105,12 +106,12 @@ def run(
 
 def table(outcomes: Sequence[Outcome]) -> str:
     """A line a variant: right on photos kept apart, its interval, right on those trained on, number of weights."""
-    seeds = len(outcomes[0].apart)
+    seeds = len(outcomes[0].held_out)
     rows = [("right on photos", "kept apart", f"95% interval, {_seeds(seeds)}", "trained on", "weights")]
     for o in outcomes:
         span = "-" if o.interval is None else f"{o.interval[0]:.1%} to {o.interval[1]:.1%}"
-        weights = f"{count_weights(o.first.model):,}"
-        rows.append((f"with {o.name}", f"{o.accuracy:.1%}", span, f"{o.trained[:, -1].mean():.1%}", weights))
+        weights = f"{count_weights(o.trainer.state.model):,}"
+        rows.append((f"with {o.name}", f"{o.accuracy:.1%}", span, f"{o.training[:, -1].mean():.1%}", weights))
     widths = [max(len(row[i]) for row in rows) for i in range(5)]
     return "\n".join(
         f"{row[0]:<{widths[0]}}" + "".join(f"  {cell:>{w}}" for cell, w in zip(row[1:], widths[1:], strict=True))
@@ -127,7 +128,7 @@ DEMOS = {
     "permute": Demo(
         "Does the network mind if the pixels of all photos are shuffled, in the same way for each?",
         (Variant("photos as they are"), Variant("shuffled photos", is_shuffled=True)),
-        _conclude_permute,
+        conclude_permute,
     ),
     "depth": Demo(
         "What are hidden layers good for?",
@@ -136,17 +137,17 @@ DEMOS = {
             Variant("one hidden layer", {"hidden": (256,)}),
             Variant("three hidden layers", {"hidden": _THREE}),
         ),
-        _conclude_depth,
+        conclude_depth,
     ),
     "activation": Demo(
         "Which activation should three hidden layers have?",
         tuple(Variant(name, {"activation": name, "hidden": _THREE}) for name in ("relu", "tanh", "sigmoid")),
-        _conclude_activation,
+        conclude_activation,
     ),
     "loss": Demo(
         "Softmax or SVM at the end?",
         (Variant("softmax", {"loss": "softmax"}), Variant("an SVM", {"loss": "svm"})),
-        _conclude_loss,
+        conclude_loss,
     ),
 }
 
@@ -182,7 +183,7 @@ def main(name: str, data: str | None, seeds: int, out: str | None) -> int:
     return 0
 
 
-def load(data: str) -> tuple[PhotoSet, PhotoSet]:
+def load(data: str) -> tuple[PhotoFolder, PhotoFolder]:
     """The photos to train on, and those kept apart: those of `catdog train`, or some of them where there are many."""
     config = load_config(None, {**SETTINGS, "data": data})
     listings = train_and_val(photo_folder(config.photos), config.photos.val_share, config.run.seed)
@@ -199,7 +200,7 @@ def load(data: str) -> tuple[PhotoSet, PhotoSet]:
     return some(train, MOST_PHOTOS), some(apart, MOST_PHOTOS)
 
 
-def first_of_each(photos: PhotoSet) -> list[int]:
+def first_of_each(photos: PhotoFolder) -> list[int]:
     """The index of the first photo of each of the first two classes that are there."""
     labels = photos.labels.tolist()
     return [labels.index(label) for label in sorted(set(labels))[:2]]

@@ -1,4 +1,4 @@
-"""The picture of a demo: how each network learned, and how far its seeds lie apart at the end."""
+"""Draws the outcomes of a demo: accuracy over the epochs, and after the last epoch with confidence intervals."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,9 +14,9 @@ from catdog.tools.demo.outcome import Outcome, shuffle
 def draw_demo(
     question: str, outcomes: Sequence[Outcome], path: Path, photos: Tensor | None = None, order: Tensor | None = None
 ) -> None:
-    """Accuracy over the epochs, a line a seed and the mean, and at the end the mean with its 95% interval.
+    """Draw held-out accuracy over the epochs, a line a seed and their mean, and the last mean with its 95% interval.
 
-    photos: uint8, N x 3 x H x W, a few to show as they are and shuffled into `order`; None shows none.
+    photos: uint8, N x 3 x H x W, to show as they are and with pixels permuted by `order`; None shows none.
     """
     figure = new_figure(11 if photos is None else 13, 4.4)
     figure.suptitle(question)
@@ -42,11 +42,11 @@ def _photos(figure: Any, photos: Tensor, order: Tensor) -> None:
 
 def _curves(axes: Any, outcomes: Sequence[Outcome]) -> None:
     for i, o in enumerate(outcomes):
-        epochs = np.arange(1, o.apart.shape[1] + 1)
-        for seed in o.apart:
+        epochs = np.arange(1, o.held_out.shape[1] + 1)
+        for seed in o.held_out:
             axes.plot(epochs, seed, color=f"C{i}", linewidth=0.7, alpha=0.4)
-        # Dashed, so that of two curves that lie on each other both are seen.
-        axes.plot(epochs, o.apart.mean(0), color=f"C{i}", label=f"with {o.name}", linestyle=("-", "--", "-.")[i % 3])
+        # Dashed, so that of two curves that coincide both are visible.
+        axes.plot(epochs, o.held_out.mean(0), color=f"C{i}", label=f"with {o.name}", linestyle=("-", "--", "-.")[i % 3])
     axes.set(title="thin: each seed; thick: their mean", xlabel="epoch", ylabel="right on photos kept apart")
     axes.yaxis.set_major_formatter("{x:.0%}")
     axes.grid(alpha=0.3)
@@ -55,7 +55,7 @@ def _curves(axes: Any, outcomes: Sequence[Outcome]) -> None:
 
 def _ends(axes: Any, outcomes: Sequence[Outcome]) -> None:
     for i, o in enumerate(outcomes):
-        axes.plot([i] * len(o.apart), o.apart[:, -1], "o", color=f"C{i}", markersize=4, alpha=0.5)
+        axes.plot([i] * len(o.held_out), o.held_out[:, -1], "o", color=f"C{i}", markersize=4, alpha=0.5)
         low, high = o.interval or (o.accuracy, o.accuracy)
         axes.errorbar(
             [i], [o.accuracy], [[o.accuracy - low], [high - o.accuracy]], color=f"C{i}", marker="D", capsize=6

@@ -1,1 +1,4 @@
-"""`catdog doctor`: is it working? Small experiments that tell a healthy set-up from an ill one."""
+"""`catdog doctor`: diagnoses a configuration, its photos and a run by short experiments, each a `check_...` function.
+
+patient holds what is examined and trains for a few steps; learning, units, rate_sweep and history hold the checks.
+"""

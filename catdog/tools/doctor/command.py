@@ -13,8 +13,8 @@ from catdog.base.text import many, on_one_line
 from catdog.checkpoint.model_file import MODEL_FILE
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
-from catdog.data.dataset import load_photos
 from catdog.data.duplicates import exact_copies_across
+from catdog.data.imagefolder import PhotoFolder, load_photos
 from catdog.data.listing import Listing, has_photos
 from catdog.data.splits import SAMPLE, photo_folder, train_and_val
 from catdog.drawing.contact_sheet import require_png
@@ -25,11 +25,11 @@ from catdog.runs.history import read_metrics
 from catdog.runs.locate import comes_with_catdog, find_model, name_of
 from catdog.runtime.device import choose_device
 from catdog.tools.doctor.history import check_collapse, check_history, trained_model
-from catdog.tools.doctor.learning import check_by_heart, check_initial_loss, check_shuffled_labels
+from catdog.tools.doctor.learning import check_initial_loss, check_overfits, check_shuffled_labels
 from catdog.tools.doctor.patient import Finding, Patient
 from catdog.tools.doctor.rate_sweep import Sweep, check_rate, draw_sweep, sweep
 from catdog.tools.doctor.units import check_gradients, check_units, check_update_ratio
-from catdog.train import describe
+from catdog.trainer.card import make_card
 
 MOST_PHOTOS = 1000  # that are looked at
 _MOST_BYTES = 2**28  # of their pixels
@@ -68,7 +68,7 @@ def main(run: str | None, config_file: str | None, given: Mapping[str, Any], out
         states.append(finding.state)
         print(in_words(finding), flush=True)
     if model is not None:
-        val_photos = replace(patient.val, labels=_relabelled(patient, classifier))
+        val_photos = PhotoFolder.from_tensors(patient.val.pixels, _relabelled(patient, classifier), classifier.classes)
         images, _ = replace(patient, card=classifier.card, device=torch.device("cpu")).photos(512)
         for finding in (
             *check_history(metrics, patient.guess, patient.classes),
@@ -150,7 +150,7 @@ def examine(config: Config, train: Listing, val: Listing) -> Patient:
             )
     if not len(photos[1]):
         raise CatdogError("none of the photos to validate on that were tried can be read; see catdog data check.")
-    return Patient(config, photos[0], photos[1], describe(config, photos[0]), device)
+    return Patient(config, photos[0], photos[1], make_card(config, photos[0]), device)
 
 
 def sample(listing: Listing, share: float, seed: int) -> Listing:
@@ -171,7 +171,7 @@ def findings(patient: Patient, train: Listing, val: Listing, picture: Path | Non
     yield check_initial_loss(patient)
     yield check_gradients(patient)
     yield check_units(patient.model(), patient.photos(512)[0])
-    yield check_by_heart(patient)
+    yield check_overfits(patient)
     yield check_update_ratio(patient)
     yield check_shuffled_labels(patient)
     yield check_copies(train, val)

@@ -1,4 +1,4 @@
-"""What a run's metrics.csv and its network say of how the training went."""
+"""Checks a run's metrics.csv and its trained network for failed training, overfitting and collapse."""
 
 import math
 from collections.abc import Iterator
@@ -7,19 +7,20 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from catdog.data.dataset import PhotoSet
+from catdog.data.imagefolder import PhotoFolder
 from catdog.model.mlp import MLP
 from catdog.predict import Classifier
 from catdog.tools.doctor.patient import Finding
 
 
 def check_history(rows: list[dict[str, float]], guess: float, classes: int) -> Iterator[Finding]:
-    """Did the loss leave that of guessing, `guess`; did it stay down; does it know more than its own photos?"""
+    """Check the epochs of a run: the loss against that of guessing, `guess`, and the gap of train and val accuracy."""
     yield _check_loss(rows, guess)
     yield _check_gap(rows, classes)
 
 
 def _check_loss(rows: list[dict[str, float]], guess: float) -> Finding:
+    """Check that the training loss fell below that of guessing and stayed low."""
     name = "loss of the run"
     losses = [row["train_loss"] for row in rows]
     what = f"over {len(rows)} epochs the training loss went from {losses[0]:.3g} to {losses[-1]:.3g}"
@@ -46,6 +47,7 @@ def _check_loss(rows: list[dict[str, float]], guess: float) -> Finding:
 
 
 def _check_gap(rows: list[dict[str, float]], classes: int) -> Finding:
+    """Check for overfitting: the accuracy on training photos less that on validation photos, in the last epoch."""
     name = "gap of the run"
     best = max(rows, key=lambda row: (row["val_accuracy"], -row["val_loss"]))
     last = rows[-1]
@@ -72,8 +74,8 @@ def _check_gap(rows: list[dict[str, float]], classes: int) -> Finding:
     return Finding(name, "ok", f"{what}: no more is learned by heart than is usual.")
 
 
-def check_collapse(classifier: Classifier, val: PhotoSet) -> Finding:
-    """Whether the run's network calls photos of several classes all the same. val: labels in the network's classes."""
+def check_collapse(classifier: Classifier, val: PhotoFolder) -> Finding:
+    """Check that the network does not predict one class for all photos. val: with labels in the network's classes."""
     name = "answers of the run"
     called = np.concatenate([classifier.logits(some.numpy()).argmax(axis=1) for some in val.pixels.split(256)])
     counts = np.bincount(called, minlength=len(classifier.classes))
@@ -95,8 +97,8 @@ def check_collapse(classifier: Classifier, val: PhotoSet) -> Finding:
 
 
 def trained_model(classifier: Classifier) -> MLP:
-    """The run's network as torch computes it."""
+    """Build the run's network as a PyTorch module, without dropout."""
     model = MLP.of(replace(classifier.card.architecture, dropout=0.0), len(classifier.classes))
-    # Not strict, since batch normalisation counts its batches, which is not kept.
+    # Not strict, since num_batches_tracked of batch normalisation is not stored.
     model.load_state_dict({name: torch.from_numpy(array) for name, array in classifier.tensors.items()}, strict=False)
     return model

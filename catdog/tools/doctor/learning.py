@@ -1,4 +1,4 @@
-"""Does it start where it should, can it learn, and does it fail where nothing can be learned?"""
+"""Checks the initial loss, that a few photos can be overfitted, and that shuffled labels cannot be learned."""
 
 import math
 
@@ -6,10 +6,10 @@ import numpy as np
 import torch
 
 from catdog.base.text import many
-from catdog.data.dataset import PhotoSet
+from catdog.data.imagefolder import PhotoFolder
 from catdog.tools.doctor.patient import Finding, Patient, answers, steps
 
-BY_HEART = 16  # photos
+FEW = 16  # photos to overfit
 _MOST_STEPS = 300
 _SHUFFLED_STEPS = 30
 _SHUFFLES = 3
@@ -17,11 +17,11 @@ _SHUFFLES = 3
 
 @torch.no_grad()
 def check_initial_loss(patient: Patient) -> Finding:
-    """Before any training no class is favoured, so the loss is near that of guessing.
+    """Check that the loss of the untrained network is near that of guessing.
 
     That is ln(C) for softmax, and the margin, 1, times C - 1 for the hinge loss (Stanford's CS231n, "Learning",
-    sanity checks). Scores that differ at random make it somewhat higher. The mean over the labels and all their shifts,
-    by 1 to C - 1, is what is looked at: whichever way the first weights happen to lean, it cannot be less than that of
+    sanity checks). Scores that differ at random make it somewhat higher. The loss examined is the mean over the labels
+    and all their shifts, by 1 to C - 1: whatever class the initial weights favour, it cannot be less than that of
     guessing, since both losses are convex in the scores (Jensen's inequality).
     """
     name = "initial loss"
@@ -79,17 +79,17 @@ def check_initial_loss(patient: Patient) -> Finding:
     return Finding(name, "ok", f"{what}.")
 
 
-def check_by_heart(patient: Patient) -> Finding:
-    """A network that works can learn a few photos by heart: all of it must be in order for that, and little else."""
+def check_overfits(patient: Patient) -> Finding:
+    """Check that a new network can overfit FEW photos, which takes a working model, loss and optimizer."""
     name = "by heart"
-    few = _some_of_each_class(patient.train, BY_HEART)
+    few = _some_of_each_class(patient.train, FEW)
     plain = patient.with_training(weight_decay=0.0, label_smoothing=0.0)
     losses: list[float] = []
-    right = 0
+    correct = 0
     for step in steps(plain, plain.model(dropout=False), few, _MOST_STEPS, as_they_are=True):
         losses.append(step.loss)
-        right = step.right
-        if right == len(few) and step.loss < 0.3 * patient.guess:
+        correct = step.right
+        if correct == len(few) and step.loss < 0.3 * patient.guess:
             return Finding(
                 name,
                 "ok",
@@ -97,7 +97,7 @@ def check_by_heart(patient: Patient) -> Finding:
                 f"{losses[0]:.3g} to {step.loss:.2g}.",
             )
     what = (
-        f"after {many(len(losses), 'step')} on the same {len(few)} photos {right} are right, and the loss went from "
+        f"after {many(len(losses), 'step')} on the same {len(few)} photos {correct} are right, and the loss went from "
         f"{losses[0]:.3g} to {losses[-1]:.3g}"
     )
     rate = patient.config.training.learning_rate
@@ -129,32 +129,32 @@ def check_by_heart(patient: Patient) -> Finding:
     )
 
 
-def _some_of_each_class(photos: PhotoSet, count: int) -> PhotoSet:
-    """`count` photos (or all), of each class in turn."""
+def _some_of_each_class(photos: PhotoFolder, count: int) -> PhotoFolder:
+    """Select `count` photos (or all), taking one of each class in turn."""
     rank = torch.zeros_like(photos.labels)
     for label in range(len(photos.classes)):
         mine = photos.labels == label
         rank[mine] = torch.arange(int(mine.sum()))
     chosen = rank.argsort(stable=True)[:count]
-    return PhotoSet(photos.pixels[chosen], photos.labels[chosen], photos.classes, [])
+    return PhotoFolder.from_tensors(photos.pixels[chosen], photos.labels[chosen], photos.classes)
 
 
 def check_shuffled_labels(patient: Patient) -> Finding:
-    """Where the training photos' labels say nothing of the photos, the network must be no better than chance.
+    """Check that a network trained on shuffled labels is no more accurate than chance on validation photos.
 
-    A randomisation test (Zhang 2017, section 2.1, trains on random labels): if other photos are still called right,
-    their labels have come to the network by another way. It is done with labels shuffled in several ways, and the
-    least right of the networks counts, since a network that knows nothing can be lucky once.
+    A randomisation test (Zhang 2017, section 2.1, trains on random labels): if the predictions are still correct, the
+    true labels leak to the network in another way. Of several shufflings the lowest accuracy counts, since a network
+    that has learned nothing can be correct by luck.
     """
     name = "shuffled labels"
     labels = patient.val.labels
     outcomes = []
     for turn in range(_SHUFFLES):
         model = patient.model()
-        for _ in steps(patient, model, shuffled(patient.train, turn, patient.config.run.seed), _SHUFFLED_STEPS):
+        for _ in steps(patient, model, shuffle_labels(patient.train, turn, patient.config.run.seed), _SHUFFLED_STEPS):
             pass
         called = answers(patient, model, patient.val)
-        # What answers given without a look at the photo would get right, as often as each class was answered.
+        # Accuracy of random answers with the same frequencies of the classes.
         shares = [torch.bincount(of, minlength=patient.classes).double() / len(of) for of in (called, labels)]
         chance = float((shares[0] * shares[1]).sum())
         accuracy = float((called == labels).double().mean())
@@ -175,11 +175,11 @@ def check_shuffled_labels(patient: Patient) -> Finding:
     return Finding(name, "ok", f"{what}: nothing leaks.")
 
 
-def shuffled(photos: PhotoSet, turn: int, seed: int) -> PhotoSet:
-    """The photos with labels that say nothing of their class: each class's photos get every label equally often.
+def shuffle_labels(photos: PhotoFolder, turn: int, seed: int) -> PhotoFolder:
+    """Replace the labels by ones independent of the class: the photos of each class get every label equally often.
 
-    Two turns after each other differ by a shift of all labels, so that a pattern that favours the true classes by luck
-    works against them in the next. The few photos that do not divide evenly are left out.
+    Turns 0 and 1, 2 and 3, ... differ by a shift of all labels, so that a pattern that favours the true classes by luck
+    in one works against them in the other. The few photos that do not divide evenly are left out.
     """
     rng = np.random.default_rng([seed, turn // 2])
     classes = len(photos.classes)
@@ -190,4 +190,4 @@ def shuffled(photos: PhotoSet, turn: int, seed: int) -> PhotoSet:
         rows.append(mine)
         labels.append((np.arange(len(mine)) + turn) % classes)
     chosen = torch.from_numpy(np.concatenate(rows))
-    return PhotoSet(photos.pixels[chosen], torch.from_numpy(np.concatenate(labels)), photos.classes, [])
+    return PhotoFolder.from_tensors(photos.pixels[chosen], torch.from_numpy(np.concatenate(labels)), photos.classes)

@@ -12,14 +12,16 @@ from torch import Tensor, nn
 
 from catdog.checkpoint.model_file import ModelCard
 from catdog.config.settings import Config, Training
-from catdog.data.dataset import PhotoSet
+from catdog.data.imagefolder import PhotoFolder
+from catdog.model.build import build_model
 from catdog.model.mlp import MLP
-from catdog.train import build_model
 from catdog.trainer import augment
+from catdog.trainer.batch import prepare_batch
 from catdog.trainer.divergence import guessing_loss
 from catdog.trainer.losses import class_weights, make_loss
 from catdog.trainer.optim import make_optimizer
 from catdog.trainer.schedule import set_learning_rate
+from catdog.trainer.step import train_step
 from catdog.trainer.targets import Targets
 
 _LONGEST = 15.0  # seconds that one series of steps may take
@@ -40,8 +42,8 @@ class Patient:
     """A configuration with a sample of its photos; `build` and `loss` make what it is trained with."""
 
     config: Config
-    train: PhotoSet
-    val: PhotoSet
+    train: PhotoFolder
+    val: PhotoFolder
     card: ModelCard
     device: torch.device
     build: Callable[[Config, int], MLP] = build_model
@@ -98,7 +100,7 @@ class Step:
 def steps(
     patient: Patient,
     model: MLP,
-    photos: PhotoSet,
+    photos: PhotoFolder,
     count: int,
     *,
     batch_size: int = 64,
@@ -110,7 +112,7 @@ def steps(
     Photos are changed at random as in training, unless they are to be learned `as_they_are`. Ends early where the loss
     is no longer a number, or when a quarter of a minute is over.
     """
-    training, about = patient.config.training, patient.config.augment
+    training, about = replace(patient.config.training, accumulate=1), patient.config.augment
     optimizer = make_optimizer(model, training)
     criterion = patient.criterion(training.label_smoothing)
     mean, std = (torch.tensor(values, device=patient.device) for values in (patient.card.mean, patient.card.std))
@@ -121,25 +123,16 @@ def steps(
     for number in range(count):
         rows = next(batches)
         labels = photos.labels[rows].to(patient.device)
-        targets = Targets(labels, labels, 1.0)
         if as_they_are:
-            images = patient.normalised(photos.pixels[rows])
+            images, targets = patient.normalised(photos.pixels[rows]), Targets(labels, labels, 1.0)
         else:
-            drawn = augment.draw(about, len(rows), rng)
-            images = augment.apply(photos.pixels[rows].to(patient.device), drawn, mean, std)
-            targets = Targets(labels, labels[drawn.partner.to(patient.device)], drawn.share)
+            images, targets = prepare_batch(photos.pixels[rows].to(patient.device), labels, about, rng, mean, std)
         if rates is not None:
             set_learning_rate(optimizer, rates[number])
-
-        optimizer.zero_grad()
-        logits = model(images)
-        loss = targets.loss(criterion, logits)
-        loss.backward()
-        if training.clip_norm:
-            nn.utils.clip_grad_norm_(model.parameters(), training.clip_norm)
-        optimizer.step()
-
-        step = Step(float(loss.detach()), int((logits.detach().argmax(dim=1) == labels).sum()), len(rows))
+        totals = torch.zeros(3, dtype=torch.float64, device=patient.device)
+        train_step(model, images, targets, criterion, optimizer, training, totals)
+        loss, correct, seen = totals.tolist()
+        step = Step(loss / seen, int(correct), int(seen))
         yield step
         if not step.is_finite or time.monotonic() > until:
             return
@@ -153,7 +146,7 @@ def _batches(photos: int, size: int, rng: np.random.Generator) -> Iterator[Tenso
 
 
 @torch.no_grad()
-def answers(patient: Patient, model: MLP, photos: PhotoSet) -> Tensor:
+def answers(patient: Patient, model: MLP, photos: PhotoFolder) -> Tensor:
     """The class that `model` calls each photo: int64, N, on the CPU."""
     model.eval()
     return torch.cat([model(patient.normalised(some)).argmax(dim=1).cpu() for some in photos.pixels.split(256)])

@@ -1,4 +1,4 @@
-"""The learning rate range test: train for a moment while the rate rises, and see where the loss falls fastest."""
+"""Learning rate range test: trains for a few steps with a rising rate and finds where the loss falls fastest."""
 
 import math
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from catdog.drawing.figures import new_figure, save_figure
 from catdog.tools.doctor.patient import Finding, Patient, steps
 
 LOWEST, HIGHEST, STEPS = 1e-7, 10.0, 100
-_WIDTH = 3  # points to either side that the smoothed loss is taken from
-_EXPLODED = 3.0  # times the first losses: from here on the rate is too high
-_FALLEN = 0.95  # times the first losses: what the loss must come down to
+_WIDTH = 3  # standard deviation, in points, of the Gaussian weights that smooth the loss
+_EXPLODED = 3.0  # times the first losses: above, the rate is too high
+_FALLEN = 0.95  # times the first losses: below, the loss has fallen
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """One loss a rate, as it was and smoothed; the rates, where the loss falls fastest and where it explodes.
+    """Losses at rising rates, raw and smoothed (N each); the rates at which the loss falls fastest and explodes.
 
     `steepest` is None where the loss did not fall, `too_high` where it did not explode.
     """
@@ -31,12 +31,12 @@ class Sweep:
 
 
 def sweep(patient: Patient) -> Sweep:
-    """Smith 2017 (Cyclical Learning Rates), section 3.3: one short training with a rising rate.
+    """Train for STEPS steps with a rate that rises exponentially (Smith 2017, Cyclical Learning Rates, section 3.3).
 
-    The photos are as they are, without random changes, which would hide so short a descent, and the last layer starts
-    at a tenth of its weights: so the loss starts at that of guessing, and what falls is what is learned, not what the
-    first weights happened to say. The rate rises exponentially; the suggestion is the one at which the smoothed loss
-    falls fastest over the logarithm of the rate, on the way to its minimum.
+    The photos are not augmented, which would hide so short a descent, and the last layer starts at a tenth of its
+    weights: so the loss starts at that of guessing, and falls by what is learned, not by unlearning the initial
+    weights. `steepest` is the rate at which the smoothed loss falls fastest over the logarithm of the rate, before its
+    minimum.
     """
     rates = np.geomspace(LOWEST, HIGHEST, STEPS)
     losses: list[float] = []
@@ -48,18 +48,18 @@ def sweep(patient: Patient) -> Sweep:
         if not step.is_finite or step.loss > 2 * _EXPLODED * losses[0]:
             break
     finite = [loss for loss in losses if math.isfinite(loss)]
-    return read_off(rates[: len(finite)], np.array(finite), exploded=len(finite) < len(losses))
+    return find_rates(rates[: len(finite)], np.array(finite), exploded=len(finite) < len(losses))
 
 
-def read_off(rates: np.ndarray, losses: np.ndarray, exploded: bool = False) -> Sweep:
-    """What losses at rising rates say; `exploded` if the next one was no number. Both N, float."""
+def find_rates(rates: np.ndarray, losses: np.ndarray, exploded: bool = False) -> Sweep:
+    """Find the steepest and the exploding rate. rates, losses: float, N; exploded: the next was NaN or infinite."""
     if len(rates) < _WIDTH:
         return Sweep(rates, losses, losses, None, float(rates[-1]) if exploded and len(rates) else None)
     smoothed, slope = smooth(np.log(rates), losses)
     start, least = float(losses[: 2 * _WIDTH].mean()), float(smoothed.min())
     above = np.flatnonzero(losses > _EXPLODED * start)
     too_high = float(rates[above[0]]) if len(above) else float(rates[-1]) if exploded else None
-    # Only where the loss is on its way down: at its level of the beginning, and at the bottom, slopes are noise.
+    # Only between the initial loss and the minimum: near either, slopes are noise.
     falling = (smoothed < start - 0.1 * (start - least)) & (np.arange(len(rates)) <= smoothed.argmin())
     steepest = None
     if least < _FALLEN * start and falling.any():
@@ -68,9 +68,9 @@ def read_off(rates: np.ndarray, losses: np.ndarray, exploded: bool = False) -> S
 
 
 def smooth(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(value, slope) at each x of the straight line that fits the points nearby best: both N.
+    """Local linear regression (Cleveland 1979): (value, slope) at each x of the line fitted to nearby points, N each.
 
-    Nearby is by a Gaussian of _WIDTH points (Cleveland 1979, local regression); x is evenly spaced.
+    The points have Gaussian weights of standard deviation _WIDTH points; x is evenly spaced.
     """
     number = np.arange(len(x))
     values, slopes = np.empty(len(x)), np.empty(len(x))
@@ -84,7 +84,7 @@ def smooth(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def check_rate(found: Sweep, rate: float) -> Finding:
-    """The configured learning rate beside what the sweep found."""
+    """Check the configured learning rate `rate` against the result of the sweep."""
     name = "rate sweep"
     if found.too_high is not None and rate > found.too_high:
         advice = f"Try --learning-rate {found.steepest or found.too_high / 100:.1g}."
@@ -115,7 +115,7 @@ def check_rate(found: Sweep, rate: float) -> Finding:
 
 
 def draw_sweep(found: Sweep, rate: float, path: Path) -> None:
-    """The loss over the rate, on a logarithmic scale, with the rate that it suggests and the one that is set."""
+    """Draw the losses over the rate, on a logarithmic scale, with the steepest rate and the configured one."""
     figure = new_figure(8, 4.5)
     axes = figure.subplots()
     axes.plot(found.rates, found.losses, color="lightgrey", marker=".", label="loss of a batch")

@@ -1,4 +1,4 @@
-"""The network's own parts: is the gradient right, are the units alive, how fast do the weights move?"""
+"""Checks the network's gradients, for silent or saturated units, and the size of its updates."""
 
 import copy
 import math
@@ -12,16 +12,16 @@ from catdog.model.mlp import MLP, HiddenLayer
 from catdog.tools.doctor.patient import Finding, Patient, steps
 from catdog.trainer.divergence import named_layers
 
-_WEIGHTS_TRIED = 4  # of each matrix and each vector
+_WEIGHTS_TRIED = 4  # weights compared of each matrix and each vector
 _RATIO_STEPS = 20
 
 
 def check_gradients(patient: Patient) -> Finding:
-    """The gradient by backpropagation against (E(w + h) - E(w - h)) / 2h, in float64, for a few weights of each layer.
+    """Compare backpropagation with (E(w + h) - E(w - h)) / 2h, in float64, for a few weights of each layer.
 
-    The relative error of the two is about 1e-7 where all is well, and above 1e-2 where the gradient is wrong
-    (Stanford's CS231n, "Learning", gradient checks). Of several h the one that agrees best counts: a relu's kink may
-    lie in between, and a small h drowns in rounding.
+    The relative error is about 1e-7 for a correct gradient, and above 1e-2 for a wrong one (Stanford's CS231n,
+    "Learning", gradient checks). Of several h the one that agrees best counts: a relu's kink may lie in between, and
+    with a small h rounding errors dominate.
     """
     name = "gradient"
     cpu = torch.device("cpu")
@@ -36,7 +36,7 @@ def check_gradients(patient: Patient) -> Finding:
         return Finding(name, "ill", f"the loss is {value}.", "Look at how the first weights are drawn.")
     weights = [(which, p) for which, p in model.named_parameters() if p.requires_grad]
     largest = max(float(p.grad.abs().max()) for _, p in weights if p.grad is not None)
-    # Below this, a difference of two losses is rounding.
+    # Smaller gradients drown in the rounding error of a difference of two losses.
     floor = max(1e-5 * largest, 1e-8 * max(1.0, value))
     rng = np.random.default_rng(patient.config.run.seed)
     worst = (-1.0, "", 0.0, 0.0)
@@ -79,7 +79,7 @@ def check_gradients(patient: Patient) -> Finding:
 def _central_difference(
     model: MLP, criterion: nn.Module, images: Tensor, labels: Tensor, flat: Tensor, index: int, h: float
 ) -> float:
-    """(E(w + h) - E(w - h)) / 2h for the weight `flat[index]`, which is left as it was."""
+    """(E(w + h) - E(w - h)) / 2h for the weight `flat[index]`, which is restored."""
     before = float(flat[index])
     losses = []
     for moved in (before + h, before - h):
@@ -91,10 +91,10 @@ def _central_difference(
 
 @torch.no_grad()
 def check_units(model: MLP, images: Tensor, which: str = "units") -> Finding:
-    """Units that are silent on every photo, and units at the flat end of tanh or sigmoid on nearly all of them.
+    """Count units that are silent on every photo, or (tanh, sigmoid) saturated on nearly every photo.
 
     images: float32, N x 3 x H x W, normalised. A unit is silent if its activation is 0 (gelu: within 0.001 of it) for
-    all of them: no gradient goes through it. It is saturated if its activation is within 0.01 of its bounds for 95%.
+    all of them: it gets no gradient. It is saturated if its activation is within 0.01 of its bounds for 95%.
     """
     model.eval()
     shares: list[tuple[float, str, int]] = []
@@ -129,13 +129,13 @@ def check_units(model: MLP, images: Tensor, which: str = "units") -> Finding:
 
 
 def check_update_ratio(patient: Patient) -> Finding:
-    """How long a step is beside the weights it moves, layer by layer: |dW| / |W|, the median of some steps.
+    """Check the ratio of updates to weights of each layer, |dW| / |W|, the median of some steps.
 
     About 1e-3 is healthy (Stanford's CS231n, "Learning", ratio of weights:updates); the first steps of adamw, which
     move every weight by about the learning rate, are longer.
     """
     name = "update ratio"
-    patient = patient.with_training(weight_decay=0.0)  # which moves weights that learn nothing, too
+    patient = patient.with_training(weight_decay=0.0)  # which also moves weights without gradient
     model = patient.model()
     layers = [
         (which, layer.linear if isinstance(layer, HiddenLayer) else layer) for which, layer in named_layers(model)
@@ -162,7 +162,7 @@ def check_update_ratio(patient: Patient) -> Finding:
     )
     rate = patient.config.training.learning_rate
     low, high = min(medians), max(medians)
-    # Weights that one step has made huge are hardly moved by the next: so the longest step counts, too.
+    # Weights that one step has made huge hardly move in the next: so the longest step counts, too.
     longest = max(map(max, ratios))
     if not (high < 0.3 and longest < 1):
         return Finding(
@@ -171,7 +171,7 @@ def check_update_ratio(patient: Patient) -> Finding:
             f"{what}; the longest step was {longest:.2g} times as long as the weights: far too much.",
             f"Try --learning-rate {rate * 0.01 / longest:.1g}.",
         )
-    # By the layer that moves most, since the rate is the same for all.
+    # From the layer that moves most, since the rate is the same for all.
     higher = f"Try --learning-rate {min(rate * 1e-3 / max(high, 1e-30), 1.0):.1g}."
     if low == 0:
         higher = "No gradient reaches a layer: look at the units, and try another --activation, or --batch-norm."

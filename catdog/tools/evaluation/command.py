@@ -1,4 +1,4 @@
-"""`catdog evaluate`: the figures in words or as JSON, and where the report goes."""
+"""`catdog evaluate`: evaluates a network, prints the figures as text or JSON, and writes the report."""
 
 import json
 import math
@@ -19,14 +19,14 @@ from catdog.data.splits import held_out_photos, photo_folder, train_and_val
 from catdog.errors import CatdogError
 from catdog.predict import Classifier
 from catdog.runs.history import read_metrics
-from catdog.runs.locate import comes_with_catdog, find_model, folder_of, name_of
+from catdog.runs.locate import comes_with_catdog, find_model, name_of, output_folder
 from catdog.tools.evaluation.folder import check_replaceable, write_folder
 from catdog.tools.evaluation.measure import Evaluation, evaluate, readable
-from catdog.tools.evaluation.report import FILES, PAGE, report
+from catdog.tools.evaluation.report import FILES, PAGE, make_report
 
 
 def main(run: str | None, data: str | None, as_json: bool, out: str | None) -> int:
-    """The exit status of `catdog evaluate`."""
+    """Run `catdog evaluate`; returns the exit status."""
     model = find_model(run)
     classifier = Classifier.load(model)
     config_file = model.parent / "config.toml"
@@ -39,23 +39,21 @@ def main(run: str | None, data: str | None, as_json: bool, out: str | None) -> i
     folder = Path(data) if data is not None else photo_folder(config.photos)  # type: ignore[union-attr]
     photos = held_out_photos(folder, config).with_classes(classifier.classes, whose="the model")
     has_folder = config is not None or comes_with_catdog(model)
-    place = _place(out, folder, folder_of(model) if has_folder and not as_json else None)
+    place = _report_path(out, folder, output_folder(model) if has_folder and not as_json else None)
     cache_folder = config.photos.cache if config else "auto"
-    figures, decoded, probabilities = evaluate(classifier, photos, cache_folder)
-    fitted, validated = "", False
+    result, decoded, probabilities = evaluate(classifier, photos, cache_folder)
+    fit_note, validated = "", False
     if place is not None:
         try:
-            known, val = _photos_of(config)
+            known, val = _training_photos(config)
             validated = val.root.resolve() == photos.root.resolve() and list(val.paths) == list(photos.paths)
             labels = np.array(readable(photos, decoded).labels)
-            baselines, fitted = _fit(classifier, cache_folder, known, decoded.pixels, labels)
-            figures = replace(figures, baselines={**figures.baselines, **baselines})
+            baselines, fit_note = _fit_baselines(classifier, cache_folder, known, decoded.pixels, labels)
+            result = replace(result, baselines={**result.baselines, **baselines})
         except CatdogError as error:
-            fitted = f"No linear classifier and no nearest neighbours for want of training photos: {error}"
-            print(fitted, file=sys.stderr)
-    print(
-        json.dumps(asdict(figures)) if as_json else in_words(figures, model, photos, classifier.card.recipe), flush=True
-    )
+            fit_note = f"No linear classifier and no nearest neighbours for want of training photos: {error}"
+            print(fit_note, file=sys.stderr)
+    print(json.dumps(asdict(result)) if as_json else as_text(result, model, photos, classifier.card.recipe), flush=True)
     if place is None:
         if not as_json:
             print(
@@ -64,16 +62,16 @@ def main(run: str | None, data: str | None, as_json: bool, out: str | None) -> i
             )
         return 0
 
-    name = on_one_line(folder_of(model).resolve().name)
-    files = report(
-        f"{name}: {figures.accuracy:.1%} of {many(figures.n, 'photo')} right",
+    name = on_one_line(output_folder(model).resolve().name)
+    files = make_report(
+        f"{name}: {result.accuracy:.1%} of {many(result.n, 'photo')} right",
         f"{on_one_line(name_of(model))}, on {on_one_line(str(photos.root))}. {classifier.in_words()}.",
-        figures,
+        result,
         photos,
         decoded,
         probabilities,
-        fitted=fitted,
-        history=_history(folder_of(model)),
+        fit_note=fit_note,
+        history=_history(output_folder(model)),
         validated=validated,
     )
     if _is_page(place):
@@ -89,8 +87,8 @@ def _is_page(place: Path) -> bool:
     return place.suffix.lower() in (".html", ".htm")
 
 
-def _place(out: str | None, photos: Path, run: Path | None) -> Path | None:
-    """The page's file or the report's folder, by --out, else in the run's folder; None: nowhere.
+def _report_path(out: str | None, photos: Path, run: Path | None) -> Path | None:
+    """Path of the page or of the report's folder: --out, else in the run's folder; None without either.
 
     Raises CatdogError, before anything is computed, where no report can be written there.
     """
@@ -109,71 +107,71 @@ def _place(out: str | None, photos: Path, run: Path | None) -> Path | None:
     return place
 
 
-def _photos_of(config: Config | None) -> tuple[Listing, Listing]:
-    """The photos that the run was trained and validated on. CatdogError where they are not to be had."""
+def _training_photos(config: Config | None) -> tuple[Listing, Listing]:
+    """Photos that the run was trained and validated on. CatdogError if it is not known which, or they are missing."""
     if config is None:
         raise CatdogError("there is no config.toml beside the model that says where they are.")
     return train_and_val(photo_folder(config.photos), config.photos.val_share, config.run.seed)
 
 
-def _fit(
+def _fit_baselines(
     classifier: Classifier, cache_folder: str, listing: Listing, pixels: np.ndarray, labels: np.ndarray
 ) -> tuple[dict[str, float], str]:
-    """Accuracy on `pixels` of the rules that are fitted on the training photos `listing`, and a sentence on how.
+    """Fit the baselines on the training photos `listing`: (their accuracy on `pixels`, a sentence on how).
 
-    Raises CatdogError where too few of those can be read.
+    Raises CatdogError where too few of the training photos can be read.
     """
     listing = listing.with_classes(classifier.classes, whose="the model")
 
     from catdog.tools.evaluation import baselines  # torch takes seconds to import
 
     size = classifier.card.architecture.image_size
-    some = baselines.thin_out(listing, size)
-    # What is thinned out is not what the cache holds.
+    some = baselines.subsample(listing, size)
+    # The cache holds the pixels of whole listings only.
     training = cache.decode_all(
         some, size, cache=cache_folder if len(some) == len(listing) else "none", threads=os.cpu_count() or 1
     )
     known = np.array(readable(some, training).labels)
-    if len(known) < baselines.LEAST:
+    if len(known) < baselines.MIN_PHOTOS:
         raise CatdogError(f"{listing.root} holds only {many(len(known), 'photo')} that can be read.")
     print(f"fitting simple rules on {many(len(known), 'training photo')}, to compare ...", file=sys.stderr, flush=True)
-    answers = baselines.answer(training.pixels, known, pixels, classifier.card)
+    predictions = baselines.fit_and_predict(training.pixels, known, pixels, classifier.card)
     shares = {
-        "linear_classifier": float((answers.linear == labels).mean()),
-        "k_nearest_neighbours": float((answers.neighbours == labels).mean()),
+        "linear_classifier": float((predictions.linear == labels).mean()),
+        "k_nearest_neighbours": float((predictions.neighbours == labels).mean()),
     }
     of = f"{len(known):,}" if len(known) == len(listing) else f"{len(known):,} of the {len(listing):,}"
     return shares, (
         f"The linear classifier and the nearest neighbours know the same pixels of {of} training photos, a fifth of "
-        f"which chose how many neighbours vote ({answers.k}) and how strongly the weights are held back (L2, "
-        f"{answers.strength:g})."
+        f"which chose how many neighbours vote ({predictions.k}) and how strongly the weights are held back (L2, "
+        f"{predictions.strength:g})."
     )
 
 
 def _history(run: Path) -> list[dict[str, float]] | str:
-    """The rows of the run's metrics.csv, or why there are none."""
+    """Rows of the run's metrics.csv, or the reason why there are none."""
     try:
         return [{"epoch": epoch, **row} for epoch, row in enumerate(read_metrics(run), start=1)]
     except CatdogError as error:
         return str(error)
 
 
-def in_words(figures: Evaluation, model: Path, photos: Listing, recipe: str) -> str:
-    """The figures as a table to read. recipe: the command that trains the network, or nothing."""
-    low, high = figures.accuracy_interval
-    width = max(map(len, figures.classes))
+def as_text(result: Evaluation, model: Path, photos: Listing, recipe: str) -> str:
+    """Format the figures as a table. recipe: the command that trains the network, or empty."""
+    low, high = result.accuracy_interval
+    width = max(map(len, result.classes))
     lines = [
         f"model      {name_of(model)}",
         *([f"trained    {on_one_line(recipe)}"] if recipe else []),
-        f"photos     {figures.n:,} in {photos.root}" + (f" ({figures.skipped} unreadable)" if figures.skipped else ""),
-        f"accuracy   {figures.accuracy:.2%}  (95% interval {low:.2%} to {high:.2%})",
-        *(f"           {accuracy:.2%}  {name.replace('_', ' ')}" for name, accuracy in figures.baselines.items()),
-        f"loss       {figures.loss:.4f}  (never leaving {math.log(len(figures.classes)):.4f} would be guessing)",
-        f"ROC AUC    {'-' if figures.auc is None else format(figures.auc, '.4f')}",
-        f"ECE        {figures.ece:.2%}  (mean gap between how sure it is and how often it is right)",
+        f"photos     {result.n:,} in {photos.root}" + (f" ({result.skipped} unreadable)" if result.skipped else ""),
+        f"accuracy   {result.accuracy:.2%}  (95% interval {low:.2%} to {high:.2%})",
+        *(f"           {accuracy:.2%}  {name.replace('_', ' ')}" for name, accuracy in result.baselines.items()),
+        f"loss       {result.loss:.4f}  (never leaving {math.log(len(result.classes)):.4f} would be guessing)",
+        f"ROC AUC    {'-' if result.auc is None else format(result.auc, '.4f')}",
+        f"ECE        {result.ece:.2%}  (mean gap between how sure it is and how often it is right)",
         f"confusion  {'true class':<{width}}  called "
-        + " ".join(f"{name:>{max(width, 6)}}" for name in figures.classes),
+        + " ".join(f"{name:>{max(width, 6)}}" for name in result.classes),
     ]
-    for name, row in zip(figures.classes, figures.confusion, strict=True):
+    for name, row in zip(result.classes, result.confusion, strict=True):
         lines.append(f"           {name:<{max(width, 10)}}         " + " ".join(f"{c:>{max(width, 6)},}" for c in row))
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""The diagrams of an evaluation, as matplotlib figures."""
+"""Draws the diagrams of an evaluation as matplotlib figures."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,17 +9,17 @@ from numpy.typing import NDArray
 from catdog import metrics
 from catdog.base.text import on_one_line
 from catdog.drawing.figures import new_figure
-from catdog.tools.evaluation.gallery import Shown
+from catdog.tools.evaluation.gallery import EvaluatedPhoto
 
 CONFUSED = 24  # classes in the picture of a confusion matrix
 CURVES = 8  # ROC curves in one picture
 _WIDTH = 10
-_ROW = 1.36  # height of a row of photos, of which each is 1 wide
+_ROW = 1.36  # height of a row of photos, in widths of a photo
 _BLUE, _GREY, _RED = "#0969da", "#8c959f", "#cf222e"
 
 
 def plain(name: str, longest: int = 24) -> str:
-    """A name as matplotlib draws it without taking it for a formula: on one line, shortened in its middle."""
+    """Escape a name for matplotlib, so that it is not taken for a formula: on one line, shortened in its middle."""
     name = on_one_line(name).encode("utf-8", "replace").decode()
     if len(name) > longest:
         name = f"{name[: longest // 2]}…{name[-(longest // 2) :]}"
@@ -27,7 +27,7 @@ def plain(name: str, longest: int = 24) -> str:
 
 
 def accuracies(shares: dict[str, float], photos: int, classes: int) -> Any:
-    """A dot and its 95% interval for each rule, in the order of `shares` (name -> accuracy)."""
+    """Draw a dot and its 95% interval for each classifier, in the order of `shares` (name -> accuracy)."""
     figure = new_figure(_WIDTH, 0.9 + 0.55 * len(shares))
     axes = figure.subplots()
     for row, share in enumerate(shares.values()):
@@ -57,20 +57,20 @@ def accuracies(shares: dict[str, float], photos: int, classes: int) -> Any:
 
 
 def confusion(counts: NDArray[np.int64], classes: Sequence[str]) -> Any:
-    """The matrix, rows the true class, coloured by the share of the row; of many classes those most often confused."""
+    """Draw the confusion matrix: rows are true classes, colours shares of a row; of many classes the most confused."""
     mistakes = counts.sum(axis=0) + counts.sum(axis=1) - 2 * counts.diagonal()
-    kept = np.sort(np.argsort(-mistakes, kind="stable")[:CONFUSED])
-    shares = (counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))[np.ix_(kept, kept)]
-    counts, names = counts[np.ix_(kept, kept)], [plain(classes[i]) for i in kept]
-    few = len(kept) <= 8
-    figure = new_figure(_WIDTH, 4.6 if few else 2 + 0.34 * len(kept))
+    chosen = np.sort(np.argsort(-mistakes, kind="stable")[:CONFUSED])
+    shares = (counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))[np.ix_(chosen, chosen)]
+    counts, names = counts[np.ix_(chosen, chosen)], [plain(classes[i]) for i in chosen]
+    few = len(chosen) <= 8
+    figure = new_figure(_WIDTH, 4.6 if few else 2 + 0.34 * len(chosen))
     axes = figure.subplots()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axes.set_xticks(range(len(kept)), names, rotation=0 if few else 90)
-    axes.set_yticks(range(len(kept)), names)
+    axes.set_xticks(range(len(chosen)), names, rotation=0 if few else 90)
+    axes.set_yticks(range(len(chosen)), names)
     axes.set(xlabel="called", ylabel="true class")
-    axes.set_xticks(np.arange(len(kept) + 1) - 0.5, minor=True)
-    axes.set_yticks(np.arange(len(kept) + 1) - 0.5, minor=True)
+    axes.set_xticks(np.arange(len(chosen) + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(len(chosen) + 1) - 0.5, minor=True)
     axes.grid(which="minor", color="white", linewidth=1.5)
     axes.tick_params(which="both", length=0)
     axes.spines[:].set_visible(False)
@@ -83,7 +83,7 @@ def confusion(counts: NDArray[np.int64], classes: Sequence[str]) -> Any:
 
 
 def roc(labels: NDArray[np.int64], probabilities: NDArray[np.float64], classes: Sequence[str]) -> Any:
-    """The curve of the second of two classes; of more, each against the rest, those with the smallest area."""
+    """Draw the ROC curve of the second of two classes; of more, each against the rest, those of the smallest area."""
     found = []
     for label in [1] if len(classes) == 2 else range(len(classes)):
         positive = labels == label
@@ -111,7 +111,7 @@ def roc(labels: NDArray[np.int64], probabilities: NDArray[np.float64], classes: 
 
 
 def calibration(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> Any:
-    """How often it is right over how sure it is, with 95% intervals; beside it, how many answers are how sure."""
+    """Draw accuracy over confidence, with 95% intervals, and the histogram of the confidence."""
     figure = new_figure(_WIDTH, 4.6)
     left, right = figure.subplots(1, 2)
     bins = metrics.calibration_bins(labels, probabilities)
@@ -124,10 +124,10 @@ def calibration(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -
     left.plot(middles, shares, "o-", color=_BLUE, markersize=5, label="its answers")
     left.set(xlabel="how sure it is", ylabel="how often it is right", xlim=(lowest - 0.02, 1.02), ylim=(0, 1.04))
     left.legend(loc="lower right")
-    sure, are_right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    confidence, is_correct = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
     edges = np.linspace(0, 1, 16)  # the bins of metrics.calibration_bins
     right.hist(
-        [sure[are_right], sure[~are_right]],
+        [confidence[is_correct], confidence[~is_correct]],
         edges,
         stacked=True,
         color=[_BLUE, _RED],
@@ -143,18 +143,18 @@ def calibration(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -
     return figure
 
 
-def contact_sheet(shown: Sequence[Shown], columns: int = 6) -> Any:
-    """The photos of a gallery, each under what is said of it, on one pair of axes in units of a photo's side."""
+def contact_sheet(shown: Sequence[EvaluatedPhoto], columns: int = 6) -> Any:
+    """Draw the photos of a gallery with their captions, on one pair of axes in units of a photo's side."""
     rows = max(1, -(-len(shown) // columns))
     figure = new_figure(2 * columns, 2 * _ROW * rows)
     axes = figure.subplots()
     for i, one in enumerate(shown):
         x, y = i % columns + 0.5, i // columns * _ROW
-        right = one.answer == one.label
-        says = f"{plain(one.answer, 16)} {one.probability:.1%}\n" + (
+        right = one.prediction == one.label
+        caption = f"{plain(one.prediction, 16)} {one.probability:.1%}\n" + (
             "right" if right else f"not {plain(one.label, 16)}"
         )
-        axes.text(x, y + 0.2, says, ha="center", va="bottom", fontsize=9, color=_BLUE if right else _RED)
+        axes.text(x, y + 0.2, caption, ha="center", va="bottom", fontsize=9, color=_BLUE if right else _RED)
         axes.text(x, y + 1.2, plain(one.path, 30), ha="center", va="top", fontsize=6, color=_GREY)
         if one.photo is not None:
             longest = max(one.photo.size) / 0.96

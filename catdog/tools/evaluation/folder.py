@@ -1,4 +1,4 @@
-"""A report's folder, which is there whole or not at all."""
+"""Writes the folder of a report, replacing an older one, so that it is always complete."""
 
 import os
 import secrets
@@ -11,7 +11,7 @@ from catdog.errors import CatdogError
 
 
 def check_replaceable(folder: Path, names: Collection[str]) -> None:
-    """CatdogError where `folder` is there and holds anything but files called `names`: it is not ours to replace."""
+    """Raise CatdogError if `folder` holds anything but files called `names`, so that only a report is replaced."""
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise CatdogError(f"{folder} is not a folder, so no report is written there; remove it, or give another --out.")
     if folder.resolve() == Path.cwd():
@@ -27,9 +27,9 @@ def check_replaceable(folder: Path, names: Collection[str]) -> None:
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write `files` (name -> content) as `folder`, in place of what is there: all of them appear at once, or none does.
+    """Replace `folder` by one that holds `files` (name -> content): all of them appear at once, or none does.
 
-    Raises CatdogError where that is impossible; what was there before is then still there.
+    Raises CatdogError where that is impossible; the old folder is then unchanged.
     """
     new, old = (folder.with_name(f".{folder.name}-{secrets.token_hex(4)}") for _ in range(2))
     try:

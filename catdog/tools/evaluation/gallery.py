@@ -1,4 +1,4 @@
-"""Which photos say most about a network, and what they look like."""
+"""Selects photos of an evaluation by confidence and correctness, and loads their thumbnails."""
 
 from dataclasses import dataclass
 
@@ -11,39 +11,40 @@ from catdog.data.listing import Listing
 from catdog.errors import ImageError
 from catdog.images.decoder import decode
 
-MOST = 24  # photos of a kind
+MOST = 24  # photos of each gallery
 _SIDE = 240  # pixels of the longer side of a thumbnail
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A photo (None where it can no longer be read), its path, what is on it, and the answer with its probability."""
+class EvaluatedPhoto:
+    """Thumbnail (None if it can no longer be read), path, class, and the predicted class with its probability."""
 
     photo: Image.Image | None
     path: str
     label: str
-    answer: str
+    prediction: str
     probability: float
 
-    def in_words(self) -> str:
-        called = "" if self.answer == self.label else f"called {self.answer}, "
+    def caption(self) -> str:
+        """Class, prediction if wrong, and probability, on one line."""
+        called = "" if self.prediction == self.label else f"called {self.prediction}, "
         return on_one_line(f"{self.label}, {called}{self.probability:.1%}")
 
 
 def worst_mistakes(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Indices of the wrong answers, the surest first. labels: N; probabilities: N x C."""
-    answers, sure = probabilities.argmax(axis=1), probabilities.max(axis=1)
-    return _first(np.flatnonzero(answers != labels), -sure)
+    """Indices of wrong predictions, the most confident first. labels: N; probabilities: N x C."""
+    predictions, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    return _first(np.flatnonzero(predictions != labels), -confidence)
 
 
-def surest_right(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Indices of the right answers, the surest first."""
-    answers, sure = probabilities.argmax(axis=1), probabilities.max(axis=1)
-    return _first(np.flatnonzero(answers == labels), -sure)
+def surest_correct(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Indices of correct predictions, the most confident first."""
+    predictions, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    return _first(np.flatnonzero(predictions == labels), -confidence)
 
 
 def least_sure(probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Indices of all answers, the least sure first."""
+    """Indices of all predictions, the least confident first."""
     return _first(np.arange(len(probabilities)), probabilities.max(axis=1))
 
 
@@ -51,23 +52,23 @@ def _first(indices: NDArray[np.int64], key: NDArray[np.float64]) -> NDArray[np.i
     return indices[np.argsort(key[indices], kind="stable")][:MOST]
 
 
-def show(chosen: NDArray[np.int64], photos: Listing, probabilities: NDArray[np.float64]) -> list[Shown]:
-    """The chosen photos of `photos`, whose answers are `probabilities` (N x C), as thumbnails in their own shape."""
+def load(chosen: NDArray[np.int64], photos: Listing, probabilities: NDArray[np.float64]) -> list[EvaluatedPhoto]:
+    """Load the chosen photos as thumbnails that keep their aspect ratio. probabilities: N x C, of all `photos`."""
     shown = []
     for i in chosen:
-        answer = int(probabilities[i].argmax())
+        prediction = int(probabilities[i].argmax())
         try:
             photo = Image.fromarray(decode(photos.path(i)))
             photo.thumbnail((_SIDE, _SIDE))
         except ImageError:  # gone, or changed, since it was evaluated
             photo = None
         shown.append(
-            Shown(
+            EvaluatedPhoto(
                 photo,
                 photos.paths[i],
                 photos.classes[photos.labels[i]],
-                photos.classes[answer],
-                float(probabilities[i, answer]),
+                photos.classes[prediction],
+                float(probabilities[i, prediction]),
             )
         )
     return shown

@@ -1,4 +1,4 @@
-"""How good a network is on some photos, in figures. NumPy alone."""
+"""Evaluates a network on photos: accuracy, loss, AUC, calibration error, confusion matrix. Needs NumPy alone."""
 
 import math
 import os
@@ -18,14 +18,14 @@ _BATCH = 256
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The figures of one evaluation; `confusion[i][j]` counts photos of class i that were called class j."""
+    """Figures of one evaluation; `confusion[i][j]` counts photos of class i that were predicted as class j."""
 
     n: int
     accuracy: float
     accuracy_interval: tuple[float, float]
-    """95%, Wilson."""
+    """95% confidence interval (Wilson score)."""
     loss: float
-    """Mean of -log of the probability given to the true class, in nats."""
+    """Mean of -log(probability of the true class), in nats."""
     auc: float | None
     """Area under the ROC curve; None where the photos are of one class only."""
     ece: float
@@ -33,17 +33,17 @@ class Evaluation:
     classes: tuple[str, ...]
     confusion: list[list[int]]
     baselines: dict[str, float]
-    """Accuracy on the same photos of rules that anybody could use: the commonest class of the training photos, the
-    class whose training photos have the nearest mean colour, and those of catdog/tools/evaluation/baselines.py, if fitted."""
+    """Accuracy on the same photos of simple classifiers: the most frequent class of the training photos, the class
+    whose training photos have the nearest mean colour, and those of `evaluation.baselines`, if fitted."""
     skipped: int
 
 
 def evaluate(
     classifier: Classifier, photos: Listing, cache_folder: str = "auto"
 ) -> tuple[Evaluation, cache.Decoded, np.ndarray]:
-    """Evaluate on `photos`, whose classes the model must know.
+    """Evaluate on `photos`: (the figures, the pixels, the probabilities, N x C, of the N photos that could be read).
 
-    Returns the figures, the pixels, and the probabilities (N x C) of the N photos that could be read.
+    Raises CatdogError if a class is not one of the model's, or no photo can be read.
     """
     card = classifier.card
     photos = photos.with_classes(classifier.classes, whose="the model")
@@ -83,10 +83,10 @@ def evaluate(
 
 
 def readable(photos: Listing, decoded: cache.Decoded) -> Listing:
-    """The photos of which `decoded` holds the pixels, in that order."""
+    """Select the photos whose pixels are in `decoded`, in that order."""
     return photos.select([i not in decoded.skipped for i in range(len(photos))])
 
 
 def _nearest(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """Index of the nearest of C centres (C x D) to each of N points (N x D)."""
+    """Index of the nearest of the centres (C x D) to each of the points (N x D): N."""
     return ((points[:, None, :] - centres[None]) ** 2).sum(axis=2).argmin(axis=1)

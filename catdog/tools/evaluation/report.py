@@ -1,4 +1,4 @@
-"""The report of an evaluation: diagrams and galleries as PNGs, and a page that holds them all."""
+"""Puts together the report of an evaluation: diagrams and galleries as PNGs, and a page that contains them."""
 
 import io
 from collections.abc import Sequence
@@ -10,64 +10,64 @@ from catdog import metrics
 from catdog.base.text import many, on_one_line
 from catdog.data.listing import Listing
 from catdog.data.pixel_cache import Decoded
-from catdog.drawing.curves import curves
+from catdog.drawing.curves import curves_figure
 from catdog.drawing.figures import encode
-from catdog.drawing.page import Exhibit, Section, page
+from catdog.drawing.page import GalleryPhoto, Section, page
 from catdog.tools.evaluation import diagrams, gallery
-from catdog.tools.evaluation.gallery import Shown
+from catdog.tools.evaluation.gallery import EvaluatedPhoto
 from catdog.tools.evaluation.measure import Evaluation, readable
 
 PAGE = "index.html"
 _DIAGRAMS = ("accuracy", "curves", "confusion", "roc", "calibration")
 _GALLERIES = ("mistakes", "surest", "least-sure")
 FILES = frozenset([PAGE, *(f"{key}.png" for key in (*_DIAGRAMS, *_GALLERIES))])
-_LISTED = 200  # lines of a list
+_LISTED = 200  # lines of a list, at most
 _CURVES = "Loss and accuracy after each epoch of the training, on both sets of photos."
 
 
-def report(
+def make_report(
     title: str,
     about: str,
-    figures: Evaluation,
+    result: Evaluation,
     photos: Listing,
     decoded: Decoded,
     probabilities: np.ndarray,
     *,
-    fitted: str,
+    fit_note: str,
     history: Sequence[dict[str, float]] | str,
     validated: bool,
 ) -> dict[str, bytes]:
-    """The report's files by name: index.html, and the PNGs that are in it.
+    """Make the files of the report, by name: index.html, and the PNGs that are in it.
 
-    The arguments up to `probabilities` are those of `evaluate` and what it returned. fitted: a sentence on how the
-    baselines were made; history: the rows of metrics.csv, or why there are none; validated: whether the photos are
-    those that the run was validated on.
+    `photos` to `probabilities` are an argument and the results of `evaluate`. fit_note: a sentence on how the baselines
+    were fitted; history: the rows of metrics.csv, or why there are none; validated: whether the photos are those that
+    the run was validated on.
     """
     read = readable(photos, decoded)
     labels = np.array(read.labels)
-    counts, classes = np.array(figures.confusion), figures.classes
-    drawn = {
-        "accuracy": diagrams.accuracies(rules(figures), figures.n, len(classes)),
+    counts, classes = np.array(result.confusion), result.classes
+    figures = {
+        "accuracy": diagrams.accuracies(accuracy_by_rule(result), result.n, len(classes)),
         "confusion": diagrams.confusion(counts, classes),
         "roc": diagrams.roc(labels, probabilities, classes),
         "calibration": diagrams.calibration(labels, probabilities),
     }
     if not isinstance(history, str):
-        drawn["curves"] = curves(history)
-    images = {key: encode(figure, "png") for key, figure in drawn.items()}
+        figures["curves"] = curves_figure(history)
+    images = {key: encode(figure, "png") for key, figure in figures.items()}
     chosen = (
         gallery.worst_mistakes(labels, probabilities),
-        gallery.surest_right(labels, probabilities),
+        gallery.surest_correct(labels, probabilities),
         gallery.least_sure(probabilities),
     )
-    galleries = {key: gallery.show(some, read, probabilities) for key, some in zip(_GALLERIES, chosen, strict=True)}
+    galleries = {key: gallery.load(some, read, probabilities) for key, some in zip(_GALLERIES, chosen, strict=True)}
     sheets = {key: encode(diagrams.contact_sheet(shown), "png") for key, shown in galleries.items() if shown}
     sections = [
-        _accuracy(figures, fitted, validated),
+        _accuracy(result, fit_note, validated),
         Section("curves", "How it learned", history if isinstance(history, str) else _CURVES),
-        _confusion(figures),
-        _roc(figures),
-        _calibration(figures),
+        _confusion(result),
+        _roc(result),
+        _calibration(result),
         *(_gallery(key, shown) for key, shown in galleries.items()),
         *_unreadable(decoded),
     ]
@@ -75,16 +75,16 @@ def report(
     return {PAGE: text.encode(), **{f"{key}.png": picture for key, picture in {**images, **sheets}.items()}}
 
 
-def rules(figures: Evaluation) -> dict[str, float]:
-    """Accuracy of the network, then of the rules beside it, the best first."""
-    others = sorted(figures.baselines.items(), key=lambda one: -one[1])
-    return {"network": figures.accuracy, **{name.replace("_", " "): share for name, share in others}}
+def accuracy_by_rule(result: Evaluation) -> dict[str, float]:
+    """Accuracy of the network, then of the baselines, the best first."""
+    others = sorted(result.baselines.items(), key=lambda one: -one[1])
+    return {"network": result.accuracy, **{name.replace("_", " "): share for name, share in others}}
 
 
-def _accuracy(figures: Evaluation, fitted: str, validated: bool) -> Section:
-    low, high = figures.accuracy_interval
+def _accuracy(result: Evaluation, fit_note: str, validated: bool) -> Section:
+    low, high = result.accuracy_interval
     about = (
-        f"{figures.accuracy:.2%} of {many(figures.n, 'photo')} right; 95% interval {low:.2%} to {high:.2%}. {fitted}"
+        f"{result.accuracy:.2%} of {many(result.n, 'photo')} right; 95% interval {low:.2%} to {high:.2%}. {fit_note}"
     )
     if validated:
         about += (
@@ -92,15 +92,15 @@ def _accuracy(figures: Evaluation, fitted: str, validated: bool) -> Section:
             " photos that it has never met (--data) judge it better."
         )
     lines = []
-    for name, share in rules(figures).items():
-        low, high = metrics.accuracy_interval(round(share * figures.n), figures.n)
+    for name, share in accuracy_by_rule(result).items():
+        low, high = metrics.accuracy_interval(round(share * result.n), result.n)
         lines.append(f"{share:7.2%}  {low:7.2%} to {high:7.2%}  {name}")
     return Section("accuracy", "Accuracy, beside simple rules", about, lines)
 
 
-def _confusion(figures: Evaluation) -> Section:
-    counts = np.array(figures.confusion)
-    names = [on_one_line(name) for name in figures.classes]
+def _confusion(result: Evaluation) -> Section:
+    counts = np.array(result.confusion)
+    names = [on_one_line(name) for name in result.classes]
     about = "Each row holds the photos of one class, by what they were called."
     if len(names) > diagrams.CONFUSED:
         about += f" Of the {len(names):,} classes, the {diagrams.CONFUSED} most often confused are drawn."
@@ -115,36 +115,36 @@ def _confusion(figures: Evaluation) -> Section:
     return Section("confusion", "What is taken for what", about, lines)
 
 
-def _roc(figures: Evaluation) -> Section:
+def _roc(result: Evaluation) -> Section:
     about = (
         "The bar for calling a photo by a class, moved from never to always: how many of that class are found, at the "
         "price of how many others. The area is the chance that a photo of the class gets a higher probability for it "
         "than another photo does."
     )
-    if figures.auc is None:
+    if result.auc is None:
         about = "The photos are of one class, so there is no curve."
-    elif len(figures.classes) > 2:
-        about += f" Mean over all classes, each against the rest: {figures.auc:.4f}."
-        if len(figures.classes) > diagrams.CURVES:
+    elif len(result.classes) > 2:
+        about += f" Mean over all classes, each against the rest: {result.auc:.4f}."
+        if len(result.classes) > diagrams.CURVES:
             about += f" The {diagrams.CURVES} with the smallest areas are drawn."
     return Section("roc", "ROC", about)
 
 
-def _calibration(figures: Evaluation) -> Section:
+def _calibration(result: Evaluation) -> Section:
     about = (
         "Of the answers that it is 70% sure of, 70% should be right. The mean gap between the two (expected "
-        f"calibration error, 15 bins) is {figures.ece:.2%}."
+        f"calibration error, 15 bins) is {result.ece:.2%}."
     )
     return Section("calibration", "Is it as often right as it is sure?", about)
 
 
-def _gallery(key: str, shown: Sequence[Shown]) -> Section:
+def _gallery(key: str, shown: Sequence[EvaluatedPhoto]) -> Section:
     title, about = {
         "mistakes": ("The worst mistakes", "Wrong, and surest of it. Look here for wrong labels first."),
         "surest": ("Right, and surest of it", "What it knows best."),
         "least-sure": ("Least sure", "Answers that might as well have been others."),
     }[key]
-    return Section(key, title, about if shown else "There are none.", (), [_exhibit(one) for one in shown])
+    return Section(key, title, about if shown else "There are none.", (), [_gallery_photo(one) for one in shown])
 
 
 def _unreadable(decoded: Decoded) -> list[Section]:
@@ -156,8 +156,8 @@ def _unreadable(decoded: Decoded) -> list[Section]:
     return [Section("unreadable", "Unreadable", f"{many(len(decoded.skipped), 'photo')} left out.", lines)]
 
 
-def _exhibit(shown: Shown) -> Exhibit:
-    return Exhibit(None if shown.photo is None else _jpeg(shown.photo), shown.in_words(), on_one_line(shown.path))
+def _gallery_photo(shown: EvaluatedPhoto) -> GalleryPhoto:
+    return GalleryPhoto(None if shown.photo is None else _jpeg(shown.photo), shown.caption(), on_one_line(shown.path))
 
 
 def _jpeg(photo: Image.Image) -> bytes:

@@ -1,7 +1,7 @@
-"""The chain rule written out by hand, over the layers of `catdog.numpy_net` in float64.
+"""Backpropagation in NumPy, float64, through the layers of `catdog.numpy_net`.
 
 Arrays have the units on their last axis; any axes before it are photos or variants of one photo. A test compares the
-gradients with torch's.
+gradients with torch's. A name such as `out_gradient` is dL/d`out`.
 """
 
 import functools
@@ -27,7 +27,7 @@ def _gelu_slope(z: Floats) -> Floats:
     return 0.5 * (1 + t) + 0.5 * z * (1 - t**2) * _GELU_SCALE * (1 + 3 * 0.044715 * z**2)
 
 
-# The derivative of each activation. At 0, where relu has a kink, it is taken to be 0, as torch does.
+# The derivative of each activation. That of relu at 0, its kink, is 0, as in torch.
 SLOPES: dict[str, Callable[[Floats], Floats]] = {
     "relu": lambda z: (z > 0).astype(np.float64),
     "gelu": _gelu_slope,
@@ -39,38 +39,38 @@ SLOPES: dict[str, Callable[[Floats], Floats]] = {
 
 @dataclass(frozen=True)
 class LayerGradient:
-    """dL by what one layer computed. dL/dW is the outer product of `sum` and the layer's input x, dL/db is `sum`."""
+    """Gradient of the loss by the `Outputs` of one layer. dL/dW is outer(`sum`, the input x), dL/db is `sum`."""
 
     out: Floats
     normed: Floats
     sum: Floats
     gamma: Floats | None = None
-    """dL/dgamma, where the layer has batch normalisation; dL/dbeta is `normed`."""
+    """dL/dgamma where the layer has batch normalisation; dL/dbeta is `normed`."""
 
 
 @dataclass(frozen=True)
 class Layer(numpy_net.Layer):
-    """A dense layer with its backward pass, and what a step of gradient descent for one photo makes of it."""
+    """Dense layer with its backward pass and, after `after_step`, a rank-1 update of its weights."""
 
     step: tuple[Floats, Floats] | None = None
-    """(u, v): the weight matrix is `weight` - outer(u, v). So a step for one photo needs no second matrix."""
+    """(u, v): the weight matrix is `weight` - outer(u, v), so that a step for one photo needs no second matrix."""
 
     def row(self, unit: int) -> Floats:
-        """The weights of one neuron."""
+        """Weights of one unit: inputs."""
         weights = self.weight[unit].astype(np.float64)
         return weights if self.step is None else weights - self.step[0][unit] * self.step[1]
 
     def column(self, j: int) -> Floats:
-        """The weights that read input `j`, one a neuron."""
+        """Weights of input `j` to each unit: units."""
         weights = self.weight[:, j].astype(np.float64)
         return weights if self.step is None else weights - self.step[0] * self.step[1][j]
 
-    def sees(self, unit: int, j: int) -> bool:
-        """Whether there is a weight from input `j` to the neuron."""
+    def is_connected(self, unit: int, j: int) -> bool:
+        """Whether the unit has a weight for input `j`; in a dense layer always."""
         return True
 
-    def squares_seen(self, x: Floats) -> Floats:
-        """Of each neuron, the sum of the squares of the inputs that it sees."""
+    def input_squares(self, x: Floats) -> Floats:
+        """Sum of the squares of the inputs that each unit is connected to: units."""
         return np.full(self.units, x @ x)
 
     def product(self, x: Floats) -> Floats:
@@ -79,31 +79,31 @@ class Layer(numpy_net.Layer):
         return found if self.step is None else found - (x @ self.step[1])[..., None] * self.step[0]
 
     def transposed_product(self, gradient: Floats) -> Floats:
-        """W'g: the gradient by the layer's input, from that by its sums."""
+        """W'g: the gradient by the layer's input, from the gradient by its sums."""
         found = np.zeros((*gradient.shape[:-1], self.inputs))
         for rows in self.chunks():
             found += gradient[..., rows] @ self.weight[rows].astype(np.float64)
         return found if self.step is None else found - (gradient @ self.step[0])[..., None] * self.step[1]
 
-    def slope(self, kept: Outputs) -> Floats:
-        """The derivative of the activation at each unit."""
-        return SLOPES[self.activation](kept.normed)
+    def slope(self, outputs: Outputs) -> Floats:
+        """Derivative of the activation at each unit."""
+        return SLOPES[self.activation](outputs.normed)
 
     @property
     def norm_slope(self) -> Floats:
-        """d normed / d sum of each unit."""
+        """d normed / d sum of each unit: gamma / deviation, or 1 without batch normalisation."""
         return np.ones(self.units) if self.norm is None else self.norm.gamma / self.norm.deviation
 
-    def backward(self, kept: Outputs, by_out: Floats) -> LayerGradient:
-        """The chain rule from the activation back to the sums: multiply by the local derivatives."""
-        by_normed = by_out * self.slope(kept)
-        by_gamma = None
+    def backward(self, outputs: Outputs, out_gradient: Floats) -> LayerGradient:
+        """Chain rule from the layer's output back to its sums: multiply by the local derivatives."""
+        normed_gradient = out_gradient * self.slope(outputs)
+        gamma_gradient = None
         if self.norm is not None:
-            by_gamma = by_normed * (kept.sum - self.norm.mean) / self.norm.deviation
-        return LayerGradient(by_out, by_normed, by_normed * self.norm_slope, by_gamma)
+            gamma_gradient = normed_gradient * (outputs.sum - self.norm.mean) / self.norm.deviation
+        return LayerGradient(out_gradient, normed_gradient, normed_gradient * self.norm_slope, gamma_gradient)
 
-    def moved(self, gradient: LayerGradient, x: Floats, rate: float) -> "Layer":
-        """The layer after w' = w - rate * dL/dw of all its weights, for one photo."""
+    def after_step(self, gradient: LayerGradient, x: Floats, rate: float) -> "Layer":
+        """Copy of the layer after w' = w - rate * dL/dw of all its weights, biases, gammas and betas, for one photo."""
         norm = self.norm
         if norm is not None and gradient.gamma is not None:
             norm = replace(norm, gamma=norm.gamma - rate * gradient.gamma, beta=norm.beta - rate * gradient.normed)
@@ -112,59 +112,59 @@ class Layer(numpy_net.Layer):
 
 @dataclass(frozen=True)
 class LocalLayer(Layer, numpy_net.LocalLayer):
-    """A local layer with its backward pass.
+    """Local layer with its backward pass.
 
-    Here each unit has a gamma and a beta of its own; training gives all places of a channel the same, and so their sum.
+    Each unit has its own gamma and beta here. In training all places of a channel share one, whose gradient is the sum.
     """
 
     def _window_of(self, unit: int) -> NDArray[np.int64]:
         return self.windows[unit // (self.units // len(self.windows))]
 
     def row(self, unit: int) -> Floats:
-        weights = np.zeros(self.inputs + 1)  # the last is what lies outside the grid
-        weights[self._window_of(unit)] = self._moved_weights.reshape(self.units, -1)[unit]
+        weights = np.zeros(self.inputs + 1)  # the last one stands for the zeros outside the grid
+        weights[self._window_of(unit)] = self._weights_after_step.reshape(self.units, -1)[unit]
         return weights[:-1]
 
     def column(self, j: int) -> Floats:
         found = np.zeros((len(self.windows), self.units // len(self.windows)))
         places, positions = np.nonzero(self.windows == j)
-        found[places] = self._moved_weights[places, :, positions]
+        found[places] = self._weights_after_step[places, :, positions]
         return found.reshape(-1)
 
-    def sees(self, unit: int, j: int) -> bool:
+    def is_connected(self, unit: int, j: int) -> bool:
         return bool((self._window_of(unit) == j).any())
 
-    def squares_seen(self, x: Floats) -> Floats:
-        by_place = np.square(np.append(x, 0.0)[self.windows]).sum(axis=1)
-        return np.repeat(by_place, self.units // len(self.windows))
+    def input_squares(self, x: Floats) -> Floats:
+        squares = np.square(np.append(x, 0.0)[self.windows]).sum(axis=1)
+        return np.repeat(squares, self.units // len(self.windows))
 
     def by_place(self, dtype: Any) -> Floats:
-        return self._moved_weights
+        return self._weights_after_step
 
     def product(self, x: Floats) -> Floats:
-        return numpy_net.LocalLayer.product(self, x)  # whose weights have taken the step already
+        return numpy_net.LocalLayer.product(self, x)  # with `by_place`, the weights after the step
 
     def transposed_product(self, gradient: Floats) -> Floats:
         rows = gradient.reshape(-1, len(self.windows), self.units // len(self.windows)).transpose(1, 0, 2)
-        by_window = (rows @ self._moved_weights).transpose(1, 0, 2)  # rows x places x window
+        by_window = (rows @ self._weights_after_step).transpose(1, 0, 2)  # rows x places x window
         found = np.empty((len(by_window), self.inputs))
         for row, by_input in zip(by_window, found, strict=True):
             by_input[:] = np.bincount(self.windows.reshape(-1), row.reshape(-1), self.inputs + 1)[:-1]
         return found.reshape(*gradient.shape[:-1], self.inputs)
 
     @functools.cached_property
-    def _moved_weights(self) -> Floats:
-        """The weights after the step: float64, places x channels x window."""
+    def _weights_after_step(self) -> Floats:
+        """Weights after the step: float64, places x channels x window."""
         weights = self.weight.astype(np.float64)
         if self.step is not None:
-            by_sum, x = self.step
-            seen = np.append(x, 0.0)[self.windows]  # places x window
-            weights -= by_sum[:, None] * np.repeat(seen, self.units // len(self.windows), axis=0)
+            u, v = self.step
+            seen = np.append(v, 0.0)[self.windows]  # places x window
+            weights -= u[:, None] * np.repeat(seen, self.units // len(self.windows), axis=0)
         return weights.reshape(len(self.windows), -1, self.windows.shape[1])
 
 
 def _norm_of_each_unit(layer: Layer) -> Layer:
-    """The layer with a gamma, beta, mean and variance a unit, also where all places of a channel have the same."""
+    """Expand batch normalisation from one gamma, beta, mean and variance a channel to one a unit."""
     if layer.norm is None:
         return layer
     norm = layer.norm
@@ -175,12 +175,13 @@ def _norm_of_each_unit(layer: Layer) -> Layer:
 
 @dataclass(frozen=True)
 class Network:
-    """The layers of an MLP, the classifier last."""
+    """MLP as a sequence of layers, the classifier last."""
 
     layers: tuple[Layer, ...]
 
     @classmethod
     def of(cls, classifier: Classifier) -> "Network":
+        """Convert a `Classifier`. Raises CatdogError if it is not an MLP."""
         shape = classifier.card.architecture
         if not shape.is_mlp:
             raise CatdogError(f"catdog explains MLPs, and this network is a {shape.model}; name another with --run.")
@@ -188,55 +189,55 @@ class Network:
         return cls(tuple(map(_norm_of_each_unit, layers)))
 
     def forward(self, x: Floats) -> list[Outputs]:
-        """x: ... x inputs, normalised -> what each layer computed; the last one's `out` are the logits."""
-        kept = []
+        """Forward pass of x (... x inputs, normalised): the outputs of each layer; the logits are the last `out`."""
+        outputs = []
         for layer in self.layers:
-            kept.append(layer.forward(x))
-            x = kept[-1].out
-        return kept
+            outputs.append(layer.forward(x))
+            x = outputs[-1].out
+        return outputs
 
     def forward_from(self, index: int, stage: Stage, value: Floats) -> list[Outputs]:
-        """The forward pass from within layer `index` on, where its `stage` has the value given."""
+        """Forward pass from inside layer `index` on, with `value` for its `stage`."""
         layer = self.layers[index]
         if stage == "sum":
-            kept = layer.after_sum(value, value)
+            first = layer.after_sum(value, value)
         elif stage == "normed":
-            kept = replace(layer, norm=None).after_sum(value, value)
+            first = replace(layer, norm=None).after_sum(value, value)
         else:
-            kept = Outputs(value, value, value, value)
-        return [kept, *Network(self.layers[index + 1 :]).forward(kept.out)]
+            first = Outputs(value, value, value, value)
+        return [first, *Network(self.layers[index + 1 :]).forward(first.out)]
 
-    def backward(self, kept: list[Outputs], by_logits: Floats) -> tuple[list[LayerGradient], Floats]:
-        """Backpropagation: (gradients of each layer, gradient by the network's input x)."""
+    def backward(self, outputs: list[Outputs], logits_gradient: Floats) -> tuple[list[LayerGradient], Floats]:
+        """Backpropagation: (the gradients of each layer, the gradient by the network's input x)."""
         found: list[LayerGradient] = []
-        by_out = by_logits
-        for layer, k in zip(reversed(self.layers), reversed(kept), strict=True):
-            found.append(layer.backward(k, by_out))
-            by_out = layer.transposed_product(found[-1].sum)
-        return found[::-1], by_out
+        out_gradient = logits_gradient
+        for layer, o in zip(reversed(self.layers), reversed(outputs), strict=True):
+            found.append(layer.backward(o, out_gradient))
+            out_gradient = layer.transposed_product(found[-1].sum)
+        return found[::-1], out_gradient
 
-    def push(self, kept: list[Outputs], index: int, stage: Stage, tangent: Floats) -> Floats:
-        """The chain rule the other way round, from within layer `index` on to the logits.
+    def jvp(self, outputs: list[Outputs], index: int, stage: Stage, tangent: Floats) -> Floats:
+        """Jacobian-vector product (forward-mode differentiation) from inside layer `index` to the logits.
 
-        tangent: the derivative of that layer's `stage` by some number -> the derivative of the logits by it.
+        tangent: the derivative of that layer's `stage` by some number; returns the derivative of the logits by it.
         """
-        for layer, k in zip(self.layers[index:], kept[index:], strict=True):
-            if k is not kept[index]:
+        for layer, o in zip(self.layers[index:], outputs[index:], strict=True):
+            if o is not outputs[index]:
                 tangent, stage = layer.product(tangent), "sum"
             if stage == "sum":
                 tangent, stage = tangent * layer.norm_slope, "normed"
             if stage == "normed":
-                tangent = tangent * layer.slope(k)
+                tangent = tangent * layer.slope(o)
         return tangent
 
-    def moved(self, kept: list[Outputs], gradients: list[LayerGradient], rate: float) -> "Network":
-        """The network after one step of gradient descent on one photo."""
-        steps = zip(self.layers, kept, gradients, strict=True)
-        return Network(tuple(layer.moved(gradient, k.x, rate) for layer, k, gradient in steps))
+    def after_step(self, outputs: list[Outputs], gradients: list[LayerGradient], rate: float) -> "Network":
+        """Copy of the network after one step of gradient descent on one photo."""
+        steps = zip(self.layers, outputs, gradients, strict=True)
+        return Network(tuple(layer.after_step(gradient, o.x, rate) for layer, o, gradient in steps))
 
 
 def normalise(classifier: Classifier, pixels: NDArray[np.uint8]) -> Floats:
-    """uint8, 3 x H x W -> float64, flattened: each channel less its mean and over its deviation."""
+    """Normalise and flatten: uint8, 3 x H x W -> float64, 3HW, (pixel - mean) / std of its channel."""
     mean, std = (np.array(values).reshape(3, 1, 1) for values in (classifier.card.mean, classifier.card.std))
     flat: Floats = ((pixels.astype(np.float64) - mean) / std).reshape(-1)
     return flat

@@ -1,4 +1,4 @@
-"""`catdog explain`: which files it writes, and in what order it says things."""
+"""`catdog explain`: explains photos, or what the network has learned; prints the text and writes pictures and pages."""
 
 import sys
 from collections.abc import Sequence
@@ -12,14 +12,14 @@ from catdog.drawing.page import Section, page
 from catdog.errors import CatdogError, ImageError
 from catdog.predict import Classifier
 from catdog.runs import histograms
-from catdog.runs.locate import find_model, folder_of, name_of
+from catdog.runs.locate import find_model, name_of, output_folder
 from catdog.tools.explain.backprop import Network
 from catdog.tools.explain.explanation import Explanation, explain
-from catdog.tools.explain.words import in_words, sections
+from catdog.tools.explain.words import as_text, sections
 
 
 def main(photos: Sequence[str], run: str | None, label: str | None, out: str | None, rate: float | None) -> int:
-    """The exit status of `catdog explain`: 1 if a photo could not be read."""
+    """Run `catdog explain`; returns the exit status, 1 if a photo could not be read."""
     if rate is not None and not (np.isfinite(rate) and rate > 0):
         raise CatdogError(f"--lr must be a positive number, not {rate:g}.")
     model = find_model(run)
@@ -27,9 +27,9 @@ def main(photos: Sequence[str], run: str | None, label: str | None, out: str | N
     if label is not None and label not in classifier.classes:
         raise CatdogError(f"--label {label} is not a class of this model; it knows {', '.join(classifier.classes)}.")
     print(f"{name_of(model)}: {classifier.in_words()}", file=sys.stderr)
-    folder = _make(Path(out) if out else folder_of(model) / "explain")
+    folder = _make_folder(Path(out) if out else output_folder(model) / "explain")
     if not photos:
-        _show_learned(classifier, folder, model.parent)
+        _write_learned(classifier, folder, model.parent)
         return 0
     done: list[Explanation] = []
     failed = False
@@ -42,7 +42,7 @@ def main(photos: Sequence[str], run: str | None, label: str | None, out: str | N
             print(f"catdog: {error}", file=sys.stderr)
             failed = True
             continue
-        print(in_words(e) + "\n", flush=True)
+        print(as_text(e) + "\n", flush=True)
         stem = _unused_name(e, done)
         _write(e, folder / stem)
         done.append(e)
@@ -50,22 +50,22 @@ def main(photos: Sequence[str], run: str | None, label: str | None, out: str | N
         from catdog.tools.explain import graph
         from catdog.tools.explain.learned_picture import draw_activations
 
-        _say(graph.save(draw_activations(done[:20]), folder / "activations"))
+        _print_written(graph.save(draw_activations(done[:20]), folder / "activations"))
     return 1 if failed else 0
 
 
 def textbook(out: str | None) -> int:
-    """`catdog explain --textbook`."""
-    from catdog.tools.explain.textbook import in_words
+    """Run `catdog explain --textbook`; returns the exit status."""
+    from catdog.tools.explain.textbook import as_text
 
-    print(in_words(), flush=True)
+    print(as_text(), flush=True)
     from catdog.tools.explain.textbook_picture import save_pictures
 
-    _say(save_pictures(_make(Path(out or "explain"))))
+    _print_written(save_pictures(_make_folder(Path(out or "explain"))))
     return 0
 
 
-def _make(folder: Path) -> Path:
+def _make_folder(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -73,19 +73,19 @@ def _make(folder: Path) -> Path:
     return folder
 
 
-def _say(files: Sequence[Path]) -> None:
+def _print_written(files: Sequence[Path]) -> None:
     print("wrote " + ", ".join(map(str, files)), file=sys.stderr, flush=True)
 
 
 def _unused_name(e: Explanation, done: Sequence[Explanation]) -> str:
-    """The photo's name without its ending; with a number after it where photos of one name come from two folders."""
+    """File name of the photo without its suffix, numbered where photos of the same name come from several folders."""
     stem = Path(e.title).stem if e.name != "-" else "photo"
     before = sum((Path(other.title).stem if other.name != "-" else "photo") == stem for other in done)
     return f"{stem}-{before + 1}" if before else stem
 
 
 def _write(e: Explanation, stem: Path) -> None:
-    """STEM.png, STEM.svg and STEM.html."""
+    """Write STEM.png, STEM.svg and STEM.html."""
     from catdog.tools.explain import graph  # matplotlib takes a while to import
     from catdog.tools.explain.picture import cut_out, poster
 
@@ -98,11 +98,11 @@ def _write(e: Explanation, stem: Path) -> None:
     html = page(title, e.classifier.in_words(), sections(e), images, numbered=True)
     files.append(stem.with_name(stem.name + ".html"))
     write_text(files[-1], html)
-    _say(files)
+    _print_written(files)
 
 
-def _show_learned(classifier: Classifier, folder: Path, run: Path) -> None:
-    """network.html and its pictures: what the network has learned, without any photo."""
+def _write_learned(classifier: Classifier, folder: Path, run: Path) -> None:
+    """Write network.html and its pictures: the weights, class templates and histograms of the network."""
     from catdog.tools.explain import graph
     from catdog.tools.explain.fields_picture import draw_fields
     from catdog.tools.explain.learned_picture import draw_histories, draw_neurons, draw_templates
@@ -134,4 +134,4 @@ def _show_learned(classifier: Classifier, folder: Path, run: Path) -> None:
     html = page("What the network has learned", classifier.in_words(), [s for s, _ in found], images, numbered=False)
     files.append(folder / "network.html")
     write_text(files[-1], html)
-    _say(files)
+    _print_written(files)

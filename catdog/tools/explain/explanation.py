@@ -1,4 +1,4 @@
-"""What the network does with one photo: all the numbers that the words, the picture and the page show."""
+"""Computes the explanation of one photo: all numbers that its text, picture and page show."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,17 +10,17 @@ from catdog.errors import CatdogError
 from catdog.numpy_net import Outputs, softmax
 from catdog.predict import Classifier
 from catdog.tools.explain.backprop import Floats, LayerGradient, Network, Stage, normalise
-from catdog.tools.explain.gradient_check import Check, Checker, Question
-from catdog.tools.explain.learned import Votes, votes
+from catdog.tools.explain.gradient_check import Derivative, GradientCheck, GradientChecker
+from catdog.tools.explain.learned import Attribution, attribute_pixels
 from catdog.tools.explain.loss import Loss
 
 CHANNELS = ("red", "green", "blue")
-LARGEST = 3  # entries, units or products shown of many
+LARGEST = 3  # weights, units or products shown of many
 
 
 @dataclass(frozen=True)
-class Entry:
-    """The weight that leads from `source` (a unit of the layer below, or an input) to `unit` of layer `layer`."""
+class PathWeight:
+    """Weight of the path, in layer `layer`, from input `source` (a unit of the layer below, or a pixel) to `unit`."""
 
     layer: int
     unit: int
@@ -29,22 +29,23 @@ class Entry:
 
 @dataclass(frozen=True)
 class Step:
-    """One step of gradient descent on this photo: what it should do to the loss, and what it does."""
+    """One step of gradient descent on this photo: the predicted change of the loss, and what the step leads to."""
 
     rate: float
     predicted: float
-    """-rate * |g|^2: the change if the loss were a straight line."""
+    """-rate * |g|^2: the change of the loss to first order."""
     loss: float
     probabilities: Floats
     logits: Floats
 
     def actual(self, before: float) -> float:
+        """Change of the loss from `before`."""
         return self.loss - before
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """One photo's way through the network and back. Vectors are float64; `label` is the true class's index."""
+    """Forward pass, backward pass and step of one photo. Vectors are float64; `label` is the true class's index."""
 
     name: str
     classifier: Classifier
@@ -53,31 +54,31 @@ class Explanation:
     pixels: NDArray[np.uint8]
     """3 x H x W, as the network sees the photo."""
     x: Floats
-    """Those numbers normalised and flattened."""
-    kept: list[Outputs]
+    """3HW: the pixels normalised and flattened."""
+    outputs: list[Outputs]
     label: int
     label_reason: str
     loss_value: float
     gradients: list[LayerGradient]
-    by_x: Floats
+    x_gradient: Floats
     path: tuple[int, ...]
-    """A unit of each hidden layer: the way along which the chain rule is written out; its end is the label."""
+    """A unit of each hidden layer: the chain rule is written out along them, from the input `source` to the label."""
     source: int
-    """The input at the start of that way: the one of which its first neuron makes most."""
-    checks: dict[int, list[Check]]
-    """By layer; those by the logits come last, under the number of layers."""
-    square: float
-    """|g|^2: the sum of the squares of the gradients by all weights and biases."""
+    """The input at the start of the path: that of the largest |w * x| in the path's first unit."""
+    gradient_checks: dict[int, list[GradientCheck]]
+    """By layer; those by the logits have the number of layers as their key."""
+    squared_norm: float
+    """|g|^2, the squared norm of the gradient by all weights and biases."""
     steps: list[Step]
-    """The chosen rate, a tenth and a hundredth of it."""
+    """With the chosen learning rate, a tenth and a hundredth of it."""
     mirrored_logits: Floats | None
     final: Floats
-    """The probabilities that prediction gives: averaged with the mirror image, over the temperature."""
-    votes: Votes
+    """Probabilities as `predict` gives them: with the temperature and, if set, the average with the mirror image."""
+    attribution: Attribution
 
     @property
     def title(self) -> str:
-        """The photo's file name, on one line."""
+        """File name of the photo, unprintable characters escaped."""
         return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in Path(self.name).name)
 
     @property
@@ -86,34 +87,36 @@ class Explanation:
 
     @property
     def logits(self) -> Floats:
-        return self.kept[-1].out
+        return self.outputs[-1].out
 
     @property
     def probabilities(self) -> Floats:
+        """Softmax of `logits`, without mirror image and temperature."""
         return softmax(self.logits[None])[0]
 
     @property
-    def entries(self) -> list[Entry]:
-        """The weights along the path, from the first layer to the classifier."""
+    def path_weights(self) -> list[PathWeight]:
+        """Weights along the path, from the first layer to the classifier."""
         units = (*self.path, self.label)
         sources = (self.source, *self.path)
-        return [Entry(i, *ends) for i, ends in enumerate(zip(units, sources, strict=True))]
+        return [PathWeight(i, *ends) for i, ends in enumerate(zip(units, sources, strict=True))]
 
-    def shown_sources(self, layer: int) -> list[int]:
-        """The inputs of the path's unit in a layer that are shown: the path's own, and others of large product w*x."""
-        products = self.network.layers[layer].row(self.entries[layer].unit) * self.kept[layer].x
-        own = self.entries[layer].source
+    def shown_inputs(self, layer: int) -> list[int]:
+        """Inputs shown of the path's unit in a layer: the path's own, then those of the largest |w * x|."""
+        products = self.network.layers[layer].row(self.path_weights[layer].unit) * self.outputs[layer].x
+        own = self.path_weights[layer].source
         return [own, *(j for j in largest(products) if j != own)][:LARGEST]
 
-    def readers(self, layer: int) -> list[int]:
-        """The units of the layer above through which most of the gradient came to the path's unit in a layer."""
+    def units_above(self, layer: int) -> list[int]:
+        """Units of the layer above that contribute most to the gradient of the path's unit in a layer."""
         return largest(self.network.layers[layer + 1].column(self.path[layer]) * self.gradients[layer + 1].sum)
 
-    def entry_gradient(self, entry: Entry) -> float:
-        return float(self.gradients[entry.layer].sum[entry.unit] * self.kept[entry.layer].x[entry.source])
+    def weight_gradient(self, weight: PathWeight) -> float:
+        """dL/dw."""
+        return float(self.gradients[weight.layer].sum[weight.unit] * self.outputs[weight.layer].x[weight.source])
 
-    def source_name(self, layer: int, j: int) -> str:
-        """What input `j` of a layer is: a colour of a pixel, or a unit of the layer below."""
+    def input_name(self, layer: int, j: int) -> str:
+        """Name of input `j` of a layer: colour, row and column of a pixel, or the unit of the layer below."""
         if layer:
             return f"unit {j}"
         _, height, width = self.pixels.shape
@@ -125,7 +128,7 @@ class Explanation:
 
 
 def largest(values: Floats, count: int = LARGEST) -> list[int]:
-    """Indices of the entries of largest size, the largest first."""
+    """Indices of the values of largest magnitude, the largest first."""
     return [int(i) for i in np.argsort(-np.abs(values), kind="stable")[:count]]
 
 
@@ -136,26 +139,26 @@ def explain(
     label: str | None = None,
     rate: float | None = None,
 ) -> Explanation:
-    """Follow one photo (a path or a file's bytes) through the network and back.
+    """Compute forward pass, backward pass, gradient checks and step for one photo (a path or a file's bytes).
 
     label: the true class; None takes the name of the photo's folder if it is a class, else the predicted class.
-    rate: of the step; None takes one that should lower the loss by about a tenth.
+    rate: learning rate of the step; None takes one that should lower the loss by about a tenth.
     Raises ImageError for a photo that cannot be read, CatdogError for an unknown label.
     """
     pixels = classifier.decode(source)
     network, loss = Network.of(classifier), Loss(classifier.card.loss, classifier.card.squared_hinge)
     x = normalise(classifier, pixels)
-    kept = network.forward(x)
-    logits = kept[-1].out
+    outputs = network.forward(x)
+    logits = outputs[-1].out
     index, reason = _choose_label(classifier, name, label, logits)
-    by_logits = loss.gradient(logits, index)
-    gradients, by_x = network.backward(kept, by_logits)
+    logits_gradient = loss.gradient(logits, index)
+    gradients, x_gradient = network.backward(outputs, logits_gradient)
     path = _strongest_path(network, gradients)
     first = int(np.abs(network.layers[0].row((*path, index)[0]) * x).argmax())
-    square = sum(sum(layer.values()) for layer in layer_squares(network, kept, gradients))
+    squared_norm = sum(sum(layer.values()) for layer in squared_norms(network, outputs, gradients))
     value = float(loss.value(logits, index))
     if rate is None:
-        rate = float(f"{0.1 * value / square:.1g}") if square > 0 else 0.01
+        rate = float(f"{0.1 * value / squared_norm:.1g}") if squared_norm > 0 else 0.01
     mirrored = None
     final = softmax(logits[None] / classifier.card.temperature)[0]
     if classifier.card.average_mirrored:
@@ -168,22 +171,22 @@ def explain(
         loss=loss,
         pixels=pixels,
         x=x,
-        kept=kept,
+        outputs=outputs,
         label=index,
         label_reason=reason,
         loss_value=value,
         gradients=gradients,
-        by_x=by_x,
+        x_gradient=x_gradient,
         path=path,
         source=first,
-        checks={},
-        square=square,
-        steps=[_take_step(network, kept, gradients, loss, index, rate / part, square) for part in (1, 10, 100)],
+        gradient_checks={},
+        squared_norm=squared_norm,
+        steps=[_step(network, outputs, gradients, loss, index, rate / part, squared_norm) for part in (1, 10, 100)],
         mirrored_logits=mirrored,
         final=final,
-        votes=votes(classifier, network, pixels, logits),
+        attribution=attribute_pixels(classifier, network, pixels, logits),
     )
-    return replace(found, checks=_check(found))
+    return replace(found, gradient_checks=_check_gradients(found))
 
 
 def _choose_label(classifier: Classifier, name: str, label: str | None, logits: Floats) -> tuple[int, str]:
@@ -199,8 +202,8 @@ def _choose_label(classifier: Classifier, name: str, label: str | None, logits: 
 
 
 def _strongest_path(network: Network, gradients: list[LayerGradient]) -> tuple[int, ...]:
-    """A unit of each hidden layer: in the first the one of largest gradient, then each time the one through which most
-    of that gradient came."""
+    """Choose a unit of each hidden layer: in the first that of the largest gradient, above that the one which
+    contributes most to the gradient of the unit chosen in the layer below."""
     hidden = len(network.layers) - 1
     path: list[int] = []
     for i in range(hidden):
@@ -209,80 +212,84 @@ def _strongest_path(network: Network, gradients: list[LayerGradient]) -> tuple[i
     return tuple(path)
 
 
-def layer_squares(network: Network, kept: list[Outputs], gradients: list[LayerGradient]) -> list[dict[str, float]]:
-    """Of each layer, the squared norm of the gradient by its "W", "b" and, with batch normalisation, "gamma", "beta".
+def squared_norms(network: Network, outputs: list[Outputs], gradients: list[LayerGradient]) -> list[dict[str, float]]:
+    """Squared norm of the gradient by each layer's "W", "b" and, with batch normalisation, "gamma" and "beta".
 
-    dL/dW of a neuron is what it sees times dL by its sum, so its norm is the product of the two norms.
+    dL/dW of a unit is its inputs times dL/d`sum`, so its norm is the product of the two norms.
     """
     found = []
-    for layer, k, g in zip(network.layers, kept, gradients, strict=True):
-        squares = {"W": float(np.square(g.sum) @ layer.squares_seen(k.x)), "b": float(g.sum @ g.sum)}
+    for layer, o, g in zip(network.layers, outputs, gradients, strict=True):
+        squares = {"W": float(np.square(g.sum) @ layer.input_squares(o.x)), "b": float(g.sum @ g.sum)}
         if g.gamma is not None:
             squares |= {"gamma": float(g.gamma @ g.gamma), "beta": float(g.normed @ g.normed)}
         found.append(squares)
     return found
 
 
-def _take_step(
+def _step(
     network: Network,
-    kept: list[Outputs],
+    outputs: list[Outputs],
     gradients: list[LayerGradient],
     loss: Loss,
     label: int,
     rate: float,
-    square: float,
+    squared_norm: float,
 ) -> Step:
-    logits = network.moved(kept, gradients, rate).forward(kept[0].x)[-1].out
-    return Step(rate, -rate * square, float(loss.value(logits, label)), softmax(logits[None])[0], logits)
+    """Take a step of gradient descent at the learning rate `rate`. squared_norm: |g|^2."""
+    logits = network.after_step(outputs, gradients, rate).forward(outputs[0].x)[-1].out
+    return Step(rate, -rate * squared_norm, float(loss.value(logits, label)), softmax(logits[None])[0], logits)
 
 
-def _check(e: Explanation) -> dict[int, list[Check]]:
-    """Check all gradients that are shown: norms and largest entries of each layer, and those along the path."""
-    checker = Checker(e.network, e.kept, e.loss, e.label)
-    by_layer = {i: _questions(e, i) for i in range(len(e.network.layers))}
+def _check_gradients(e: Explanation) -> dict[int, list[GradientCheck]]:
+    """Check all gradients that are shown: norms and largest values of each layer, and those along the path."""
+    checker = GradientChecker(e.network, e.outputs, e.loss, e.label)
+    by_layer = {i: _derivatives(e, i) for i in range(len(e.network.layers))}
     last = len(e.network.layers)
     by_layer[last] = [
-        Question(f"dL/dlogit {name}", last - 1, "out", _unit(len(e.classes), j, 1.0), float(e.gradients[-1].out[j]))
+        Derivative(
+            f"dL/dlogit {name}", last - 1, "out", _one_hot(len(e.classes), j, 1.0), float(e.gradients[-1].out[j])
+        )
         for j, name in enumerate(e.classes)
     ]
-    return {i: checker.check(questions) for i, questions in by_layer.items()}
+    return {i: checker.check(derivatives) for i, derivatives in by_layer.items()}
 
 
-def _unit(size: int, index: int, length: float) -> Floats:
+def _one_hot(size: int, index: int, value: float) -> Floats:
     found = np.zeros(size)
-    found[index] = length
+    found[index] = value
     return found
 
 
-def _questions(e: Explanation, i: int) -> list[Question]:
-    layer, k, g = e.network.layers[i], e.kept[i], e.gradients[i]
+def _derivatives(e: Explanation, i: int) -> list[Derivative]:
+    """Derivatives of layer `i` that are shown, each with its value by backpropagation."""
+    layer, o, g = e.network.layers[i], e.outputs[i], e.gradients[i]
     unit = (*e.path, e.label)[i]
     units = largest(g.sum)
-    inputs = largest(k.x)
-    seen = [(u, j) for u in units for j in inputs if layer.sees(u, j)]
-    pairs = sorted(seen, key=lambda pair: -abs(g.sum[pair[0]] * k.x[pair[1]]))[:LARGEST]
-    pairs += [(unit, j) for j in e.shown_sources(i) if (unit, j) not in pairs]
+    inputs = largest(o.x)
+    seen = [(u, j) for u in units for j in inputs if layer.is_connected(u, j)]
+    pairs = sorted(seen, key=lambda pair: -abs(g.sum[pair[0]] * o.x[pair[1]]))[:LARGEST]
+    pairs += [(unit, j) for j in e.shown_inputs(i) if (unit, j) not in pairs]
     if i == len(e.network.layers) - 1:
-        own = e.entries[i].source
+        own = e.path_weights[i].source
         pairs += [(u, own) for u in range(layer.units) if (u, own) not in pairs]
-    moved = g.sum * layer.squares_seen(k.x)
-    questions = [Question("|dL/dW|", i, "sum", moved, float(g.sum @ moved), True)]
+    along = g.sum * layer.input_squares(o.x)  # the change of the sums as W moves along its gradient
+    derivatives = [Derivative("|dL/dW|", i, "sum", along, float(g.sum @ along), True)]
     for u, j in pairs:
-        name = f"dL/dW[{e.unit_name(i, u)}, {e.source_name(i, j)}]"
-        questions.append(Question(name, i, "sum", _unit(layer.units, u, k.x[j]), float(g.sum[u] * k.x[j])))
-    also = [unit, *(e.readers(i - 1) if i else [])]
+        name = f"dL/dW[{e.unit_name(i, u)}, {e.input_name(i, j)}]"
+        derivatives.append(Derivative(name, i, "sum", _one_hot(layer.units, u, o.x[j]), float(g.sum[u] * o.x[j])))
+    also = [unit, *(e.units_above(i - 1) if i else [])]
     stages: list[tuple[str, Stage, Floats, Floats]] = [("b", "sum", g.sum, np.ones(layer.units))]
     if layer.norm is not None and g.gamma is not None:
-        standard = (k.sum - layer.norm.mean) / layer.norm.deviation
+        standard = (o.sum - layer.norm.mean) / layer.norm.deviation
         stages += [("gamma", "normed", g.gamma, standard), ("beta", "normed", g.normed, np.ones(layer.units))]
     for what, stage, gradient, moves in stages:
-        square = float(gradient @ gradient)
-        questions.append(Question(f"|dL/d{what}|", i, stage, gradient * moves, square, True))
+        squared_norm = float(gradient @ gradient)
+        derivatives.append(Derivative(f"|dL/d{what}|", i, stage, gradient * moves, squared_norm, True))
         for u in dict.fromkeys([*largest(gradient), *also]):
             name = f"dL/d{what}[{e.unit_name(i, u)}]"
-            direction = _unit(layer.units, u, moves[u])
-            questions.append(Question(name, i, stage, direction, float(gradient[u])))
+            direction = _one_hot(layer.units, u, moves[u])
+            derivatives.append(Derivative(name, i, stage, direction, float(gradient[u])))
     if i < len(e.network.layers) - 1:
         name = f"dL/da[{e.unit_name(i, unit)}]"
-        questions.append(Question(name, i, "out", _unit(layer.units, unit, 1.0), float(g.out[unit])))
-    return questions
+        derivatives.append(Derivative(name, i, "out", _one_hot(layer.units, unit, 1.0), float(g.out[unit])))
+    return derivatives

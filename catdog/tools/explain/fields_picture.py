@@ -1,4 +1,4 @@
-"""A picture of local receptive fields: how much a unit of each layer sees, and the weights of the first layer."""
+"""Draws local receptive fields: the extent of each layer's in the photo, and the weights of the first layer."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from catdog.architecture import Architecture, margin
 from catdog.drawing.figures import new_figure
 
-_CHANNELS = 24  # units a place that are shown, at most
+_CHANNELS = 24  # units shown at each place, at most
 
 
 def extents(shape: Architecture) -> list[tuple[int, int, int, int]]:
-    """(top, left, bottom, right), in pixels, of what the middle unit of each local layer sees of the photo."""
+    """Receptive field of the middle unit of each local layer: (top, left, bottom, right) in pixels of the photo."""
     found = []
     for layer in range(1, len(shape.local) + 1):
         on = shape.grids[layer]
@@ -28,9 +28,10 @@ def extents(shape: Architecture) -> list[tuple[int, int, int, int]]:
 
 
 def draw_fields(shape: Architecture, weights: Mapping[str, NDArray[np.floating]]) -> Any:
-    """weights: of the first local layer, units x window, by what they are called ("before training", ...).
+    """Draw the extents of the receptive fields, and the weights of the first local layer.
 
-    A row each of one place's units; where places differ, rows of several places.
+    weights: units x window, by a name for the row ("before training", ...). A row shows the units of one place; where
+    places have different weights, several places are shown.
     """
     on = shape.grids[1]
     channels = min(on.channels, _CHANNELS)
@@ -60,7 +61,7 @@ def draw_fields(shape: Architecture, weights: Mapping[str, NDArray[np.floating]]
 
 
 def _some_places(weights: NDArray[np.floating]) -> list[tuple[str, NDArray[np.floating]]]:
-    """Of weights by row and column: the units of a few places, or of one, where all places have the same."""
+    """Weights of the units at a few places, with their names; at one place, where all places have the same."""
     last, right = weights.shape[0] - 1, weights.shape[1] - 1
     if np.allclose(weights, weights[:1, :1], atol=1e-6):
         return [("everywhere", weights[0, 0])]

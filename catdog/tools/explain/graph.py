@@ -1,6 +1,6 @@
-"""A network drawn as a graph: on each edge the forward value in green above, a gradient or new weight in red below.
+"""Draws a network as a graph: on each edge the forward value in green above, a gradient or new weight in red below.
 
-And how such a figure becomes a PNG and an SVG.
+Also renders matplotlib figures as PNG and SVG.
 """
 
 import io
@@ -23,7 +23,7 @@ PALE = "#8c959f"
 
 @dataclass(frozen=True)
 class Node:
-    """A circle at (x, y), or text alone where `radius` is 0; `note` stands below it, or above (`note_side` 1)."""
+    """Circle at (x, y), or text alone where `radius` is 0; `note` is printed below it, or above (`note_side` 1)."""
 
     x: float
     y: float
@@ -36,7 +36,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Edge:
-    """An arrow between two nodes. The labels stand at the share `at` of its length."""
+    """Arrow between two nodes, by name; its labels `above` and `below` are at the fraction `at` of its length."""
 
     start: str
     end: str
@@ -47,7 +47,7 @@ class Edge:
 
 
 def render(figure: Any) -> Image.Image:
-    """The figure as pixels. Where its parts stand is settled by this, and not computed again for an SVG."""
+    """Render the figure as an RGB image, and fix its layout so that `svg` draws the same one."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas = FigureCanvasAgg(figure)
@@ -57,13 +57,14 @@ def render(figure: Any) -> Image.Image:
 
 
 def png(image: Image.Image) -> bytes:
+    """Encode the image as PNG."""
     data = io.BytesIO()
     image.save(data, "PNG")
     return data.getvalue()
 
 
 def svg(figure: Any) -> bytes:
-    """The figure as an SVG; the same figure gives the same bytes."""
+    """Render the figure as SVG; the same figure gives the same bytes."""
     import matplotlib
 
     data = io.BytesIO()
@@ -73,11 +74,12 @@ def svg(figure: Any) -> bytes:
 
 
 def save(figure: Any, stem: Path) -> list[Path]:
-    """Write the figure as STEM.png and STEM.svg."""
+    """Write the figure as STEM.png and STEM.svg; returns their paths."""
     return save_both(png(render(figure)), svg(figure), stem)
 
 
 def save_both(as_png: bytes, as_svg: bytes, stem: Path) -> list[Path]:
+    """Write encoded pictures to STEM.png and STEM.svg; returns their paths."""
     files = {stem.with_name(f"{stem.name}.png"): as_png, stem.with_name(f"{stem.name}.svg"): as_svg}
     for path, data in files.items():
         write_atomic(path, lambda file, data=data: file.write(data))  # type: ignore[misc]
@@ -85,7 +87,7 @@ def save_both(as_png: bytes, as_svg: bytes, stem: Path) -> list[Path]:
 
 
 def draw(axes: Any, nodes: Mapping[str, Node], edges: Sequence[Edge], font: float = 8.5) -> None:
-    """Draw the graph into `axes`, to scale in both directions."""
+    """Draw the graph into `axes`, at equal scale in both directions. font: size in points."""
     for edge in edges:
         _draw_edge(axes, nodes[edge.start], nodes[edge.end], edge, font)
     for node in nodes.values():
@@ -151,6 +153,6 @@ def _draw_edge(axes: Any, start: Node, end: Node, edge: Edge, font: float) -> No
 
 
 def legend(axes: Any, above: str, below: str, font: float = 9) -> None:
-    """Say below the graph, at the right, what the two colours mean."""
+    """Print below the graph, at the right, what the labels in green and in red mean."""
     axes.text(1, 0, above, color=FORWARD, fontsize=font, transform=axes.transAxes, ha="right", va="top")
     axes.text(1, 0, "\n" + below, color=BACKWARD, fontsize=font, transform=axes.transAxes, ha="right", va="top")

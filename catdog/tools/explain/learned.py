@@ -1,4 +1,4 @@
-"""What the network has learned, and which pixels of a photo spoke for which class: numbers to be drawn as images."""
+"""Computes what can be shown of a network as images: pixel attributions, class templates, importance of neurons."""
 
 from dataclasses import dataclass
 
@@ -13,95 +13,97 @@ _NEARLY_ZERO = 1e-8
 
 
 @dataclass(frozen=True)
-class Votes:
-    """Which pixels spoke for class `ours` and which for `theirs`: shares of the difference of their two scores.
+class Attribution:
+    """Attribution of the score of class `first` less that of class `second` (indices) to the pixels.
 
-    pixels: H x W; their sum and `rest` (what the biases add) make up `difference` exactly.
+    pixels: H x W, positive for `first`; their sum and `biases`, the share of all constants, is `difference` exactly.
     """
 
-    ours: int
-    theirs: int
+    first: int
+    second: int
     pixels: Floats
-    rest: float
+    biases: float
     difference: float
 
 
-def gates(layer: Layer, kept: Outputs) -> tuple[Floats, Floats]:
-    """(g, c) with activation = g * z + c at every unit: how far each unit is open for what it was given.
+def gates(layer: Layer, outputs: Outputs) -> tuple[Floats, Floats]:
+    """Write the activation of each unit as g * z + c, z its input: (g, c).
 
-    For relu, g is 1 or 0, which is its derivative: what the network computes near this photo is that straight piece.
-    For the others g is a/z (Bach 2015, equation 56, without its epsilon; Ancona 2018, proposition 1), less the 1/2
-    that a sigmoid gives for nothing. So the sum is exact, where derivatives would leave a remainder.
+    For relu, g is its derivative, 1 or 0: near this photo the network is the linear function with these g.
+    For the others g is a/z (Bach 2015, equation 56, without its epsilon; Ancona 2018, proposition 1), with a less
+    sigmoid(0) = 1/2 for a sigmoid. So the shares sum up exactly, where derivatives would leave a remainder.
     """
-    z, a = kept.normed, kept.out
-    nothing = 0.5 if layer.activation == "sigmoid" else 0.0
+    z, a = outputs.normed, outputs.out
+    at_zero = 0.5 if layer.activation == "sigmoid" else 0.0
     flat = np.abs(z) < _NEARLY_ZERO
-    g = np.where(flat, layer.slope(kept), (a - nothing) / np.where(flat, 1.0, z))
+    g = np.where(flat, layer.slope(outputs), (a - at_zero) / np.where(flat, 1.0, z))
     return g, a - g * z
 
 
-def contributions(network: Network, x: Floats, by_logits: Floats) -> tuple[Floats, float]:
-    """Shares of the number by_logits @ logits: (of each input, of all biases). Their sum is that number."""
-    kept = network.forward(x)
-    rest, by_out = 0.0, by_logits
-    for layer, k in zip(reversed(network.layers), reversed(kept), strict=True):
-        gate, constant = gates(layer, k)
-        rest += float(by_out @ constant)
-        by_normed = by_out * gate
-        by_sum = by_normed * layer.norm_slope
-        rest += float(by_normed @ (k.normed - layer.norm_slope * k.sum) + by_sum @ layer.bias)
-        by_out = layer.transposed_product(by_sum)
-    return by_out * x, rest
+def contributions(network: Network, x: Floats, coefficients: Floats) -> tuple[Floats, float]:
+    """Split coefficients @ logits into (the share of each input, the share of all biases), which sum up to it."""
+    outputs = network.forward(x)
+    biases, out_coefficients = 0.0, coefficients
+    for layer, o in zip(reversed(network.layers), reversed(outputs), strict=True):
+        gate, constant = gates(layer, o)
+        biases += float(out_coefficients @ constant)
+        normed_coefficients = out_coefficients * gate
+        sum_coefficients = normed_coefficients * layer.norm_slope
+        biases += float(normed_coefficients @ (o.normed - layer.norm_slope * o.sum) + sum_coefficients @ layer.bias)
+        out_coefficients = layer.transposed_product(sum_coefficients)
+    return out_coefficients * x, biases
 
 
-def votes(classifier: Classifier, network: Network, pixels: NDArray[np.uint8], scores: Floats) -> Votes:
-    """For two classes, what spoke for the first and what for the second; for more, for the two of highest score.
+def attribute_pixels(
+    classifier: Classifier, network: Network, pixels: NDArray[np.uint8], scores: Floats
+) -> Attribution:
+    """Attribute the difference of two scores to the pixels: of the only two classes, or of the two of highest score.
 
-    pixels: uint8, 3 x H x W. Over the photo and its mirror image, where prediction averages them.
+    pixels: uint8, 3 x H x W; scores: C. The mean over the photo and its mirror image, where prediction averages them.
     """
-    ours, theirs = (0, 1) if len(scores) == 2 else (int(i) for i in np.argsort(-scores, kind="stable")[:2])
-    by_logits = np.zeros(len(scores))
-    by_logits[ours], by_logits[theirs] = 1.0, -1.0
+    first, second = (0, 1) if len(scores) == 2 else (int(i) for i in np.argsort(-scores, kind="stable")[:2])
+    coefficients = np.zeros(len(scores))
+    coefficients[first], coefficients[second] = 1.0, -1.0
     shape = pixels.shape
-    shares, rest = contributions(network, normalise(classifier, pixels), by_logits)
+    shares, biases = contributions(network, normalise(classifier, pixels), coefficients)
     found = shares.reshape(shape).sum(axis=0)
     if classifier.card.average_mirrored:
-        shares, mirrored_rest = contributions(network, normalise(classifier, pixels[:, :, ::-1]), by_logits)
+        shares, mirrored_biases = contributions(network, normalise(classifier, pixels[:, :, ::-1]), coefficients)
         found = (found + shares.reshape(shape).sum(axis=0)[:, ::-1]) / 2
-        rest = (rest + mirrored_rest) / 2
-    return Votes(ours, theirs, found, rest, float(found.sum() + rest))
+        biases = (biases + mirrored_biases) / 2
+    return Attribution(first, second, found, biases, float(found.sum() + biases))
 
 
-def towards_classes(network: Network, x: Floats) -> tuple[list[LayerGradient], Floats]:
-    """Gradients at x of each class's score less the mean score of the others: of (each layer, the inputs), C rows."""
-    kept = network.forward(x)
-    classes = len(kept[-1].out)
-    return network.backward(kept, np.eye(classes) - (1 - np.eye(classes)) / (classes - 1))
+def class_gradients(network: Network, x: Floats) -> tuple[list[LayerGradient], Floats]:
+    """Gradients at x of each class's score less the mean of the others': (by layer, by the inputs), C rows each."""
+    outputs = network.forward(x)
+    classes = len(outputs[-1].out)
+    return network.backward(outputs, np.eye(classes) - (1 - np.eye(classes)) / (classes - 1))
 
 
 def templates(network: Network) -> Floats:
-    """C x inputs: what each class looks like to the network, the gradient of its score at x = 0, the average photo.
+    """Class templates, C x inputs: `class_gradients` by the inputs at x = 0, the average photo.
 
-    In a linear classifier it is the same for every photo: the weights of the class less those of the others.
+    In a linear classifier they are the same for every photo: the weights of the class less the mean of the others'.
     """
-    return towards_classes(network, np.zeros(network.layers[0].inputs))[1]
+    return class_gradients(network, np.zeros(network.layers[0].inputs))[1]
 
 
 def importance(network: Network) -> Floats:
-    """Of each neuron of the first layer: the length of its weights times how far its activation moves the scores.
+    """Importance of each unit of the first layer: |its weights| * |gradient of the scores by its activation| at x = 0.
 
-    That is how far the scores of the average photo move when the picture that the neuron looks for is added to it,
-    through this neuron and but for the slope of its activation.
+    That is how far the scores of the average photo move, through this unit, when the unit's normalised weights are
+    added to the photo; the slope of the unit's activation is left out.
     """
     first = network.layers[0]
     length = np.sqrt(np.einsum("ij,ij->i", first.weight, first.weight, dtype=np.float64)) * np.abs(first.norm_slope)
-    moves = towards_classes(network, np.zeros(first.inputs))[0][0].out
+    moves = class_gradients(network, np.zeros(first.inputs))[0][0].out
     found: Floats = length * np.linalg.norm(moves, axis=0)
     return found
 
 
 def smooth(weights: Floats, size: tuple[int, int]) -> Floats:
-    """Weights by input, each averaged with its neighbours in the picture, by the shares 1 4 6 4 1."""
+    """Smooth weights by input as images, with the binomial filter 1 4 6 4 1 along height and width."""
     image = weights.reshape(-1, 3, *size)
     for axis in (2, 3):
         padded = np.pad(image, [(0, 0), (0, 0), *((2, 2) if a == axis else (0, 0) for a in (2, 3))], mode="edge")
@@ -112,7 +114,7 @@ def smooth(weights: Floats, size: tuple[int, int]) -> Floats:
 
 
 def as_picture(weights: Floats, size: tuple[int, int]) -> Floats:
-    """Weights by input -> H x W x 3 in [0, 1]: grey is 0, brighter is positive, at full contrast."""
+    """Scale weights by input to an image, H x W x 3 in [0, 1]: 0.5 is weight 0, 1 or 0 the largest magnitude."""
     image = weights.reshape(3, *size).transpose(1, 2, 0)
     found: Floats = 0.5 + 0.5 * image / (np.abs(image).max() or 1.0)
     return found

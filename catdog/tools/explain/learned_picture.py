@@ -1,4 +1,4 @@
-"""Pictures of what a network has learned, and of what its layers make of several photos."""
+"""Draws what a network has learned (neurons, templates, histograms), and the activations of several photos."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,25 +7,25 @@ import numpy as np
 
 from catdog.drawing.figures import new_figure
 from catdog.predict import Classifier
-from catdog.runs.histograms import BINS, WIDEST, History
+from catdog.runs.histograms import BINS, WIDEST, LayerHistograms
 from catdog.tools.explain import graph
 from catdog.tools.explain.backprop import Network
 from catdog.tools.explain.explanation import Explanation
-from catdog.tools.explain.learned import as_picture, importance, smooth, templates, towards_classes
-from catdog.tools.explain.picture import OURS, THEIRS, draw_units
+from catdog.tools.explain.learned import as_picture, class_gradients, importance, smooth, templates
+from catdog.tools.explain.picture import FIRST_CLASS, SECOND_CLASS, draw_units
 from catdog.tools.explain.words import number
 
 _COLUMNS, _ROWS = 10, 3
 
 
 def draw_neurons(classifier: Classifier, network: Network) -> Any:
-    """The weights of the most important neurons of the first layer as pictures, the most important first.
+    """Draw the weights of the most important units of the first layer as images, the most important first.
 
-    The frame tells which class a neuron speaks for, at the average photo, where there are two.
+    With two classes, the colour of the frame is the class whose score the unit raises at the average photo.
     """
     first, size = network.layers[0], classifier.card.architecture.image_size
     order = np.argsort(-importance(network), kind="stable")[: _COLUMNS * _ROWS]
-    moves = towards_classes(network, np.zeros(first.inputs))[0][0].out
+    moves = class_gradients(network, np.zeros(first.inputs))[0][0].out
     rows = -(-len(order) // _COLUMNS)
     figure = new_figure(13, 2 * (1.45 * rows + 0.6))
     whole, smoothed = figure.subfigures(2, 1)
@@ -36,7 +36,7 @@ def draw_neurons(classifier: Classifier, network: Network) -> Any:
             axes.set_title(f"unit {unit}", fontsize=8, pad=3)
             if len(classifier.classes) == 2:
                 for side in axes.spines.values():
-                    side.set(color=OURS if moves[0, unit] > 0 else THEIRS, linewidth=2)
+                    side.set(color=FIRST_CLASS if moves[0, unit] > 0 else SECOND_CLASS, linewidth=2)
     frames = ""
     if len(classifier.classes) == 2:
         frames = "\norange frame: speaks for {}; blue: for {}".format(*classifier.classes)
@@ -61,7 +61,7 @@ def _empty_axes(figure: Any, rows: int, columns: int) -> list[Any]:
 
 
 def draw_templates(classifier: Classifier, network: Network) -> Any:
-    """What each class looks like to the network: the gradient of its score less the others', at the average photo."""
+    """Draw the class templates: the gradient of each class's score less the others', at the average photo."""
     size, classes = classifier.card.architecture.image_size, len(classifier.classes)
     figure = new_figure(max(3.3 * classes, 7), 10.4)
     axes = _empty_axes(figure, 3, classes)
@@ -79,8 +79,8 @@ def draw_templates(classifier: Classifier, network: Network) -> Any:
     return figure
 
 
-def draw_histories(histories: Sequence[History]) -> Any:
-    """Weights above and gradients below, a column a layer: how they are spread, from the first epoch to the last."""
+def draw_histories(histories: Sequence[LayerHistograms]) -> Any:
+    """Draw the histograms of weights (above) and gradients (below) over the epochs, a column a layer."""
     layers = list(dict.fromkeys(h.layer for h in histories))
     figure = new_figure(max(3.4 * len(layers), 7), 6.4)
     grid = figure.subplots(2, len(layers), squeeze=False)
@@ -108,7 +108,7 @@ def draw_histories(histories: Sequence[History]) -> Any:
 
 
 def draw_activations(explanations: Sequence[Explanation]) -> Any:
-    """A row a photo: the photo, what each unit of each hidden layer gives, and the probabilities."""
+    """Draw a row a photo: the photo, the activations of each hidden layer, and the probabilities."""
     first = explanations[0]
     hidden = len(first.path)
     figure = new_figure(3.2 * (hidden + 2), 3.1 * len(explanations))

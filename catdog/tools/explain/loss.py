@@ -1,4 +1,4 @@
-"""The loss of one photo and its derivative by the logits, in float64: softmax cross-entropy, or the hinge of an SVM.
+"""Loss of one photo and its gradient by the logits, in float64: softmax cross-entropy, or the hinge loss of an SVM.
 
 As in `catdog.trainer.losses`, without its label smoothing and class weights: one photo with one label.
 """
@@ -13,32 +13,35 @@ from catdog.tools.explain.backprop import Floats
 
 @dataclass(frozen=True)
 class Loss:
-    """kind: "softmax", or "svm" with margin 1, of which `squared` squares each hinge."""
+    """Loss of kind "softmax" or "svm" (margin 1); `squared` squares each hinge."""
 
     kind: str
     squared: bool = False
 
     def margins(self, logits: Floats, label: int) -> Floats:
-        """1 + s_j - s_y of each other class j; minus infinity for the label itself."""
+        """1 + s_j - s_y of each other class j, ... x C; minus infinity for the label y itself."""
         found = 1 + logits - logits[..., label : label + 1]
         found[..., label] = -np.inf
         return found
 
     def value(self, logits: Floats, label: int) -> Floats:
-        """... x C logits -> the loss of each."""
+        """Loss of each row of logits: ... x C -> ..."""
         if self.kind == "svm":
             hinges = np.maximum(self.margins(logits, label), 0)
             return (hinges**2 if self.squared else hinges).sum(axis=-1)
-        # -log p_y = log(sum of exp(s_j - s_y)), the largest term taken out so that small losses keep their digits.
-        apart = logits - logits[..., label : label + 1]
-        largest = apart.argmax(axis=-1)[..., None]
-        top = np.take_along_axis(apart, largest, axis=-1)
-        terms = np.exp(apart - top)
+        # -log p_y = log(sum of exp(s_j - s_y)), the largest term factored out so that small losses stay exact.
+        differences = logits - logits[..., label : label + 1]
+        largest = differences.argmax(axis=-1)[..., None]
+        top = np.take_along_axis(differences, largest, axis=-1)
+        terms = np.exp(differences - top)
         np.put_along_axis(terms, largest, 0.0, axis=-1)
         return top[..., 0] + np.log1p(terms.sum(axis=-1))
 
     def gradient(self, logits: Floats, label: int) -> Floats:
-        """dL/dlogits: p - y for softmax; for the svm, each violated margin pulls its class down and the label up."""
+        """dL/dlogits, ... x C: p - y for softmax.
+
+        For svm 1 (or 2 * margin) of each class with a violated margin, and minus their sum of the label.
+        """
         if self.kind == "svm":
             margins = self.margins(logits, label)
             found = np.where(margins > 0, 2 * margins if self.squared else 1.0, 0.0)
@@ -49,8 +52,8 @@ class Loss:
         found[..., label] = -found.sum(axis=-1)
         return found
 
-    def sides(self, logits: Floats, label: int) -> NDArray[np.bool_]:
-        """On which side of each of its kinks the loss is; softmax has none."""
+    def kink_sides(self, logits: Floats, label: int) -> NDArray[np.bool_]:
+        """Whether each hinge is above its kink: bool, ... x C; softmax has no kinks, ... x 0."""
         if self.kind == "svm":
             return self.margins(logits, label) > 0
         return np.zeros((*logits.shape[:-1], 0), bool)

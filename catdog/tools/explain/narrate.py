@@ -15,17 +15,22 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from catdog.config.settings import Training
-from catdog.data.listing import Listing
+from catdog.config.settings import Config, Training
+from catdog.data.batches import seed_step, shuffled_batches
+from catdog.data.prefetch import load_batches
+from catdog.errors import CatdogError
 from catdog.model.mlp import MLP, HiddenLayer, count_weights
 from catdog.numpy_net import softmax
 from catdog.tools.explain.backprop import SLOPES
 from catdog.tools.explain.explanation import CHANNELS, largest
-from catdog.tools.explain.words import number, plus, second, times
+from catdog.tools.explain.words import number, plus, signed, times
+from catdog.trainer.batch import prepare_batch
+from catdog.trainer.events import Event, StepDone, TrainingStarted
 from catdog.trainer.loop import Trainer
 from catdog.trainer.losses import make_loss
 from catdog.trainer.optim import make_optimizer
 from catdog.trainer.schedule import learning_rate_at, set_learning_rate
+from catdog.trainer.step import train_step
 from catdog.trainer.targets import Targets, in_parts
 
 _LINES = 8  # of the falling loss
@@ -90,80 +95,82 @@ def first_step(trainer: Trainer) -> FirstStep:
 
 
 def _first_step(trainer: Trainer) -> FirstStep:
-    training = trainer.config.training
-    rows, pixels = next(trainer.train.batches(trainer._batches(0)[:1]))
-    images, targets = trainer._batch(rows, pixels, trainer._rng(0, 0))
-    parts = in_parts(images, targets, training.accumulate)
+    config, training, device = trainer.config, trainer.config.training, trainer.device
+    rows = shuffled_batches(len(trainer.train), trainer.steps_per_epoch, config.run.seed, epoch=0)[0]
+    batch = next(load_batches(trainer.train, [rows]))
+    rng = seed_step(config.run.seed, 0, 0, device)
+    images, targets = prepare_batch(batch.pixels, batch.labels, config.augment, rng, trainer.mean, trainer.std)
     model = copy.deepcopy(_mlp(trainer)).train()
     optimizer = make_optimizer(model, training)
     rate = learning_rate_at(0, trainer.steps_per_epoch, training)
     set_learning_rate(optimizer, rate)
     layer = model.hidden[0] if len(model.hidden) else None
     linear = first_linear(model)
-    watched: dict[str, nn.Module] = {"sum": linear}
+    watched: dict[str, nn.Module] = {"sum": linear, "logits": model}
     if isinstance(layer, HiddenLayer):
         watched |= {"normed": layer.norm, "out": layer.activation}
     kept: dict[str, list[Tensor]] = {name: [] for name in watched}
     hooks = [module.register_forward_hook(_keep_in(kept[name])) for name, module in watched.items()]
-    found = [model(part) for part, _ in parts]  # forward
+    x = images[0].flatten()
+    found: dict[str, Any] = {}
+
+    def note() -> None:
+        """Take down what the backward pass has found, before it is clipped and the weights move."""
+        gradients = {name: torch.cat([_gradient(tensor) for tensor in tensors]) for name, tensors in kept.items()}
+        values = {name: torch.cat([tensor.detach() for tensor in tensors]) for name, tensors in kept.items()}
+        # A neuron that has something to learn from this photo; where none has, such as with an SVM content with it, the
+        # first that learns from any.
+        by_sum = gradients["sum"]
+        neuron = int((by_sum[0] != 0).int().argmax()) if by_sum[0].any() else int((by_sum != 0).any(0).int().argmax())
+        by_weight = _gradient(linear.weight)[neuron].clone()
+        source = int(by_weight.abs().argmax())
+        weights = linear.weight.detach()[neuron].clone()
+        found.update(
+            neuron=neuron,
+            weights=weights.cpu(),
+            bias=float(linear.bias.detach()[neuron]),
+            sum=float(values["sum"][0, neuron]),
+            normed=float(values.get("normed", values["sum"])[0, neuron]),
+            out=float(values.get("out", values["sum"])[0, neuron]),
+            by_out=float(gradients.get("out", by_sum)[0, neuron]),
+            by_sum=by_sum[:, neuron].cpu(),
+            logits=values["logits"].cpu(),
+            source=source,
+            product=float(by_sum[0, neuron] * x[source]),
+            gradient=float(by_weight[source]),
+            norm=float(nn.utils.get_total_norm([_gradient(p) for p in model.parameters()])),
+            before=float(weights[source]),
+        )
+
+    totals = torch.zeros(3, dtype=trainer.state.totals.dtype, device=device)
+    train_step(model, images, targets, trainer.loss, optimizer, training, totals, before_step=note)
     for hook in hooks:
         hook.remove()
-    loss = _loss(trainer, found, parts)
-    loss.backward()
-    gradients = {name: torch.cat([_gradient(tensor) for tensor in tensors]) for name, tensors in kept.items()}
-    values = {name: torch.cat([tensor.detach() for tensor in tensors]) for name, tensors in kept.items()}
-    logits = torch.cat(found).detach()
-
-    # A neuron that has something to learn from this photo; where none has, such as with an SVM content with it, the
-    # first that learns from any.
-    by_sum = gradients["sum"]
-    neuron = int((by_sum[0] != 0).int().argmax()) if by_sum[0].any() else int((by_sum != 0).any(0).int().argmax())
-    by_weight = _gradient(linear.weight)[neuron].clone()
-    source = int(by_weight.abs().argmax())
-    weights, bias = linear.weight.detach()[neuron].clone(), float(linear.bias.detach()[neuron])
-    norm = nn.utils.get_total_norm([_gradient(p) for p in model.parameters()])
-    if training.clip_norm:
-        nn.utils.clip_grad_norm_(model.parameters(), training.clip_norm)
-    clipped = float(_gradient(linear.weight)[neuron, source])
-    optimizer.step()
+    parts = in_parts(images, targets, training.accumulate)
     criterion = make_loss(training, training.label_smoothing, None)
-    alone = Targets(targets.labels[:1], targets.partners[:1], targets.share)
-    trainer._rng(0, 0)  # so that dropout silences the same units again
+    alone = Targets(targets.labels[:1].cpu(), targets.partners[:1].cpu(), targets.share)
+    seed_step(config.run.seed, 0, 0, device)  # so that dropout silences the same units again
     with torch.no_grad():
         after = _loss(trainer, [model(part) for part, _ in parts], parts)
-    x = images[0].flatten()
     return FirstStep(
         row=int(rows[0]),
-        pixels=pixels[0].cpu(),
+        pixels=batch.pixels[0].cpu(),
         x=x.cpu(),
         targets=targets,
-        neuron=neuron,
-        weights=weights.cpu(),
-        bias=bias,
-        sum=float(values["sum"][0, neuron]),
-        normed=float(values.get("normed", values["sum"])[0, neuron]),
-        out=float(values.get("out", values["sum"])[0, neuron]),
-        by_out=float(gradients.get("out", by_sum)[0, neuron]),
-        by_sum=by_sum[:, neuron].cpu(),
-        logits=logits.cpu(),
-        photo_loss=float(alone.loss(criterion, logits[:1])),
-        loss=float(loss.detach()),
-        source=source,
-        product=float(by_sum[0, neuron] * x[source]),
-        gradient=float(by_weight[source]),
-        norm=float(norm),
-        clipped=clipped,
+        photo_loss=float(alone.loss(criterion, found["logits"][:1])),
+        loss=_loss(trainer, kept["logits"], parts),
+        clipped=float(_gradient(linear.weight)[found["neuron"], found["source"]]),
         rate=rate,
-        before=float(weights[source]),
-        after=float(linear.weight.detach()[neuron, source]),
-        loss_after=float(after),
+        after=float(linear.weight.detach()[found["neuron"], found["source"]]),
+        loss_after=after,
+        **found,
     )
 
 
 def _mlp(trainer: Trainer) -> MLP:
     """Its network, which `train` has seen to be one of these."""
-    assert isinstance(trainer.model, MLP)
-    return trainer.model
+    assert isinstance(trainer.state.model, MLP)
+    return trainer.state.model
 
 
 def first_linear(model: MLP) -> nn.Linear:
@@ -185,19 +192,43 @@ def _gradient(tensor: Tensor) -> Tensor:
     return torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
 
 
-def _loss(trainer: Trainer, logits: Sequence[Tensor], parts: Sequence[tuple[Tensor, Targets]]) -> Tensor:
-    """E of a batch, as the trainer adds it up over the parts."""
+def _loss(trainer: Trainer, logits: Sequence[Tensor], parts: Sequence[tuple[Tensor, Targets]]) -> float:
+    """E of a batch, added up over the parts."""
     losses = [targets.loss(trainer.loss, scores) for scores, (_, targets) in zip(logits, parts, strict=True)]
-    return torch.stack(losses).sum()
+    return float(torch.stack(losses).sum())
 
 
-def narrate_training(trainer: Trainer, photos: Listing, log: Callable[[str], None]) -> None:
-    """Tell the first step of a training that is about to start, and let it tell how the loss goes on.
+class Narration:
+    """A listener that logs the first step of a training in words, and then how the loss falls in the first epoch."""
 
-    photos: what the trainer's training photos were read from, unreadable ones left out.
-    """
-    log(in_words(first_step(trainer), trainer, photos.path) + "\n")
-    _follow_loss(trainer, log)
+    def __init__(self) -> None:
+        self._log: Callable[[str], None] = print
+        self._before = torch.zeros(3)
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, TrainingStarted):
+            trainer = event.trainer
+            self._log, self._before = trainer.log, torch.zeros_like(trainer.state.totals)
+            self._log(in_words(first_step(trainer), trainer, trainer.train.listing.path) + "\n")
+        elif isinstance(event, StepDone) and event.epoch == 1:
+            self._log_loss(event)
+
+    def _log_loss(self, event: StepDone) -> None:
+        """Log the loss of every few batches."""
+        every = -(-event.steps // _LINES)
+        if event.step == 1 or event.step % every == 0 or event.step == event.steps:
+            loss_sum, _correct, count = (event.totals - self._before).tolist()
+            with tqdm.external_write_mode():  # the line goes above the progress bar, not into it
+                self._log(f"step {event.step:>{len(str(event.steps))}}: loss {loss_sum / count:.4f}")
+        self._before = event.totals.clone()
+
+
+def check_narration(config: Config, processes: int) -> None:
+    """Raise CatdogError for a training whose first step cannot be told."""
+    if config.model.local or not config.architecture.is_mlp:
+        raise CatdogError("--narrate tells of neurons that see the whole photo; leave out --local and --model.")
+    if processes > 1:
+        raise CatdogError("--narrate tells the first step of a single process; leave it out, or start one.")
 
 
 def in_words(s: FirstStep, trainer: Trainer, path_of: Callable[[int], str]) -> str:
@@ -261,7 +292,7 @@ def _forward(s: FirstStep, trainer: Trainer) -> list[Paragraph]:
     terms = [times(float(s.weights[j]), float(s.x[j])) for j in shown]
     rest = float(products.sum() - products[shown].sum())
     bias = f"{'-' if s.bias < 0 else '+'} {number(abs(s.bias))}"
-    others = f" + {len(s.x) - len(shown):,} more products, together {second(rest)}" if len(s.x) > len(shown) else ""
+    others = f" + {len(s.x) - len(shown):,} more products, together {signed(rest)}" if len(s.x) > len(shown) else ""
     what = _neuron(s, trainer)
     about = (
         f"The first layer computes f(x, W) = Wx + b. {what[0].upper() + what[1:]}, one of {first.out_features:,}, "
@@ -298,7 +329,7 @@ def _scores(s: FirstStep, trainer: Trainer) -> list[Paragraph]:
     found = [[f"The classifier, Wx + b once more, gives each class a score{'' if svm else ' (logit)'}:", scores]]
     if svm:
         margins = [
-            f"max(0, 1 + {second(float(logits[j]))} - {second(float(logits[label]))})"
+            f"max(0, 1 + {signed(float(logits[j]))} - {signed(float(logits[label]))})"
             for j in range(len(classes))
             if j != label
         ]
@@ -362,7 +393,7 @@ def _backward(s: FirstStep, trainer: Trainer) -> list[Paragraph]:
     lines.append(f"dE/dw = dE/d(Wx + b) * x = {times(by_sum, x)} = {number(s.product)} from this photo")
     if len(s.by_sum) > 1:
         lines.append(
-            f"dE/dw = {number(s.product)} + {second(s.gradient - s.product)} from the {len(s.by_sum) - 1:,} others = "
+            f"dE/dw = {number(s.product)} + {signed(s.gradient - s.product)} from the {len(s.by_sum) - 1:,} others = "
             f"{number(s.gradient)}"
         )
     if s.clipped != s.gradient:
@@ -399,7 +430,7 @@ def _step(s: FirstStep, trainer: Trainer) -> list[Paragraph]:
             *lines,
         ],
         [
-            f"All {count_weights(trainer.model):,} weights and biases moved so. The loss of {each}:",
+            f"All {count_weights(trainer.state.model):,} weights and biases moved so. The loss of {each}:",
             f"before {number(s.loss)}, after {number(s.loss_after)}: {verdict}",
         ],
         [
@@ -421,7 +452,7 @@ def update_rule(training: Training, rate: float, w: float, g: float) -> tuple[st
     2015, algorithm 1; Loshchilov and Hutter 2019, algorithm 2); SGD's momentum has no earlier step to keep.
     """
     decay = training.weight_decay
-    pull = f" + {decay:g} * {second(w)}" if decay else ""
+    pull = f" + {decay:g} * {signed(w)}" if decay else ""
     if training.optimizer == "sgd":
         rule = "w' = w - lr * (dE/dw + weight_decay * w)" if decay else "w' = w - lr * dE/dw"
         return rule, f"{w:.7g} - {rate:.6g} * ({number(g)}{pull})", ""
@@ -429,26 +460,7 @@ def update_rule(training: Training, rate: float, w: float, g: float) -> tuple[st
     note = (
         f"adamw first divides dE/dw by its usual size, which is so far {number(abs(g))}, so that every weight moves at "
         f"one pace{f'; weight_decay pulls it towards 0 by {decay:g} * w' if decay else ''}. Plain gradient descent "
-        f"(--optimizer sgd --momentum 0 --weight-decay 0): w' = {w:.7g} - {rate:.6g} * {second(g)} = {w - rate * g:.7g}"
+        f"(--optimizer sgd --momentum 0 --weight-decay 0): w' = {w:.7g} - {rate:.6g} * {signed(g)} = {w - rate * g:.7g}"
     )
     ratio = f"{number(g)} / {number(abs(g))}" if g else "0"
     return rule, f"{w:.7g} - {rate:.6g} * ({ratio}{pull})", note
-
-
-def _follow_loss(trainer: Trainer, log: Callable[[str], None]) -> None:
-    """Tell the loss of every few batches of the first epoch. It is read after a step, and changes nothing."""
-    every = -(-trainer.steps_per_epoch // _LINES)
-    step, before = 0, torch.zeros_like(trainer.totals)
-
-    def tell(*_: Any) -> None:
-        nonlocal step, before
-        step += 1
-        if step == 1 or step % every == 0 or step == trainer.steps_per_epoch:
-            loss_sum, _right, count = (trainer.totals - before).tolist()
-            with tqdm.external_write_mode():  # the line goes above the progress bar, not into it
-                log(f"step {step:>{len(str(trainer.steps_per_epoch))}}: loss {loss_sum / count:.4f}")
-        before = trainer.totals.clone()
-        if step == trainer.steps_per_epoch:
-            hook.remove()
-
-    hook = trainer.optimizer.register_step_post_hook(tell)

@@ -1,4 +1,4 @@
-"""An explanation as a picture: a panel a step, each of which can also stand alone."""
+"""Draws an explanation: a panel for each step, all on one figure; each panel can also be cut out."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,18 +10,18 @@ from catdog.drawing.figures import new_figure
 from catdog.tools.explain import graph
 from catdog.tools.explain.explanation import CHANNELS, Explanation
 from catdog.tools.explain.graph import Edge, Node
-from catdog.tools.explain.words import number, silent
+from catdog.tools.explain.words import inactive_units, number
 
-OURS, THEIRS = "#e8710a", "#1a73e8"  # orange speaks for the first class, blue for the second
+FIRST_CLASS, SECOND_CLASS = "#e8710a", "#1a73e8"  # orange: pixels for the first class; blue: for the second
 WIDTH = 15.0  # inches
 _CORNER = 8  # rows and columns of the photo shown as numbers
-_BLOCKS = 6  # parts of the photo's height and width whose votes are added up
-_ENDS = 3  # layers at each end of the network that are drawn as a graph
+_BLOCKS = 6  # blocks along the photo's height and width whose attributions are summed
+_ENDS = 3  # layers drawn at each end of the network; those between are left out
 _GAP, _RISE = 3.1, 1.55  # between the columns and rows of the graph
 
 
 def poster(e: Explanation) -> tuple[Any, dict[str, Any]]:
-    """Draw all panels, one below the other: (the figure, each panel by the key of its section in words)."""
+    """Draw all panels, one below the other: (the figure, the subfigures by the key of their section in `words`)."""
     rows = -(-max(len(e.path), 1) // 4)
     columns = min(len(e.network.layers), 2 * _ENDS) + 1.6
     panels: dict[str, tuple[float, Callable[[Any, Explanation], None]]] = {
@@ -30,7 +30,7 @@ def poster(e: Explanation) -> tuple[Any, dict[str, Any]]:
         "backward": (3.4, gradients),
         "chain": (min(WIDTH / columns / _GAP * 5.2, 6) + 0.5, network),
         "step": (3.4, step),
-        "pixels": (4.4, spoken),
+        "pixels": (4.4, attribution),
     }
     heights = [height for height, _ in panels.values()]
     figure = new_figure(WIDTH, sum(heights) + 0.6)
@@ -43,7 +43,7 @@ def poster(e: Explanation) -> tuple[Any, dict[str, Any]]:
 
 
 def cut_out(image: Image.Image, panels: dict[str, Any]) -> dict[str, bytes]:
-    """Each panel of the rendered picture, as a PNG."""
+    """Crop each panel out of the rendered figure, as PNG."""
     found = {}
     for key, panel in panels.items():
         box = panel.bbox  # its y runs upwards
@@ -57,7 +57,7 @@ def _title(figure: Any, text: str) -> None:
 
 
 def photo(figure: Any, e: Explanation) -> None:
-    """The photo as the network sees it, its three colours, and a corner as numbers."""
+    """Draw the photo as the network sees it, its three channels, and a corner as numbers."""
     _, height, width = e.pixels.shape
     _title(figure, f"1. The photo is an array of 3 x {height} x {width} = {e.x.size:,} numbers")
     whole, *colours, numbers = figure.subplots(1, 5, width_ratios=[1, 1, 1, 1, 1.35])
@@ -83,7 +83,7 @@ def photo(figure: Any, e: Explanation) -> None:
 
 
 def layers(figure: Any, e: Explanation) -> None:
-    """What each hidden unit gives, a square a unit, and the scores of the classes."""
+    """Draw the activations of the hidden layers, a square a unit, and the scores of the classes."""
     _title(figure, "2. Forward: what each unit gives, the activation of Wx + b; a square is a unit, white is 0")
     hidden = len(e.path)
     columns = min(max(hidden, 1), 4) + 1
@@ -95,8 +95,8 @@ def layers(figure: Any, e: Explanation) -> None:
 
 
 def draw_units(axes: Any, e: Explanation, i: int, mark: bool = True) -> None:
-    """One hidden layer's activations as a mosaic; the path's unit framed in red."""
-    out, layer = e.kept[i].out, e.network.layers[i]
+    """Draw the activations of hidden layer `i` as a mosaic. mark: frame the path's unit in red."""
+    out, layer = e.outputs[i].out, e.network.layers[i]
     side = int(np.ceil(np.sqrt(len(out))))
     mosaic = np.full(side * side, np.nan)
     mosaic[: len(out)] = out
@@ -107,14 +107,14 @@ def draw_units(axes: Any, e: Explanation, i: int, mark: bool = True) -> None:
     if mark:
         axes.scatter(unit % side, unit // side, s=60, marker="s", facecolors="none", edgecolors=graph.BACKWARD)
     axes.set_title(f"{layer.name}: {layer.units:,} units, {layer.activation}", fontsize=10)
-    share, called, _ = silent(layer.activation, out)
+    share, called, _ = inactive_units(layer.activation, out)
     axes.set_xlabel(f"{share:.1%} {called}", fontsize=9)
     axes.set_xticks([])
     axes.set_yticks([])
 
 
 def draw_scores(axes: Any, e: Explanation) -> None:
-    """Scores of the classes as bars, with the probability of each."""
+    """Draw the scores of the classes as bars, with the probability of each."""
     places = np.arange(len(e.classes))
     axes.barh(places, e.logits, color=[graph.FORWARD if c == e.label else graph.PALE for c in places], height=0.5)
     what = "score" if e.loss.kind == "svm" else "logit"
@@ -128,7 +128,7 @@ def draw_scores(axes: Any, e: Explanation) -> None:
 
 
 def network(figure: Any, e: Explanation) -> None:
-    """The way of the written-out chain rule through the network, with the inputs that its units make most of."""
+    """Draw the path of the written-out chain rule, with the inputs of largest product to its units."""
     _title(figure, "5. The chain rule on one way through the network: forward in green, backward in red")
     depth = len(e.network.layers)
     shown = [i for i in range(depth) if i < _ENDS or i >= depth - _ENDS]
@@ -137,11 +137,11 @@ def network(figure: Any, e: Explanation) -> None:
     for column, i in enumerate(shown):
         unit = (*e.path, e.label)[i]
         if i and i - 1 not in shown:  # the layers between are left out
-            edges.append(Edge(f"{i - 1}:", f"{i}:{e.entries[i].source}", "...", faint=True))
+            edges.append(Edge(f"{i - 1}:", f"{i}:{e.path_weights[i].source}", "...", faint=True))
             column_of_gap = column * _GAP - 0.9
             nodes[f"{i - 1}:"] = Node(column_of_gap, 0, "...", radius=0)
             nodes[f"{_ENDS}:{e.path[_ENDS - 1]}"] = nodes[f"{i - 1}:"]
-        for row, j in enumerate(e.shown_sources(i)):
+        for row, j in enumerate(e.shown_inputs(i)):
             nodes[f"{i}:{j}"] = _node(e, i, j, column, row)
             edges.append(_edge(e, i, j, unit, 0.5 if row == 0 or i < depth - 1 else 0.27))
     others = [int(c) for c in np.argsort(-e.logits, kind="stable") if c != e.label][:2]
@@ -149,7 +149,7 @@ def network(figure: Any, e: Explanation) -> None:
         nodes[f"{depth}:{c}"] = _node(e, depth, c, len(shown), row)
         edges.append(Edge(f"{depth}:{c}", "L", "", f"dL/ds {number(e.gradients[-1].out[c])}", 0.45))
         if c != e.label:
-            edges.append(_edge(e, depth - 1, e.entries[-1].source, c, 0.73))
+            edges.append(_edge(e, depth - 1, e.path_weights[-1].source, c, 0.73))
     nodes["L"] = Node((len(shown) + 0.85) * _GAP, 0, "L", number(e.loss_value), 0.42, "#fde8e8")
     axes = figure.subplots()
     graph.draw(axes, nodes, edges, font=8.5)
@@ -157,33 +157,33 @@ def network(figure: Any, e: Explanation) -> None:
 
 
 def _node(e: Explanation, i: int, j: int, column: int, row: int) -> Node:
-    """Input `j` of layer `i`; the classes' scores come after the last layer."""
+    """Node for input `j` of layer `i`; after the last layer, for the score of class `j`."""
     last = len(e.network.layers)
-    value = number(e.logits[j] if i == last else e.kept[i].x[j])
+    value = number(e.logits[j] if i == last else e.outputs[i].x[j])
     kind = "s" if i == last else "a" if i else "x"
-    label = e.classes[j] if i == last else e.source_name(i, j).replace(" ", "\n")
+    label = e.classes[j] if i == last else e.input_name(i, j).replace(" ", "\n")
     height = (0.0, _RISE, -_RISE)[row]
     return Node(column * _GAP, height, label, f"{kind} {value}", 0.42, note_side=1 if row == 1 else -1)
 
 
 def _edge(e: Explanation, i: int, j: int, unit: int, at: float) -> Edge:
-    weight, gradient = e.network.layers[i].row(unit)[j], e.gradients[i].sum[unit] * e.kept[i].x[j]
+    weight, gradient = e.network.layers[i].row(unit)[j], e.gradients[i].sum[unit] * e.outputs[i].x[j]
     return Edge(f"{i}:{j}", f"{i + 1}:{unit}", f"w {number(weight)}", f"dL/dw {number(gradient)}", at)
 
 
 def gradients(figure: Any, e: Explanation) -> None:
-    """Norm of the gradient of each layer, and how the three computations agree."""
+    """Draw the gradient norm of each layer, and how far the three computations of each gradient agree."""
     _title(figure, "4. Backward: how strongly each layer is pulled, and how well three computations of it agree")
     left, right = figure.subplots(1, 2)
     names = [layer.name for layer in e.network.layers]
     places = range(len(names))
     for offset, what, colour in ((-0.2, "|dL/dW|", graph.BACKWARD), (0.2, "|dL/db|", "#f2a1a7")):
-        norms = [next(c.backward for c in e.checks[i] if c.name == what) for i in places]
+        norms = [next(c.backward for c in e.gradient_checks[i] if c.name == what) for i in places]
         left.bar([place + offset for place in places], norms, 0.38, label=what, color=colour)
     left.set_xticks(places, names)
     left.set_title("norm of the gradient", fontsize=10)
     left.legend()
-    checks = [check for i in sorted(e.checks) for check in e.checks[i] if not check.kink]
+    checks = [check for i in sorted(e.gradient_checks) for check in e.gradient_checks[i] if not check.kink]
     errors = np.maximum([check.relative_error for check in checks], 1e-17)
     right.semilogy(range(1, len(errors) + 1), errors, ".", color=graph.FORWARD)
     right.axhline(1e-6, color=graph.PALE, linestyle="--")
@@ -193,7 +193,7 @@ def gradients(figure: Any, e: Explanation) -> None:
 
 
 def step(figure: Any, e: Explanation) -> None:
-    """Probabilities and loss before and after the step, and the change of the loss against the rate."""
+    """Draw scores and probabilities before and after the step, and the fall of the loss against the learning rate."""
     first = e.steps[0]
     _title(figure, f"6. The step, w' = w - {first.rate:g} * dL/dw, for every weight; then forward again")
     left, middle, right = figure.subplots(1, 3)
@@ -221,18 +221,18 @@ def step(figure: Any, e: Explanation) -> None:
     right.legend()
 
 
-def spoken(figure: Any, e: Explanation) -> None:
-    """Which pixels spoke for which of two classes, one by one and summed over blocks."""
-    votes = e.votes
-    ours, theirs = e.classes[votes.ours], e.classes[votes.theirs]
-    _title(figure, f"8. Which pixels spoke for {ours} and which for {theirs}")
+def attribution(figure: Any, e: Explanation) -> None:
+    """Draw the attribution of the score difference to the pixels, one by one and summed over blocks."""
+    shares = e.attribution
+    first, second = e.classes[shares.first], e.classes[shares.second]
+    _title(figure, f"8. Which pixels spoke for {first} and which for {second}")
     left, middle, right, bars = figure.subplots(1, 4, width_ratios=[1, 1, 1, 1.1])
     picture = e.pixels.transpose(1, 2, 0)
     left.imshow(picture)
     left.set_title("the photo", fontsize=10)
-    middle.imshow(_overlay(picture, votes.pixels))
-    middle.set_title(f"orange: for {ours}, blue: for {theirs}", fontsize=10)
-    sums, down, across = block_sums(votes.pixels)
+    middle.imshow(_overlay(picture, shares.pixels))
+    middle.set_title(f"orange: for {first}, blue: for {second}", fontsize=10)
+    sums, down, across = block_sums(shares.pixels)
     right.imshow(_overlay(picture, np.repeat(np.repeat(sums, down, axis=0), across, axis=1)))
     for (row, column), value in np.ndenumerate(sums):
         y, x = down[:row].sum() + down[row] / 2 - 0.5, across[:column].sum() + across[column] / 2 - 0.5
@@ -241,11 +241,11 @@ def spoken(figure: Any, e: Explanation) -> None:
     for axes in (left, middle, right):
         axes.set_xticks([])
         axes.set_yticks([])
-    positive, negative = votes.pixels[votes.pixels > 0].sum(), votes.pixels[votes.pixels < 0].sum()
-    values = [positive, negative, votes.rest, votes.difference]
-    drawn = bars.barh(range(4), values, color=[OURS, THEIRS, graph.PALE, graph.INK], height=0.6)
+    positive, negative = shares.pixels[shares.pixels > 0].sum(), shares.pixels[shares.pixels < 0].sum()
+    values = [positive, negative, shares.biases, shares.difference]
+    drawn = bars.barh(range(4), values, color=[FIRST_CLASS, SECOND_CLASS, graph.PALE, graph.INK], height=0.6)
     bars.bar_label(drawn, [f" {number(v)} " for v in values], fontsize=9)
-    bars.set_yticks(range(4), [f"pixels\nfor {ours}", f"pixels\nfor {theirs}", "biases", f"{ours} - {theirs}"])
+    bars.set_yticks(range(4), [f"pixels\nfor {first}", f"pixels\nfor {second}", "biases", f"{first} - {second}"])
     bars.invert_yaxis()
     bars.axvline(0, color=graph.INK, linewidth=0.8)
     bars.margins(x=0.3)
@@ -253,17 +253,17 @@ def spoken(figure: Any, e: Explanation) -> None:
 
 
 def block_sums(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(sums over blocks of the picture, rows of pixels in each row of blocks, columns in each column)."""
+    """Sum over blocks of pixels: (the sums, pixel rows of each row of blocks, pixel columns of each column)."""
     cuts = [np.unique(np.linspace(0, n, min(_BLOCKS, n) + 1).round().astype(int)) for n in pixels.shape]
     sums = np.add.reduceat(np.add.reduceat(pixels, cuts[0][:-1], axis=0), cuts[1][:-1], axis=1)
     return sums, np.diff(cuts[0]), np.diff(cuts[1])
 
 
 def _overlay(picture: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """The picture, pale and grey, coloured by what each pixel said."""
+    """Tint the picture, pale and grey, by the sign and size of each pixel's share."""
     grey = 0.4 + 0.6 * np.repeat(picture.mean(axis=2, keepdims=True), 3, axis=2) / 255
     strength = (np.abs(shares) / (np.abs(shares).max() or 1.0))[..., None] ** 0.6
-    colours = np.where(shares[..., None] > 0, _rgb(OURS), _rgb(THEIRS))
+    colours = np.where(shares[..., None] > 0, _rgb(FIRST_CLASS), _rgb(SECOND_CLASS))
     return grey * (1 - strength) + colours * strength
 
 

@@ -1,7 +1,7 @@
-"""Single numbers that remember what they were computed from: the chain rule with nothing left out.
+"""Automatic differentiation of scalars: each number keeps its operands and the local derivatives by them.
 
-Each operation keeps its local derivatives beside its value. `backward` multiplies them from the result to the inputs
-(backpropagation); `paths` writes the same derivative as a sum over all ways through the graph.
+`Scalar.backward` multiplies these from the result to the inputs (backpropagation); `derivative_along_paths` computes
+the same derivative as a sum over all paths through the graph.
 """
 
 import math
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 
 class Scalar:
-    """`value`, and in `parents` each number it was computed from with the derivative by it."""
+    """Number with the operands it was computed from: `parents` holds each with the local derivative by it."""
 
     __slots__ = ("gradient", "name", "parents", "value")
 
@@ -18,7 +18,7 @@ class Scalar:
         self.gradient = 0.0
 
     def backward(self) -> None:
-        """Put d self / d n into `n.gradient` for every number n that self was computed from."""
+        """Backpropagation: set `n.gradient` to d self / d n for every number n that self was computed from."""
         order = _in_order_of_computation(self)
         for n in order:
             n.gradient = 0.0
@@ -44,7 +44,7 @@ def _in_order_of_computation(result: Scalar) -> list[Scalar]:
 
 
 def paths(result: Scalar, source: Scalar) -> Iterator[list[tuple[Scalar, Scalar, float]]]:
-    """Each way from `result` down to `source`: its steps (n, parent, d n / d parent), whose product is its share."""
+    """Each path from `result` down to `source`: its steps (n, parent, d n / d parent)."""
     if result is source:
         yield []
     for parent, derivative in result.parents:
@@ -52,13 +52,13 @@ def paths(result: Scalar, source: Scalar) -> Iterator[list[tuple[Scalar, Scalar,
             yield [(result, parent, derivative), *rest]
 
 
-def along_paths(result: Scalar, source: Scalar) -> float:
-    """d result / d source as the sum over all paths of the product of their derivatives."""
+def derivative_along_paths(result: Scalar, source: Scalar) -> float:
+    """d result / d source as the sum over all paths of the product of their local derivatives."""
     return math.fsum(math.prod(derivative for _, _, derivative in path) for path in paths(result, source))
 
 
 def weighted_sum(name: str, weights: Sequence[Scalar], inputs: Sequence[Scalar], bias: Scalar) -> Scalar:
-    """w1*x1 + w2*x2 + ... + b: what a neuron sums up."""
+    """w1*x1 + w2*x2 + ... + b, the sum of a neuron."""
     pairs = list(zip(weights, inputs, strict=True))
     value = math.fsum([*(w.value * x.value for w, x in pairs), bias.value])
     slopes = [slope for w, x in pairs for slope in ((w, x.value), (x, w.value))]

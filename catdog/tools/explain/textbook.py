@@ -1,4 +1,4 @@
-"""The two worked examples that textbooks use, value by value: a 2-2-2 network and a single circuit.
+"""Computes and prints two worked examples of textbooks, value by value: a 2-2-2 network and a single circuit.
 
 (a) is M. Mazur's "A Step by Step Backpropagation Example"; (b) is the sigmoid circuit of Stanford's CS231n,
 "Backpropagation, Intuitions". Every gradient is computed by backpropagation, by the chain rule along each path, and by
@@ -23,7 +23,7 @@ CIRCUIT = {"w0": 2.0, "x0": -1.0, "w1": -3.0, "x1": -2.0, "w2": -3.0}
 
 @dataclass
 class Graph:
-    """Numbers by name, the last of which is the result."""
+    """Computation graph: its numbers by name, and its result; `graph[name]` is a value."""
 
     numbers: dict[str, Scalar]
     result: Scalar
@@ -36,7 +36,7 @@ class Graph:
 
 
 def network(weights: Sequence[float] = WEIGHTS) -> Graph:
-    """(a): two inputs, two hidden neurons, two outputs, sigmoid, E = sum of (target - out)^2 / 2; gradients filled in.
+    """Compute (a) and its gradients: two inputs, two hidden neurons, two outputs, sigmoid, E = |target - out|^2 / 2.
 
     w1, w2 lead to h1; w3, w4 to h2; w5, w6 to o1; w7, w8 to o2; b1 and b2 are shared within a layer.
     """
@@ -60,12 +60,12 @@ def network(weights: Sequence[float] = WEIGHTS) -> Graph:
 
 
 def step(graph: Graph, rate: float = RATE) -> list[float]:
-    """w' = w - rate * dE/dw for w1 to w8; the biases are kept."""
+    """Weights after w' = w - rate * dE/dw, for w1 to w8; the biases are not changed."""
     return [graph[f"w{i}"] - rate * graph.gradient(f"w{i}") for i in range(1, 9)]
 
 
 def error_after(steps: int) -> float:
-    """E of network (a) after so many steps from WEIGHTS."""
+    """E of network (a) after `steps` steps from WEIGHTS."""
     weights: Sequence[float] = WEIGHTS
     for _ in range(steps):
         weights = step(network(weights))
@@ -73,7 +73,7 @@ def error_after(steps: int) -> float:
 
 
 def circuit(**values: float) -> Graph:
-    """(b): f = 1 / (1 + exp(-(w0*x0 + w1*x1 + w2))), gate by gate; gradients filled in."""
+    """Compute (b) and its gradients: f = 1 / (1 + exp(-(w0*x0 + w1*x1 + w2))), gate by gate."""
     n = {name: Scalar(value, name) for name, value in {**CIRCUIT, **values}.items()}
     n["w0*x0"] = scalar.multiply("w0*x0", n["w0"], n["x0"])
     n["w1*x1"] = scalar.multiply("w1*x1", n["w1"], n["x1"])
@@ -87,15 +87,15 @@ def circuit(**values: float) -> Graph:
     return Graph(n, n["f"])
 
 
-def check(graph: Graph, name: str, f: Callable[[float], float]) -> float:
-    """Largest relative difference between the three ways to the gradient by `name`; f(value) is the result again.
+def check_gradient(graph: Graph, name: str, f: Callable[[float], float]) -> float:
+    """Compute the gradient by `name` in three ways; returns the largest relative difference. f(value): the result.
 
     Raises CatdogError where they disagree.
     """
     value, gradient = graph[name], graph.gradient(name)
     # Central differences at h and h/2, the h^2 term of the error removed (Richardson).
     rough, fine = ((f(value + h) - f(value - h)) / (2 * h) for h in (1e-3, 5e-4))
-    others = (scalar.along_paths(graph.result, graph.numbers[name]), (4 * fine - rough) / 3)
+    others = (scalar.derivative_along_paths(graph.result, graph.numbers[name]), (4 * fine - rough) / 3)
     difference = max(abs(other - gradient) for other in others) / abs(gradient)
     if not difference < 1e-7:
         raise CatdogError(
@@ -113,12 +113,12 @@ def _f_with(name: str) -> Callable[[float], float]:
     return lambda value: circuit(**{name: value})["f"]
 
 
-def in_words() -> str:
-    """Both examples, every value."""
-    return "\n".join([*_network_in_words(), "", "", *_circuit_in_words()])
+def as_text() -> str:
+    """Format both examples, every value."""
+    return "\n".join([*_network_as_text(), "", "", *_circuit_as_text()])
 
 
-def _network_in_words() -> list[str]:
+def _network_as_text() -> list[str]:
     n = network()
     after = network(step(n))
     lines = [
@@ -154,7 +154,7 @@ def _network_in_words() -> list[str]:
         "      w             dE/dw         w'            agrees to",
     ]
     for i, (before, moved) in enumerate(zip(WEIGHTS, step(n), strict=True), start=1):
-        difference = check(n, f"w{i}", _e_with(i))
+        difference = check_gradient(n, f"w{i}", _e_with(i))
         lines.append(f"  w{i}  {before:.9f}  {n.gradient(f'w{i}'):>12.9f}   {moved:.9f}   {difference:.0e}")
     lines += [
         "",
@@ -167,7 +167,7 @@ def _network_in_words() -> list[str]:
 
 
 def _written_out(graph: Graph, name: str) -> list[str]:
-    """dE/dw as a sum over paths: in letters, in numbers, and the sum."""
+    """Format dE/dw as a sum over paths: in letters, in numbers, and the sum."""
     lines, shares = [], []
     for path in scalar.paths(graph.result, graph.numbers[name]):
         factors = [(f"d{n.name}/d{parent.name}", slope) for n, parent, slope in path if n.name != "E"]
@@ -182,7 +182,7 @@ def _written_out(graph: Graph, name: str) -> list[str]:
     return lines
 
 
-def _circuit_in_words() -> list[str]:
+def _circuit_as_text() -> list[str]:
     n = circuit()
     lines = [
         "(b) A circuit: f = sigmoid(w0*x0 + w1*x1 + w2)",
@@ -199,6 +199,6 @@ def _circuit_in_words() -> list[str]:
         "  input     value     gradient   agrees to",
     ]
     for name in CIRCUIT:
-        difference = check(n, name, _f_with(name))
+        difference = check_gradient(n, name, _f_with(name))
         lines.append(f"  {name:<6} {n[name]:>8.4f}   {n.gradient(name):>10.4f}   {difference:.0e}")
     return lines

@@ -1,4 +1,4 @@
-"""The two textbook examples as graphs."""
+"""Draws the two textbook examples as graphs."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ _LAYERS = (
 
 
 def save_pictures(folder: Path) -> list[Path]:
-    """Write textbook-network and textbook-circuit, as PNG and as SVG, into `folder`."""
+    """Write textbook-network and textbook-circuit, as PNG and SVG, into `folder`; returns their paths."""
     return [
         *graph.save(draw_network(), folder / "textbook-network"),
         *graph.save(draw_circuit(), folder / "textbook-circuit"),
@@ -23,7 +23,7 @@ def save_pictures(folder: Path) -> list[Path]:
 
 
 def draw_network() -> Any:
-    """(a) three times: with the gradients, with the weights after the step, and forward again with those."""
+    """Draw (a) three times: with the gradients, with the weights after the step, and the next forward pass."""
     before = network()
     after = network(step(before))
     figure = new_figure(11, 15)
@@ -56,7 +56,7 @@ def _network(axes: Any, n: Graph, below: dict[str, str]) -> None:
         for i, target in enumerate(targets):
             for j, source in enumerate(sources):
                 w = weights[i][j]
-                # Where the crossing edges meet, in the middle, no label stands.
+                # Labels keep clear of the middle, where the edges cross.
                 at = 0.5 if i == j else 0.23
                 edges.append(Edge(source, target, f"{w} = {_digits(n[w])}", below.get(w, ""), at))
             edges.append(Edge(bias, target, faint=True))
@@ -70,7 +70,7 @@ def _digits(weight: float) -> str:
 
 
 def draw_circuit() -> Any:
-    """(b): the circuit gate by gate, a value above and its gradient below each wire."""
+    """Draw (b), the circuit gate by gate: values above the wires, gradients below."""
     n = circuit()
     nodes = {
         "w0": Node(0, 4.5, "w0", radius=0),

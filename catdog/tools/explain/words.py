@@ -1,4 +1,4 @@
-"""An explanation in words and numbers, in the order in which a textbook tells it."""
+"""Formats an explanation as text: sections in the order of a textbook, from the photo's numbers to the prediction."""
 
 from collections.abc import Sequence
 
@@ -7,34 +7,35 @@ import numpy as np
 from catdog.drawing.page import Section
 from catdog.tools.explain.backprop import Floats
 from catdog.tools.explain.explanation import CHANNELS, LARGEST, Explanation, largest
-from catdog.tools.explain.gradient_check import Check
+from catdog.tools.explain.gradient_check import GradientCheck
 
 _CORNER = (3, 8)  # rows and columns of the photo whose numbers are printed
 
 
 def number(value: float) -> str:
-    """Five digits that count."""
+    """Format to five significant digits."""
     if value == 0:
         return "0"
     return f"{value:#.5g}".rstrip(".") if 1e-4 <= abs(value) < 1e5 else f"{value:.4e}"
 
 
-def second(value: float) -> str:
-    """The same after a sign."""
+def signed(value: float) -> str:
+    """Format like `number`, a negative value in parentheses: for the right side of an operator."""
     return number(value) if value >= 0 else f"({number(value)})"
 
 
 def times(a: float, b: float) -> str:
-    return f"{number(a)} * {second(b)}"
+    """Format a * b."""
+    return f"{number(a)} * {signed(b)}"
 
 
 def plus(terms: Sequence[str]) -> str:
-    """a + b - c"""
+    """Join terms to a sum: a + b - c."""
     return " + ".join(terms).replace("+ -", "- ")
 
 
-def in_words(e: Explanation) -> str:
-    """All sections as text."""
+def as_text(e: Explanation) -> str:
+    """Format all sections as text."""
     parts = []
     for i, section in enumerate(sections(e), start=1):
         parts.append("\n".join([f"{i}. {section.title}", f"   {section.about}", *(f"   {s}" for s in section.lines)]))
@@ -42,7 +43,7 @@ def in_words(e: Explanation) -> str:
 
 
 def sections(e: Explanation) -> list[Section]:
-    return [photo(e), forward(e), loss(e), backward(e), chain_rule(e), step(e), prediction(e), spoken(e)]
+    return [photo(e), forward(e), loss(e), backward(e), chain_rule(e), step(e), prediction(e), attribution(e)]
 
 
 def photo(e: Explanation) -> Section:
@@ -67,8 +68,8 @@ def photo(e: Explanation) -> Section:
     return Section("photo", "The photo as numbers", about, lines)
 
 
-def silent(activation: str, out: Floats) -> tuple[float, str, str]:
-    """The share of units that say nothing on this photo, or can hardly be moved; what they are called; what that is."""
+def inactive_units(activation: str, out: Floats) -> tuple[float, str, str]:
+    """Units of activation 0, near it, or saturated: (their share of `out`, what they are called, the condition)."""
     if activation == "relu":
         return float((out == 0).mean()), "dead", "0"
     if activation == "gelu":
@@ -79,17 +80,17 @@ def silent(activation: str, out: Floats) -> tuple[float, str, str]:
 
 def forward(e: Explanation) -> Section:
     lines = []
-    for i, (layer, k) in enumerate(zip(e.network.layers, e.kept, strict=True)):
+    for i, (layer, o) in enumerate(zip(e.network.layers, e.outputs, strict=True)):
         unit = (*e.path, e.label)[i]
         shape = f"W {layer.units:,} x {layer.inputs:,}, b {layer.units:,}"
-        lines.append(f"{layer.name}: {shape}; Wx + b gives {_span(k.sum)}")
+        lines.append(f"{layer.name}: {shape}; Wx + b gives {_span(o.sum)}")
         if layer.norm is not None:
-            lines.append(f"  batch norm gives {_span(k.normed)}")
+            lines.append(f"  batch norm gives {_span(o.normed)}")
         if layer.activation != "none":
-            share, called, meaning = silent(layer.activation, k.out)
-            lines.append(f"  {layer.activation} gives {_span(k.out)}")
+            share, called, meaning = inactive_units(layer.activation, o.out)
+            lines.append(f"  {layer.activation} gives {_span(o.out)}")
             lines.append(f"  {share:.1%} of the units are {called} on this photo ({meaning})")
-            biggest = ", ".join(f"unit {u} {number(k.out[u])}" for u in largest(k.out))
+            biggest = ", ".join(f"unit {u} {number(o.out[u])}" for u in largest(o.out))
             lines.append(f"  the largest: {biggest}")
         lines += [f"  {line}" for line in neuron(e, i, unit)]
     scores = "SVM scores" if e.loss.kind == "svm" else "logits"
@@ -111,29 +112,29 @@ def _span(values: Floats) -> str:
 
 
 def neuron(e: Explanation, i: int, unit: int) -> list[str]:
-    """One neuron written out: its three largest products w*x, their sum, the bias, the activation."""
-    layer, k = e.network.layers[i], e.kept[i]
+    """Format the computation of one unit: its largest products w*x, their sum, the bias, the activation."""
+    layer, o = e.network.layers[i], e.outputs[i]
     weights = layer.row(unit)
-    products = weights * k.x
+    products = weights * o.x
     shown = largest(products)
     lines = [f"{e.unit_name(i, unit)}, written out:"]
     for j in shown:
-        lines.append(f"  w*x = {times(weights[j], k.x[j])} = {number(products[j])}  ({e.source_name(i, j)})")
+        lines.append(f"  w*x = {times(weights[j], o.x[j])} = {number(products[j])}  ({e.input_name(i, j)})")
     rest = len(products) - len(shown)
     if rest:
         lines.append(f"  and {rest:,} others, together {number(products.sum() - products[shown].sum())}")
     bias = float(layer.bias[unit])
     total = (
-        f"  sum {number(products.sum())} {'-' if bias < 0 else '+'} bias {number(abs(bias))} = {number(k.sum[unit])}"
+        f"  sum {number(products.sum())} {'-' if bias < 0 else '+'} bias {number(abs(bias))} = {number(o.sum[unit])}"
     )
     if layer.norm is not None:
         n = layer.norm
         total += (
-            f"; batch norm ({number(k.sum[unit])} - {second(n.mean[unit])}) / {number(n.deviation[unit])} "
-            f"* {second(n.gamma[unit])} + {second(n.beta[unit])} = {number(k.normed[unit])}"
+            f"; batch norm ({number(o.sum[unit])} - {signed(n.mean[unit])}) / {number(n.deviation[unit])} "
+            f"* {signed(n.gamma[unit])} + {signed(n.beta[unit])} = {number(o.normed[unit])}"
         )
     if layer.activation != "none":
-        total += f"; {layer.activation}({number(k.normed[unit])}) = {number(k.out[unit])}"
+        total += f"; {layer.activation}({number(o.normed[unit])}) = {number(o.out[unit])}"
     return [*lines, total]
 
 
@@ -145,7 +146,7 @@ def loss(e: Explanation) -> Section:
         for j, margin in enumerate(e.loss.margins(e.logits, e.label)):
             if j != e.label:
                 lines.append(
-                    f"{e.classes[j]}: max(0, 1 + {second(e.logits[j])} - {second(e.logits[e.label])}) = "
+                    f"{e.classes[j]}: max(0, 1 + {signed(e.logits[j])} - {signed(e.logits[e.label])}) = "
                     f"{number(max(margin, 0.0))}" + (", squared" if e.loss.squared else "")
                 )
         lines.append(f"loss L = {number(e.loss_value)}")
@@ -162,10 +163,10 @@ def backward(e: Explanation) -> Section:
     else:
         lines = ["dL/dlogits = p - y, where y is 1 for the true class and 0 for the others:"]
     header = f"{'':<36} {'backward':>12} {'chain rule':>12} {'differences':>12}  agree to"
-    lines += [header, *_table(e.checks[last])]
+    lines += [header, *_table(e.gradient_checks[last])]
     for i in reversed(range(last)):
-        lines += [f"{e.network.layers[i].name}: norms and largest entries", *_table(e.checks[i])]
-    checks = [check for layer in e.checks.values() for check in layer]
+        lines += [f"{e.network.layers[i].name}: norms and largest entries", *_table(e.gradient_checks[i])]
+    checks = [check for layer in e.gradient_checks.values() for check in layer]
     worst = max(check.relative_error for check in checks)
     lines.append(f"all {len(checks)} agree, the worst to {worst:.0e}")
     kinks = sum(check.kink for check in checks)
@@ -183,7 +184,7 @@ def backward(e: Explanation) -> Section:
     )
 
 
-def _table(checks: Sequence[Check]) -> list[str]:
+def _table(checks: Sequence[GradientCheck]) -> list[str]:
     return [
         f"  {c.name:<34} {number(c.backward):>12} {number(c.forward):>12} {number(c.differences):>12}  "
         + ("at a kink" if c.kink else f"{c.relative_error:.0e}")
@@ -192,35 +193,35 @@ def _table(checks: Sequence[Check]) -> list[str]:
 
 
 def chain_rule(e: Explanation) -> Section:
-    """The chain rule in numbers for the weights at both ends of the path."""
+    """Format the chain rule for the weights at both ends of the path."""
     lines = []
-    first, last = e.entries[0], e.entries[-1]
-    if len(e.entries) > 1:
-        lines += _entry_head(e, last.layer)
-        by_score, x = e.gradients[-1].out[e.label], e.kept[-1].x[last.source]
+    first, last = e.path_weights[0], e.path_weights[-1]
+    if len(e.path_weights) > 1:
+        lines += _weight_head(e, last.layer)
+        by_score, x = e.gradients[-1].out[e.label], e.outputs[-1].x[last.source]
         lines += [
             "  dL/dw = dL/ds * ds/dw, with s the score; ds/dw = x, the activation that the weight multiplies",
-            f"        = {times(by_score, x)} = {number(e.entry_gradient(last))}",
+            f"        = {times(by_score, x)} = {number(e.weight_gradient(last))}",
         ]
-    lines += _entry_head(e, first.layer)
+    lines += _weight_head(e, first.layer)
     name = e.classes[e.label]
     for i in reversed(range(len(e.path))):
         layer, above, unit = e.network.layers[i], e.network.layers[i + 1], e.path[i]
         weights, slopes = above.column(unit), e.gradients[i + 1].sum
         products = weights * slopes
-        shown = e.readers(i)
+        shown = e.units_above(i)
         terms = [times(weights[k], slopes[k]) for k in shown]
         names = ", ".join(e.unit_name(i + 1, k) for k in shown)
         rest = len(products) - len(shown)
         if rest:
             terms.append(number(products.sum() - products[shown].sum()))
             names += f", {rest:,} others"
-        g, k = e.gradients[i], e.kept[i]
+        g, o = e.gradients[i], e.outputs[i]
         lines += [
             f"  {layer.name}, unit {unit}, is read by {above.name} ({names}):",
             f"    dL/da = sum of w * dL/dz = {plus(terms)} = {number(g.out[unit])}",
-            f"    dL/dz = dL/da * {layer.activation}'({number(k.normed[unit])}) = "
-            f"{times(g.out[unit], layer.slope(k)[unit])} = {number(g.normed[unit])}",
+            f"    dL/dz = dL/da * {layer.activation}'({number(o.normed[unit])}) = "
+            f"{times(g.out[unit], layer.slope(o)[unit])} = {number(g.normed[unit])}",
         ]
         if layer.norm is not None:
             lines.append(
@@ -229,31 +230,33 @@ def chain_rule(e: Explanation) -> Section:
             )
         name = f"unit {unit}"
     slope, x = e.gradients[0].sum[first.unit], e.x[first.source]
-    lines.append(f"  dL/dw = dL/dz of {name} * x = {times(slope, x)} = {number(e.entry_gradient(first))}")
+    lines.append(f"  dL/dw = dL/dz of {name} * x = {times(slope, x)} = {number(e.weight_gradient(first))}")
     about = "How the gradient of one weight comes about: the product of all derivatives on the way from it to the loss"
     if len(e.path) > 1:
         about += f", summed over all ways; the {LARGEST} largest terms of each sum are shown"
     return Section("chain", "The chain rule, written out", about + ".", lines)
 
 
-def _entry_head(e: Explanation, layer: int) -> list[str]:
-    entry = e.entries[layer]
-    of = f"{e.network.layers[layer].name}, {e.source_name(layer, entry.source)} -> {e.unit_name(layer, entry.unit)}"
-    return [f"w = {number(e.network.layers[layer].row(entry.unit)[entry.source])}  ({of})"]
+def _weight_head(e: Explanation, layer: int) -> list[str]:
+    weight = e.path_weights[layer]
+    of = f"{e.network.layers[layer].name}, {e.input_name(layer, weight.source)} -> {e.unit_name(layer, weight.unit)}"
+    return [f"w = {number(e.network.layers[layer].row(weight.unit)[weight.source])}  ({of})"]
 
 
 def step(e: Explanation) -> Section:
     first = e.steps[0]
     lines = []
-    for i in sorted({len(e.entries) - 1, 0}, reverse=True):
-        entry = e.entries[i]
-        w, g = float(e.network.layers[i].row(entry.unit)[entry.source]), e.entry_gradient(entry)
+    for i in sorted({len(e.path_weights) - 1, 0}, reverse=True):
+        weight = e.path_weights[i]
+        w, g = float(e.network.layers[i].row(weight.unit)[weight.source]), e.weight_gradient(weight)
         lines.append(
-            f"{e.network.layers[i].name}, {e.source_name(i, entry.source)} -> {e.unit_name(i, entry.unit)}: "
+            f"{e.network.layers[i].name}, {e.input_name(i, weight.source)} -> {e.unit_name(i, weight.unit)}: "
             f"w' = {w:.7g} - {times(first.rate, g)} = {w - first.rate * g:.7g}"
         )
     count = sum(layer.weight.size + layer.units * (1 if layer.norm is None else 3) for layer in e.network.layers)
-    lines.append(f"all {count:,} weights and biases moved so, with |g|^2 = {number(e.square)}, and forward again:")
+    lines.append(
+        f"all {count:,} weights and biases moved so, with |g|^2 = {number(e.squared_norm)}, and forward again:"
+    )
     svm = e.loss.kind == "svm"
     what = ("score", e.logits, first.logits) if svm else ("probability", e.probabilities, first.probabilities)
     for name, before, after in zip(e.classes, *what[1:], strict=True):
@@ -264,7 +267,7 @@ def step(e: Explanation) -> Section:
     for s in e.steps:
         ratio = f"{s.actual(e.loss_value) / s.predicted:.5f}" if s.predicted else "-"
         lines.append(f"  {s.rate:>9g} {number(s.predicted):>13} {number(s.actual(e.loss_value)):>13}  {ratio}")
-    if e.square == 0:
+    if e.squared_norm == 0:
         lines.append("the gradient is 0: this photo has nothing to teach the network any more")
     return Section("step", "The step", "Every weight moves a little against its gradient: w' = w - lr * dL/dw.", lines)
 
@@ -289,15 +292,15 @@ def prediction(e: Explanation) -> Section:
     return Section("prediction", "The prediction", about, lines)
 
 
-def spoken(e: Explanation) -> Section:
-    votes = e.votes
-    ours, theirs = e.classes[votes.ours], e.classes[votes.theirs]
-    positive, negative = votes.pixels[votes.pixels > 0].sum(), votes.pixels[votes.pixels < 0].sum()
+def attribution(e: Explanation) -> Section:
+    shares = e.attribution
+    first, second = e.classes[shares.first], e.classes[shares.second]
+    positive, negative = shares.pixels[shares.pixels > 0].sum(), shares.pixels[shares.pixels < 0].sum()
     lines = [
-        f"pixels that spoke for {ours}: {number(positive)}; for {theirs}: {number(-negative)}; "
-        f"the biases: {number(votes.rest)}",
-        f"{plus([number(positive), number(negative), number(votes.rest)])} = {number(votes.difference)}, "
-        f"the score of {ours} less that of {theirs}",
+        f"pixels that spoke for {first}: {number(positive)}; for {second}: {number(-negative)}; "
+        f"the biases: {number(shares.biases)}",
+        f"{plus([number(positive), number(negative), number(shares.biases)])} = {number(shares.difference)}, "
+        f"the score of {first} less that of {second}",
     ]
     if e.mirrored_logits is not None:
         lines[-1] += " (mean over the mirror image)"

@@ -1,38 +1,38 @@
-"""What `catdog tune` may search: fields of the configuration, each with the range that it is searched in.
+"""Search space of `catdog tune`: the configuration fields that can be searched, each with its range.
 
-Chosen are fields whose best value depends on the photos. How far a step moves and what keeps the network from learning
-the photos by heart (Bergstra and Bengio 2012: a few such fields decide, and which ones differs with the data) are
-searched by default; what makes another network of it, which may take longer to train, is searched when it is named.
+These are fields whose best value depends on the photos. Learning rate and regularisation are searched by default
+(Bergstra and Bengio 2012: a few such fields decide, and which ones differs with the data); fields that change the
+network, which may then take longer to train, are searched when they are named.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from catdog.config.schema import fields, nearest, validate
+from catdog.config.schema import did_you_mean, fields, validate
 from catdog.config.settings import Config
 from catdog.errors import CatdogError
 
 Value = float | bool | str
 
-_TIMES = 10.0  # how far from the configuration's own value a field on a logarithmic scale is searched
+_TIMES = 10.0  # factor below and above the configuration's value that a field on a logarithmic scale is searched in
 _LINEAR = {"dropout": (0.0, 0.5), "mixup": (0.0, 1.0), "crop_area": (0.2, 1.0), "label_smoothing": (0.0, 0.2)}
 _LOGARITHMIC = ("learning_rate", "weight_decay")
 DEFAULT = (*_LOGARITHMIC, *_LINEAR)
-IN_WORDS = {
+RANGES = {
     **{name: "a tenth to ten times the configuration's value, on a logarithmic scale" for name in _LOGARITHMIC},
     **{name: f"{low:g} to {high:g}" for name, (low, high) in _LINEAR.items()},
     "batch_norm": "true or false",
     "hidden": "layers half as wide as the configuration's, as wide, twice as wide",
 }
-"""Every field that can be searched, and its range; the range is widened to hold the configuration's own value."""
+"""Text of the range of each field that can be searched; it is widened to include the configuration's own value."""
 
 
 @dataclass(frozen=True)
 class Dimension:
-    """A field that is searched: among `choices`, or, where there are none, the numbers from `low` to `high`.
+    """Field to search: among `choices` or, if there are none, the numbers from `low` to `high`.
 
-    `own` is the configuration's value. Layers' widths, a list of numbers, are searched as the text `1024 512`.
+    `own` is the configuration's value. A list of layer widths is represented by text such as `1024 512`.
     """
 
     name: str
@@ -44,29 +44,31 @@ class Dimension:
 
     @property
     def ends(self) -> tuple[Value, ...]:
+        """All choices, or the bounds of the range."""
         return self.choices or (self.low, self.high)
 
 
 def dimensions(config: Config, names: Sequence[str], fixed: Iterable[str] = ()) -> list[Dimension]:
-    """The dimensions of a search over the fields `names`, or, where that is empty, over those that are worth it.
+    """Dimensions of a search over the fields `names`, or over those of DEFAULT that are not fixed and have an effect.
 
-    `fixed` are fields that stay as `config` has them. Raises CatdogError for a field that is unknown, cannot be
-    searched, is fixed as well, or changes nothing in this configuration.
+    `fixed` are fields that keep the value in `config`. Raises CatdogError for a field that is unknown, cannot be
+    searched, is fixed as well, or has no effect in this configuration.
     """
-    idle = _idle(config)
+    without_effect = _without_effect(config)
     names = list(dict.fromkeys(name.replace("-", "_") for name in names))
     for name in names:
-        if name not in IN_WORDS:
+        if name not in RANGES:
             what = "is not a field that can be searched" if name in fields() else "is not a field"
-            raise CatdogError(f"--search {name}: {name} {what}{nearest(name, IN_WORDS)}; there are {_list(IN_WORDS)}.")
+            hint = did_you_mean(name, RANGES)
+            raise CatdogError(f"--search {name}: {name} {what}{hint}; there are {_list(RANGES)}.")
         if name in fixed:
             raise CatdogError(f"--search {name} and {fields()[name].flag}, which fixes it, exclude each other.")
-        if name in idle:
-            raise CatdogError(f"--search {name}: {idle[name]}; leave it out.")
-    names = names or [name for name in DEFAULT if name not in fixed and name not in idle]
+        if name in without_effect:
+            raise CatdogError(f"--search {name}: {without_effect[name]}; leave it out.")
+    names = names or [name for name in DEFAULT if name not in fixed and name not in without_effect]
     if not names:
         raise CatdogError(
-            f"every field is fixed by a flag, so nothing is left to search; name some: --search {_list(IN_WORDS)}."
+            f"every field is fixed by a flag, so nothing is left to search; name some: --search {_list(RANGES)}."
         )
     found = [_dimension(name, config) for name in names]
     for dimension in found:
@@ -79,8 +81,8 @@ def _list(names: Iterable[str]) -> str:
     return ", ".join(names)
 
 
-def _idle(config: Config) -> dict[str, str]:
-    """The fields that change nothing in this configuration, and why."""
+def _without_effect(config: Config) -> dict[str, str]:
+    """Fields without effect in this configuration, and the reason."""
     found = {}
     if config.training.loss == "svm":
         found["label_smoothing"] = "the svm loss has no label smoothing"
@@ -93,7 +95,7 @@ def _dimension(name: str, config: Config) -> Dimension:
     own = getattr(getattr(config, fields()[name].section), name)
     if name == "hidden":
         widths = [[max(1, width // 2) for width in own], own, [2 * width for width in own]]
-        return Dimension(name, _words(own), choices=tuple(dict.fromkeys(map(_words, widths))))
+        return Dimension(name, _widths_as_text(own), choices=tuple(dict.fromkeys(map(_widths_as_text, widths))))
     if name == "batch_norm":
         return Dimension(name, own, choices=(False, True))
     if name in _LINEAR:
@@ -106,12 +108,12 @@ def _dimension(name: str, config: Config) -> Dimension:
     return Dimension(name, own, own / _TIMES, own * _TIMES, is_logarithmic=True)
 
 
-def _words(widths: Iterable[int]) -> str:
+def _widths_as_text(widths: Iterable[int]) -> str:
     return " ".join(map(str, widths))
 
 
 def with_values(config: Config, values: Mapping[str, Value]) -> Config:
-    """`config` with these values of searched fields, checked."""
+    """Copy of `config` with these values of searched fields, validated."""
     for name, value in values.items():
         section = fields()[name].section
         given: Any = tuple(map(int, str(value).split())) if name == "hidden" else value
@@ -119,8 +121,8 @@ def with_values(config: Config, values: Mapping[str, Value]) -> Config:
     return validate(config)
 
 
-def in_words(values: Mapping[str, Value]) -> str:
-    """`learning_rate 0.000931, dropout 0.12`."""
+def values_as_text(values: Mapping[str, Value]) -> str:
+    """Format values: `learning_rate 0.000931, dropout 0.12`."""
     return ", ".join(
         f"{name} {value:.3g}" if type(value) is float else f"{name} {value}" for name, value in values.items()
     )

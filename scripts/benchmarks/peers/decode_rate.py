@@ -4,7 +4,7 @@ import argparse
 import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ import simplejpeg
 from PIL import Image
 
 from benchmarks.peers.lines import say
-from catdog.data.decode_pool import Decoders
+from catdog.data.decode_pool import DecodePool
 
 _PART = 64  # photos decoded in a turn
 
@@ -39,13 +39,9 @@ def rate(decode: Callable[[Sequence[str]], None], paths: Sequence[str]) -> float
 
 
 def by_catdog(paths: Sequence[str], side: int, count: int) -> float:
-    decoders = Decoders((side, side), count, len(paths))
-
-    def one(some: Sequence[str]) -> None:
-        decoders.decode(some, np.empty((len(some), 3, side, side), np.uint8))
-
-    with ThreadPoolExecutor(count) as pool:
-        return rate(lambda some: list(pool.map(one, parts(some))).clear(), paths)
+    pixels = np.empty((len(paths), 3, side, side), np.uint8)
+    with DecodePool((side, side), count, len(paths)) as pool:
+        return rate(lambda some: list(pool.decode_all(some, pixels[: len(some)])).clear(), paths)
 
 
 def by_simplejpeg(paths: Sequence[str], side: int, count: int) -> float:

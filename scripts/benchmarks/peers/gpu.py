@@ -16,10 +16,12 @@ import torch
 
 from benchmarks.peers.lines import say
 from catdog.config.toml import load_config
-from catdog.data.dataset import PhotoSet
+from catdog.data.batches import shuffled_batches
+from catdog.data.imagefolder import PhotoBatch, PhotoFolder
+from catdog.model.build import build_model
 from catdog.model.mlp import count_weights
 from catdog.runtime.precision import choose_precision
-from catdog.train import build_model, describe
+from catdog.trainer.card import make_card
 from catdog.trainer.loop import Trainer
 
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -55,19 +57,20 @@ def measure(device: torch.device, precision: str, photos: int, side: int) -> dic
     config = load_config(None, {"device": str(device), "precision": precision})
     height, width = config.photos.image_size
     pixels = torch.randint(256, (photos, 3, height, width), dtype=torch.uint8)
-    train = PhotoSet(pixels, torch.arange(photos) % 2, ("cat", "dog"), [])
+    train = PhotoFolder.from_tensors(pixels, torch.arange(photos) % 2, ("cat", "dog"))
     model = build_model(config, 2)
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(config, model, train, train, describe(config, train), Path(folder), device)
-    trainer.model.train()
-    batches = trainer._batches(0)
+        trainer = Trainer(config, model, train, train, make_card(config, train), Path(folder), device)
+    trainer.state.model.train()
+    batches = shuffled_batches(photos, trainer.steps_per_epoch, config.run.seed, epoch=0)
     taken = 0
 
     def step() -> None:
         nonlocal taken
         number = taken % len(batches)
-        for rows, batch in trainer.train.batches(batches[number : number + 1]):
-            trainer._step(rows, batch, number, looks=False)
+        batch = trainer.train.__getitems__(batches[number])
+        assert isinstance(batch, PhotoBatch)
+        trainer.step(batch.rows, batch.pixels, number)
         taken += 1
 
     bandwidth = bytes_a_second(device, 8 * side**2)

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 from catdog.cli.main import main
 from catdog.data.drawn import draw
 from catdog.images.decoder import decode
-from catdog.tools.dataset.check import as_json, check
+from catdog.tools.dataset.check import as_json, check_dataset
 
 
 def found(folder: Path) -> dict[str, list[Any]]:
@@ -21,7 +21,8 @@ def found(folder: Path) -> dict[str, list[Any]]:
     def in_short(item: dict[str, Any]) -> Any:
         return tuple(item["paths"]) if "paths" in item else item["path"]
 
-    return {finding["kind"]: [in_short(i) for i in finding["items"]] for finding in as_json(check(folder))["findings"]}
+    findings = as_json(check_dataset(folder))["findings"]
+    return {finding["kind"]: [in_short(i) for i in finding["items"]] for finding in findings}
 
 
 def test_a_good_folder_has_nothing_to_mend(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -40,7 +41,7 @@ def test_copies_are_told_apart_by_where_they_are(tmp_path: Path) -> None:
     ImageOps.mirror(picture).save(val / "cat/turned.webp")
     (train / "cat/dog.1.jpg").write_bytes((train / "dog/dog.1.jpg").read_bytes())
     (train / "dog/again.jpg").write_bytes((train / "dog/dog.2.jpg").read_bytes())
-    report = as_json(check(tmp_path))
+    report = as_json(check_dataset(tmp_path))
     findings = {finding["kind"]: finding["items"] for finding in report["findings"]}
     assert findings == {
         "copies_across_classes": [
@@ -89,7 +90,7 @@ def test_blank_grey_and_small_photos(tmp_path: Path) -> None:
     Image.new("RGB", (50, 50), "white").save(tmp_path / "dog" / "white.png")
     draw("dog", 7, (60, 80)).convert("L").save(tmp_path / "dog" / "grey.jpg")
     save(tmp_path / "dog" / "icon.png", "dog", 8, (16, 80))
-    report = as_json(check(tmp_path))
+    report = as_json(check_dataset(tmp_path))
     assert found(tmp_path) == {"blank": ["cat/lens cap.jpg", "dog/white.png"], "very_small": ["dog/icon.png"]}
     assert report["greyscale"]["count"] == 3  # the blank two, too
     assert report["sizes"]["height"] == {"min": 16, "median": 60.0, "max": 300}
@@ -104,7 +105,7 @@ def test_sizes_are_those_of_the_upright_photo(tmp_path: Path) -> None:
         for seed in range(2):
             draw(label, seed, (60, 1000)).save(tmp_path / label / f"{seed}.{ending}", exif=exif)
             assert decode(tmp_path / label / f"{seed}.{ending}").shape == (1000, 60, 3)
-    sizes = as_json(check(tmp_path))["sizes"]
+    sizes = as_json(check_dataset(tmp_path))["sizes"]
     assert sizes == {side: {"min": v, "median": v, "max": v} for side, v in (("height", 1000), ("width", 60))}
 
 

@@ -9,12 +9,12 @@ from drawn_photos import fill, save
 from PIL import Image
 
 from catdog.cli.main import main
-from catdog.data.dataset import load_photos
+from catdog.data.imagefolder import load_photos
 from catdog.data.listing import list_photos
 from catdog.data.pixel_cache import decode_all
+from catdog.data.statistics import colour_statistics
 from catdog.images.decoder import decode
 from catdog.tools.dataset.stats import as_json, measure
-from catdog.train import colour_statistics
 
 
 def test_mean_and_deviation_are_numpys(tmp_path: Path) -> None:

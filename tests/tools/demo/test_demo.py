@@ -18,12 +18,12 @@ from torch.nn import functional as F
 from catdog.cli.main import main
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
-from catdog.data.dataset import PhotoSet, load_photos
+from catdog.data.imagefolder import PhotoFolder, load_photos
 from catdog.data.listing import list_photos
 from catdog.model.mlp import MLP
 from catdog.tools.demo import command as demo
 from catdog.tools.demo.command import DEMOS
-from catdog.tools.demo.conclusions import by_heart, compare, share_content
+from catdog.tools.demo.conclusions import compare, describe_overfitting, margin_share
 from catdog.tools.demo.outcome import Outcome, mean_interval, shuffle, shuffle_weights
 from catdog.train import train
 from catdog.trainer.loop import Trainer
@@ -125,10 +125,10 @@ def test_a_network_learns_shuffled_photos_as_it_learns_the_photos() -> None:
 def test_permute_trains_on_shuffled_photos_and_says_how_much_scores_change(
     split_photos: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given: list[tuple[PhotoSet, PhotoSet]] = []
+    given: list[tuple[PhotoFolder, PhotoFolder]] = []
     train_once = demo.train_once
 
-    def watched(config: Config, *sets: PhotoSet) -> Trainer:
+    def watched(config: Config, *sets: PhotoFolder) -> Trainer:
         given.append((sets[0], sets[1]))
         return train_once(config, *sets)
 
@@ -151,7 +151,7 @@ def test_permute_trains_on_shuffled_photos_and_says_how_much_scores_change(
 
 def outcome(name: str, *accuracies: float, trained: float = 0.9) -> Outcome:
     values = np.array(accuracies)[:, None]
-    return Outcome(name, np.full_like(values, trained), values, first=None)  # type: ignore[arg-type]
+    return Outcome(name, np.full_like(values, trained), values, trainer=None)  # type: ignore[arg-type]
 
 
 def test_what_is_said_depends_on_the_figures() -> None:
@@ -160,8 +160,8 @@ def test_what_is_said_depends_on_the_figures() -> None:
     assert "20.0 points less, and the intervals do not overlap" in compare(a, far)
     assert "20.0 points more" in compare(far, a)
     assert "One seed cannot tell" in compare(outcome("a", 0.9), outcome("b", 0.1))
-    assert by_heart([a, far]) == []
-    (said,) = by_heart([a, outcome("d", 0.8, 0.81, trained=1.0)])
+    assert describe_overfitting([a, far]) == []
+    (said,) = describe_overfitting([a, outcome("d", 0.8, 0.81, trained=1.0)])
     assert said.startswith("With d the network")
 
 
@@ -191,7 +191,7 @@ def test_photos_that_the_svm_is_content_with(split_photos: Path) -> None:
     scores = trainer.evaluate(trainer.train)[1]
     margins = [row[label] - max(np.delete(row, label)) for row, label in zip(scores, sets[0].labels, strict=True)]
     content = sum(margin >= 1 for margin in margins) / len(margins)
-    assert share_content(trainer) == pytest.approx(content)
+    assert margin_share(trainer) == pytest.approx(content)
     assert 0 < content < 1
 
 

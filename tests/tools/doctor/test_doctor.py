@@ -16,20 +16,21 @@ from torch import Tensor, nn
 
 from catdog.cli.main import main
 from catdog.config.settings import Config
-from catdog.data.dataset import PhotoSet
+from catdog.data.imagefolder import PhotoFolder
 from catdog.data.listing import list_photos
 from catdog.data.splits import train_and_val
 from catdog.errors import CatdogError
+from catdog.model.build import build_model
 from catdog.model.mlp import MLP
 from catdog.predict import Classifier
 from catdog.runs.history import read_metrics
 from catdog.tools.doctor.command import check_copies, examine, sample
 from catdog.tools.doctor.history import check_collapse, check_history, trained_model
-from catdog.tools.doctor.learning import check_by_heart, check_initial_loss, check_shuffled_labels, shuffled
+from catdog.tools.doctor.learning import check_initial_loss, check_overfits, check_shuffled_labels, shuffle_labels
 from catdog.tools.doctor.patient import Patient, answers, steps
-from catdog.tools.doctor.rate_sweep import check_rate, read_off, smooth, sweep
+from catdog.tools.doctor.rate_sweep import check_rate, find_rates, smooth, sweep
 from catdog.tools.doctor.units import check_gradients, check_units, check_update_ratio
-from catdog.train import build_model, train
+from catdog.train import train
 from catdog.trainer.losses import make_loss
 
 MakePhotos = Callable[..., Path]
@@ -86,7 +87,7 @@ def test_the_healthy_are_called_healthy(patient_of: MakePatient, settings: dict[
         check_initial_loss(patient),
         check_gradients(patient),
         check_units(patient.model(), patient.photos(512)[0]),
-        check_by_heart(patient),
+        check_overfits(patient),
         check_update_ratio(patient),
         check_shuffled_labels(patient),
         check_rate(sweep(patient), patient.config.training.learning_rate),
@@ -174,7 +175,7 @@ def test_dead_relus(patient_of: MakePatient) -> None:
     finding = check_units(ill.model(), ill.photos(512)[0])
     assert finding.state == "ill"
     assert "hidden layer 2, 12 (100.0%) are silent" in finding.message
-    assert check_by_heart(ill).state == "ill"
+    assert check_overfits(ill).state == "ill"
     assert "look at the units" in check_update_ratio(ill).advice
     assert check_update_ratio(ill).state == "ill"  # nothing below the dead layer moves but by weight decay
 
@@ -192,7 +193,7 @@ def test_a_learning_rate_that_is_far_too_low(patient_of: MakePatient) -> None:
     assert check_update_ratio(ill).state == "ill"
     assert "next to nothing" in check_update_ratio(ill).message
     assert 1e-5 < float(check_update_ratio(ill).advice.removesuffix(".").split()[-1]) < 1e-2
-    finding = check_by_heart(ill)
+    finding = check_overfits(ill)
     assert finding.state == "ill"
     assert "--learning-rate 1e-08" in finding.advice
     finding = check_rate(sweep(ill), 1e-9)
@@ -205,7 +206,7 @@ def test_a_learning_rate_that_is_far_too_high(patient_of: MakePatient) -> None:
     assert "far too much" in check_update_ratio(ill).message
     # The colours of the photos are so easy that even this rate tells them apart: so, labels that take some learning.
     labels = torch.from_numpy(np.random.default_rng(0).integers(0, 2, len(ill.train)))
-    finding = check_by_heart(replace(ill, train=replace(ill.train, labels=labels)))
+    finding = check_overfits(replace(ill, train=replace(ill.train, labels=labels)))
     assert finding.state == "ill"
     assert "too high" in finding.advice
     finding = check_rate(sweep(ill), 1e3)
@@ -216,7 +217,7 @@ def test_a_learning_rate_that_is_far_too_high(patient_of: MakePatient) -> None:
 def test_shuffled_labels_say_nothing_of_the_class(patient_of: MakePatient) -> None:
     photos = patient_of().train
     classes = {pixels.numpy().tobytes(): int(label) for pixels, label in zip(photos.pixels, photos.labels, strict=True)}
-    turns = [shuffled(photos, turn, seed=0) for turn in range(3)]
+    turns = [shuffle_labels(photos, turn, seed=0) for turn in range(3)]
     for mixed in turns:
         true = np.array([classes[pixels.numpy().tobytes()] for pixels in mixed.pixels])
         counts = np.histogram2d(true, mixed.labels.numpy(), bins=2)[0]
@@ -282,8 +283,10 @@ def test_validation_photos_copied_from_training(make_photos: MakePhotos, tmp_pat
 
 def test_photos_that_are_all_the_same_cannot_be_learned(patient_of: MakePatient) -> None:
     patient = patient_of()
-    same = PhotoSet(torch.full_like(patient.train.pixels, 7), patient.train.labels, patient.train.classes, [])
-    finding = check_by_heart(replace(patient, train=same))
+    same = PhotoFolder.from_tensors(
+        torch.full_like(patient.train.pixels, 7), patient.train.labels, patient.train.classes
+    )
+    finding = check_overfits(replace(patient, train=same))
     assert finding.state == "ill"
     assert "only 1 of the photos differ" in finding.message
 
@@ -349,7 +352,7 @@ def test_the_sweep_is_read_where_the_loss_falls_fastest() -> None:
     noise = np.random.default_rng(0).normal(0, 0.01, 100)
     # A logistic descent around 1e-3, steepest there, and an explosion from 0.3 on.
     losses = 0.7 - 0.5 / (1 + np.exp(-3 * np.log10(rates / 1e-3))) + np.where(rates > 0.3, 5.0, 0.0) + noise
-    found = read_off(rates, losses)
+    found = find_rates(rates, losses)
     assert found.steepest is not None
     assert found.steepest == pytest.approx(1e-3, rel=0.5)
     assert found.too_high == pytest.approx(0.3, rel=0.25)
@@ -357,7 +360,7 @@ def test_the_sweep_is_read_where_the_loss_falls_fastest() -> None:
     assert check_rate(found, 1.0).state == "ill"
     assert check_rate(found, 1e-5).state == "warning"
     assert check_rate(found, 1e-8).state == "ill"
-    flat = read_off(rates, 0.7 + noise)
+    flat = find_rates(rates, 0.7 + noise)
     assert flat.steepest is None
     assert check_rate(flat, 1e-3).state == "warning"
 

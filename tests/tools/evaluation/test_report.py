@@ -85,9 +85,9 @@ def test_the_neighbours_are_scikit_learns(k: int) -> None:
     rng = np.random.default_rng(1)
     x, asked = rng.normal(size=(90, 5)).astype(np.float32), rng.normal(size=(300, 5)).astype(np.float32)
     labels = rng.integers(0, 3, 90)
-    near = baselines.nearest(torch.from_numpy(x), torch.from_numpy(labels), torch.from_numpy(asked), k)
+    near = baselines.nearest_labels(torch.from_numpy(x), torch.from_numpy(labels), torch.from_numpy(asked), k)
     theirs = KNeighborsClassifier(k, algorithm="brute").fit(x, labels)
-    np.testing.assert_array_equal(baselines.vote(near, 3), theirs.predict(asked))
+    np.testing.assert_array_equal(baselines.majority_vote(near, 3), theirs.predict(asked))
     np.testing.assert_array_equal(near, labels[theirs.kneighbors(asked)[1]])
 
 
@@ -108,7 +108,7 @@ def test_baselines_see_the_normalised_pixels(photos: int, size: tuple[int, int])
         "softmax",
         1.0,
     )
-    found = baselines.answer(pixels, labels, asked, card)
+    found = baselines.fit_and_predict(pixels, labels, asked, card)
 
     def flat(images: np.ndarray) -> np.ndarray:
         scaled = (images - np.array(card.mean)[:, None, None]) / np.array(card.std)[:, None, None]
@@ -126,7 +126,7 @@ def test_too_many_training_photos_are_thinned_out_alike_in_each_class_and_their_
 ) -> None:
     training = train_and_val(tmp_path / "photos", 0.4, seed=0)[0]
     monkeypatch.setattr(baselines, "_NUMBERS", 20 * 3 * 6 * 8 + 7)
-    some = baselines.thin_out(training, (6, 8))
+    some = baselines.subsample(training, (6, 8))
     assert set(some.paths) < set(training.paths)
     assert some.counts() == pytest.approx([20 * count / len(training) for count in training.counts()], abs=1)
     assert main(["evaluate", "--run", str(run)]) == 0
@@ -176,7 +176,7 @@ def test_galleries_hold_the_surest_and_the_least_sure_in_order() -> None:
     right = sorted((-sure, i) for sure, i, right in answers if right)[: gallery.MOST]
     unsure = sorted((sure, i) for sure, i, _ in answers)[: gallery.MOST]
     assert gallery.worst_mistakes(labels, probabilities).tolist() == [i for _, i in wrong]
-    assert gallery.surest_right(labels, probabilities).tolist() == [i for _, i in right]
+    assert gallery.surest_correct(labels, probabilities).tolist() == [i for _, i in right]
     assert gallery.least_sure(probabilities).tolist() == [i for _, i in unsure]
 
 
@@ -186,9 +186,9 @@ def test_a_thumbnail_keeps_the_photos_shape_and_a_photo_that_has_gone_its_captio
         Image.new("RGB", (900, 300)).save(tmp_path / "cat" / f"{name}.png")
     photos = list_photos(tmp_path)
     (tmp_path / "cat" / "gone.png").unlink()
-    gone, wide = gallery.show(np.array([0, 1]), photos, np.array([[1.0], [1.0]]))
+    gone, wide = gallery.load(np.array([0, 1]), photos, np.array([[1.0], [1.0]]))
     assert gone.photo is None
-    assert gone.in_words() == "cat, 100.0%"
+    assert gone.caption() == "cat, 100.0%"
     assert wide.photo is not None
     assert wide.photo.width == 3 * wide.photo.height
 

@@ -18,10 +18,10 @@ from catdog.numpy_net import ACTIVATIONS
 from catdog.predict import Classifier
 from catdog.tools.explain.backprop import SLOPES, Network
 from catdog.tools.explain.explanation import Explanation, explain
-from catdog.tools.explain.gradient_check import Checker, Question
-from catdog.tools.explain.learned import contributions, importance, smooth, templates, votes
+from catdog.tools.explain.gradient_check import Derivative, GradientChecker
+from catdog.tools.explain.learned import attribute_pixels, contributions, importance, smooth, templates
 from catdog.tools.explain.loss import Loss
-from catdog.tools.explain.words import in_words
+from catdog.tools.explain.words import as_text
 from catdog.trainer.losses import SoftmaxLoss, SVMLoss
 
 LOSSES = {"softmax": Loss("softmax"), "svm": Loss("svm"), "squared svm": Loss("svm", squared=True)}
@@ -98,16 +98,16 @@ def test_gradients_of_local_layers_are_autograds_and_a_step_is_torchs(tmp_path: 
     value.backward()
     np.testing.assert_allclose(e.logits, logits[0].detach().numpy(), rtol=1e-12)
     assert x.grad is not None
-    np.testing.assert_allclose(e.by_x, x.grad.numpy().reshape(-1), rtol=1e-9, atol=1e-14)
+    np.testing.assert_allclose(e.x_gradient, x.grad.numpy().reshape(-1), rtol=1e-9, atol=1e-14)
     square = sum(float(p.grad.square().sum()) for p in model.parameters() if p.grad is not None)
-    assert e.square == pytest.approx(square, rel=1e-9)
-    for layer, k, g in zip(e.network.layers, e.kept, e.gradients, strict=True):
+    assert e.squared_norm == pytest.approx(square, rel=1e-9)
+    for layer, k, g in zip(e.network.layers, e.outputs, e.gradients, strict=True):
         dense = np.array([layer.row(unit) for unit in range(layer.units)])  # W with its zeros
         np.testing.assert_allclose(dense @ k.x + layer.bias, k.sum, rtol=1e-9, atol=1e-12)
         np.testing.assert_allclose(layer.transposed_product(g.sum), g.sum @ dense, rtol=1e-9, atol=1e-14)
         for j in range(0, layer.inputs, 7):
             np.testing.assert_allclose(layer.column(j), dense[:, j])
-            assert [layer.sees(unit, j) for unit in range(layer.units)] == (dense[:, j] != 0).tolist()
+            assert [layer.is_connected(unit, j) for unit in range(layer.units)] == (dense[:, j] != 0).tolist()
     torch.optim.SGD(model.parameters(), lr=e.steps[0].rate).step()
     with torch.no_grad():
         np.testing.assert_allclose(e.steps[0].logits, model(x)[0].numpy(), rtol=1e-9)
@@ -130,11 +130,11 @@ def test_every_gradient_is_autograds_and_a_step_is_torchs(
     assert e.loss_value == pytest.approx(value.item(), rel=1e-12)
     assert e.loss_value > 0
     assert x.grad is not None
-    np.testing.assert_allclose(e.by_x, x.grad.numpy().reshape(-1), rtol=1e-9, atol=1e-14)
+    np.testing.assert_allclose(e.x_gradient, x.grad.numpy().reshape(-1), rtol=1e-9, atol=1e-14)
 
     by_weight = {name: p.grad.numpy() for name, p in model.named_parameters() if p.grad is not None}
     names = [*(f"hidden.{i}.linear" for i in range(len(hidden))), "classifier"]
-    for i, (name, k, g) in enumerate(zip(names, e.kept, e.gradients, strict=True)):
+    for i, (name, k, g) in enumerate(zip(names, e.outputs, e.gradients, strict=True)):
         found = {f"{name}.weight": np.outer(g.sum, k.x), f"{name}.bias": g.sum}
         if g.gamma is not None:
             found |= {f"hidden.{i}.norm.weight": g.gamma, f"hidden.{i}.norm.bias": g.normed}
@@ -142,7 +142,7 @@ def test_every_gradient_is_autograds_and_a_step_is_torchs(
             np.testing.assert_allclose(gradient, by_weight.pop(parameter), rtol=1e-9, atol=1e-14)
     assert not by_weight
     square = sum(float(p.grad.square().sum()) for p in model.parameters() if p.grad is not None)
-    assert e.square == pytest.approx(square, rel=1e-9)
+    assert e.squared_norm == pytest.approx(square, rel=1e-9)
 
     step = e.steps[0]
     torch.optim.SGD(model.parameters(), lr=step.rate).step()
@@ -151,7 +151,7 @@ def test_every_gradient_is_autograds_and_a_step_is_torchs(
         assert step.loss == pytest.approx(criterion(model(x), label).item(), rel=1e-9)
     assert step.predicted == pytest.approx(-step.rate * square, rel=1e-9)
 
-    checks = [check for layer in e.checks.values() for check in layer]
+    checks = [check for layer in e.gradient_checks.values() for check in layer]
     assert len(checks) > (30 if hidden else 8)
     assert max(check.relative_error for check in checks) < 1e-6
     assert not any(check.kink for check in checks)
@@ -169,14 +169,14 @@ def test_a_shorter_step_comes_nearer_to_the_straight_line(tmp_path: Path, photo:
 
 def test_a_wrong_gradient_is_an_error_that_names_it(tmp_path: Path, photo: str) -> None:
     e, _, _ = explained(tmp_path, photo)
-    checker = Checker(e.network, e.kept, e.loss, e.label)
+    checker = GradientChecker(e.network, e.outputs, e.loss, e.label)
     direction = np.eye(9)[4]
     right = float(e.gradients[0].sum[4])
-    (check,) = checker.check([Question("dL/db[unit 4]", 0, "sum", direction, right)])
+    (check,) = checker.check([Derivative("dL/db[unit 4]", 0, "sum", direction, right)])
     assert check.backward == right
     for wrong in (right * (1 + 1e-5), -right, 0.0):
         with pytest.raises(CatdogError, match=r"dL/db\[unit 4\].*report"):
-            checker.check([Question("dL/db[unit 4]", 0, "sum", direction, wrong)])
+            checker.check([Derivative("dL/db[unit 4]", 0, "sum", direction, wrong)])
 
 
 def test_differences_do_not_step_over_a_kink_and_a_unit_on_one_is_named(tmp_path: Path, photo: str) -> None:
@@ -188,9 +188,9 @@ def test_differences_do_not_step_over_a_kink_and_a_unit_on_one_is_named(tmp_path
         tensors["hidden.0.linear.bias"][2] -= first.sum[2] - distance
         near = Classifier(tensors, classifier.card)  # type: ignore[arg-type]
         e = explain(near, photo, photo)
-        checker = Checker(e.network, e.kept, e.loss, e.label)
-        question = Question("b", 0, "sum", np.eye(9)[2], float(e.gradients[0].sum[2]))
-        check = checker._check(question)
+        checker = GradientChecker(e.network, e.outputs, e.loss, e.label)
+        derivative = Derivative("b", 0, "sum", np.eye(9)[2], float(e.gradients[0].sum[2]))
+        check = checker._check_one(derivative)
         assert check.agrees
         assert check.kink == (distance == 0)
         assert (check.backward == 0) == (distance <= 0)
@@ -198,11 +198,11 @@ def test_differences_do_not_step_over_a_kink_and_a_unit_on_one_is_named(tmp_path
 
 def test_the_words_say_where_differences_could_not_be_compared(tmp_path: Path, photo: str) -> None:
     classifier = Classifier.load(random_run(tmp_path / "run", activation="relu"))
-    assert "kink" not in in_words(explain(classifier, photo, photo))
+    assert "kink" not in as_text(explain(classifier, photo, photo))
     second = Network.of(classifier).forward(explain(classifier, photo, photo).x)[1]
     tensors = {name: t.astype(np.float64) for name, t in classifier.tensors.items()}
     tensors["hidden.1.linear.bias"][3] -= second.sum[3]  # which every weight of the first layer moves
-    text = in_words(explain(Classifier(tensors, classifier.card), photo, photo))  # type: ignore[arg-type]
+    text = as_text(explain(Classifier(tensors, classifier.card), photo, photo))  # type: ignore[arg-type]
     assert "at a kink" in text
     assert "stand exactly at a kink" in text
 
@@ -212,15 +212,15 @@ def test_a_surely_right_answer_still_has_exact_gradients(tmp_path: Path, photo: 
     classifier.tensors["classifier.bias"] = np.array([-20, 20], "f4")
     e = explain(classifier, photo, photo)
     assert 0 < e.loss_value < 1e-14
-    assert max(check.relative_error for layer in e.checks.values() for check in layer) < 1e-6
+    assert max(check.relative_error for layer in e.gradient_checks.values() for check in layer) < 1e-6
 
 
 def test_a_photo_far_on_the_right_side_of_the_margin_teaches_nothing(tmp_path: Path, photo: str) -> None:
     classifier = Classifier.load(random_run(tmp_path / "run", loss="svm"))
     classifier.tensors["classifier.bias"] = np.array([-9, 9], "f4")
     e = explain(classifier, photo, photo)
-    assert e.loss_value == e.square == e.steps[0].loss == 0
-    assert "nothing to teach" in in_words(e)
+    assert e.loss_value == e.squared_norm == e.steps[0].loss == 0
+    assert "nothing to teach" in as_text(e)
 
 
 @pytest.mark.parametrize("loss", ["softmax", "svm"])
@@ -229,7 +229,7 @@ def test_the_last_probability_is_that_of_predict(tmp_path: Path, photo: str, mir
     e, _, _ = explained(tmp_path, photo, loss, average_mirrored=mirrored)
     answer = e.classifier.predict(photo)
     np.testing.assert_allclose(e.final, list(answer.probabilities.values()), atol=1e-5)
-    assert f"the answer: {answer.label} {answer.probability:.1%}" in in_words(e)
+    assert f"the answer: {answer.label} {answer.probability:.1%}" in as_text(e)
     assert (e.mirrored_logits is not None) == mirrored
 
 
@@ -239,8 +239,8 @@ def test_the_shares_of_the_pixels_and_biases_sum_to_the_difference_of_the_scores
     tmp_path: Path, photo: str, activation: str, batch_norm: bool
 ) -> None:
     e, model, x = explained(tmp_path, photo, activation=activation, batch_norm=batch_norm)
-    shares, rest = contributions(e.network, e.x, np.array([1.0, -1.0]))
-    assert shares.sum() + rest == pytest.approx(e.logits[0] - e.logits[1], rel=1e-10)
+    shares, biases = contributions(e.network, e.x, np.array([1.0, -1.0]))
+    assert shares.sum() + biases == pytest.approx(e.logits[0] - e.logits[1], rel=1e-10)
     if activation == "relu":  # near the photo the network is a straight piece: its slopes are the shares
         logits = model(x)
         (logits[0, 0] - logits[0, 1]).backward()
@@ -248,17 +248,17 @@ def test_the_shares_of_the_pixels_and_biases_sum_to_the_difference_of_the_scores
         np.testing.assert_allclose(shares, (x.grad * x).detach().numpy().reshape(-1), rtol=1e-9, atol=1e-13)
     assert e.mirrored_logits is not None
     both = (e.logits + e.mirrored_logits) / 2
-    assert e.votes.difference == pytest.approx(both[0] - both[1], rel=1e-10)
-    assert e.votes.pixels.sum() + e.votes.rest == pytest.approx(e.votes.difference, rel=1e-12)
-    assert e.votes.pixels.shape == (5, 6)
+    assert e.attribution.difference == pytest.approx(both[0] - both[1], rel=1e-10)
+    assert e.attribution.pixels.sum() + e.attribution.biases == pytest.approx(e.attribution.difference, rel=1e-12)
+    assert e.attribution.pixels.shape == (5, 6)
 
 
 def test_of_many_classes_the_two_likeliest_are_compared(tmp_path: Path, photo: str) -> None:
     classifier = Classifier.load(random_run(tmp_path / "run", classes=("a", "b", "c", "d"), average_mirrored=False))
     e = explain(classifier, photo, photo)
     order = np.argsort(-e.logits)
-    assert (e.votes.ours, e.votes.theirs) == (order[0], order[1])
-    found = votes(classifier, e.network, e.pixels, e.logits)
+    assert (e.attribution.first, e.attribution.second) == (order[0], order[1])
+    found = attribute_pixels(classifier, e.network, e.pixels, e.logits)
     assert found.difference == pytest.approx(e.logits[order[0]] - e.logits[order[1]], rel=1e-10)
 
 
@@ -305,12 +305,12 @@ def test_smoothing_keeps_a_constant_and_the_sum_of_what_is_away_from_the_edges()
 def test_the_label_is_the_option_else_the_folder_else_the_answer(tmp_path: Path, photo: str) -> None:
     classifier = Classifier.load(random_run(tmp_path / "run"))
     assert explain(classifier, photo, photo).label == 1
-    assert "the name of the photo's folder" in in_words(explain(classifier, photo, photo))
+    assert "the name of the photo's folder" in as_text(explain(classifier, photo, photo))
     assert explain(classifier, photo, photo, label="cat").label == 0
     data = Path(photo).read_bytes()
     e = explain(classifier, data, "-")
     assert e.label == int(e.logits.argmax())
-    assert "what the network says of it" in in_words(e)
+    assert "what the network says of it" in as_text(e)
     with pytest.raises(CatdogError, match=r"cow.*cat, dog"):
         explain(classifier, photo, photo, label="cow")
 
@@ -322,7 +322,7 @@ NUMBER = r"(-?\d[\d.]*(?:e[-+]\d+)?)"
 def test_the_products_in_the_words_are_right(tmp_path: Path, photo: str, changes: dict[str, Any]) -> None:
     """Every "a * b = c" that is printed holds for the digits that are printed."""
     e, _, _ = explained(tmp_path, photo, **changes)
-    text = in_words(e)
+    text = as_text(e)
     found = re.findall(rf"= {NUMBER} \* \(?{NUMBER}\)? = {NUMBER}", text)
     assert len(found) >= 15
     for a, b, c in found:

@@ -14,12 +14,15 @@ from torch.nn import functional as F
 
 from catdog.cli.main import main
 from catdog.config.settings import Config
-from catdog.data.dataset import load_photos
+from catdog.data.batches import shuffled_batches
+from catdog.data.imagefolder import load_photos
 from catdog.data.listing import Listing
 from catdog.data.splits import train_and_val
+from catdog.model.build import build_model
 from catdog.model.mlp import MLP
-from catdog.tools.explain.narrate import FirstStep, first_linear, first_step, in_words
-from catdog.train import build_model, describe, train
+from catdog.tools.explain.narrate import FirstStep, Narration, first_linear, first_step, in_words
+from catdog.train import train
+from catdog.trainer.card import make_card
 from catdog.trainer.loop import Trainer
 
 MakePhotos = Callable[..., Path]
@@ -32,7 +35,7 @@ def make_trainer(config: Config, folder: Path) -> tuple[Trainer, Listing]:
     torch.manual_seed(config.run.seed)
     model = build_model(config, len(photos.classes))
     folder.mkdir(exist_ok=True)
-    card = describe(config, photos)
+    card = make_card(config, photos)
     return Trainer(config, model, photos, val, card, folder, torch.device("cpu"), quiet), train_listing
 
 
@@ -60,14 +63,14 @@ def test_the_step_told_is_the_first_one_taken(
     config = small_config(make_photos(classes), epochs=1, **CASES[case])
     trainer, listing = make_trainer(config, tmp_path / "watched")
     told = first_step(trainer)
-    assert isinstance(trainer.model, MLP)
-    weight = first_linear(trainer.model).weight
+    assert isinstance(trainer.state.model, MLP)
+    weight = first_linear(trainer.state.model).weight
     seen: dict[str, float] = {}
 
     def before_step(optimizer: torch.optim.Optimizer, *_: Any) -> None:
         if not seen:
             assert weight.grad is not None
-            loss, _right, count = trainer.totals.tolist()
+            loss, _right, count = trainer.state.totals.tolist()
             seen["loss"], seen["rate"] = loss / count, optimizer.param_groups[0]["lr"]
             seen["before"] = float(weight.detach()[told.neuron, told.source])
             seen["clipped"] = float(weight.grad[told.neuron, told.source])
@@ -75,8 +78,8 @@ def test_the_step_told_is_the_first_one_taken(
     def after_step(*_: Any) -> None:
         seen.setdefault("after", float(weight.detach()[told.neuron, told.source]))
 
-    trainer.optimizer.register_step_pre_hook(before_step)
-    trainer.optimizer.register_step_post_hook(after_step)
+    trainer.state.optimizer.register_step_pre_hook(before_step)
+    trainer.state.optimizer.register_step_post_hook(after_step)
     trainer.fit()
     for name, value in seen.items():
         assert getattr(told, name) == pytest.approx(value, rel=1e-6, abs=1e-12), name
@@ -102,12 +105,11 @@ def test_its_numbers_are_those_of_a_step_written_out_in_float64(
 ) -> None:
     """Without random changes: the photo's own pixels, one hidden layer, the chain rule by hand, w' = w - lr * dE/dw."""
     s, trainer, _ = plain_step(make_photos, small_config, tmp_path)
-    w1, b1, w2, b2 = (p.detach().double() for p in trainer.model.parameters())
+    w1, b1, w2, b2 = (p.detach().double() for p in trainer.state.model.parameters())
     labels = s.targets.labels
-    rows = trainer._batches(0)[0]
+    rows = shuffled_batches(len(trainer.train), trainer.steps_per_epoch, seed=0, epoch=0)[0]
     assert s.row == int(rows[0])
-    ((_, pixels),) = trainer.train.batches([rows])
-    pixels = pixels.double()
+    pixels = trainer.train.pixels[rows].double()
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (trainer.card.mean, trainer.card.std))
     x = ((pixels - mean) / std).flatten(1)
     z = x @ w1.T + b1
@@ -176,7 +178,7 @@ def test_telling_does_not_change_the_training(
     models = []
     for narrate, said in lines.items():
         config = small_config(photos, out=str(tmp_path / f"run-{narrate}"), **changes)
-        run = train(config, log=said.append, narrate=narrate)
+        run = train(config, log=said.append, listeners=[Narration()] if narrate else [])
         models.append((run / "model.safetensors").read_bytes())
         assert ("The first step of this training" in (run / "train.log").read_text()) == narrate
     assert models[0] == models[1]
@@ -196,7 +198,7 @@ def test_an_unreadable_photo_does_not_shift_the_names(
         broken.write_bytes(b"not a photo")
     said: list[str] = []
     config = small_config(photos, max_skipped=0.9, epochs=1)
-    train(config, log=said.append, narrate=True)
+    train(config, log=said.append, listeners=[Narration()])
     words = re.sub(r"\n +", " ", "\n".join(said))
     match = re.search(r"numbers\. (\S+) \((cat|dog)\) is squashed.*?red (\d+)", words)
     assert match is not None

@@ -77,7 +77,9 @@ def test_a_wrong_gradient_is_an_error() -> None:
     n = textbook.network()
     n.numbers["w5"].gradient *= 1 + 1e-5
     with pytest.raises(CatdogError, match=r"w5.*report"):
-        textbook.check(n, "w5", lambda w: textbook.network([*textbook.WEIGHTS[:4], w, *textbook.WEIGHTS[5:]])["E"])
+        textbook.check_gradient(
+            n, "w5", lambda w: textbook.network([*textbook.WEIGHTS[:4], w, *textbook.WEIGHTS[5:]])["E"]
+        )
 
 
 def test_the_command_prints_every_value_and_draws_both_graphs(

@@ -20,7 +20,7 @@ from catdog.cli.main import main
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
 from catdog.runs.history import read_metrics
-from catdog.tools.tune.search_space import DEFAULT, IN_WORDS, Value, dimensions, with_values
+from catdog.tools.tune.search_space import DEFAULT, RANGES, Value, dimensions, with_values
 from catdog.tools.tune.study import Study
 
 MakePhotos = Callable[..., Path]
@@ -88,7 +88,7 @@ def test_the_first_trial_is_the_configuration_itself_and_all_are_within_the_rang
         assert 0.1 <= float(row["learning_rate"]) / config.training.learning_rate <= 10
         assert 0.1 <= float(row["weight_decay"]) / config.training.weight_decay <= 10
         for name in ("dropout", "mixup", "crop_area", "label_smoothing"):
-            low, high = map(float, IN_WORDS[name].split(" to "))
+            low, high = map(float, RANGES[name].split(" to "))
             assert low <= float(row[name]) <= high
         run = load_config(whole / "trials" / f"{int(row['trial']):03}" / "config.toml")
         assert run.training.learning_rate == float(row["learning_rate"])
@@ -181,16 +181,16 @@ def test_a_trial_that_was_never_ended_is_tried_again_and_not_counted(study: Stud
         first = study.next_trial()
         assert (first.number, first.values["learning_rate"]) == (1, study.config.training.learning_rate)
         study = Study.resume(study.folder)
-        assert study.ended() == []
+        assert study.finished() == []
     first = study.next_trial()
-    first.report(1, 0.5)
+    first.report_accuracy(1, 0.5)
     study.end(first, "complete", photos=10)
     values = [study.next_trial().values]
     for _ in range(2):
         study = Study.resume(study.folder)
         values.append(study.next_trial().values)
     assert values[0] == values[1] == values[2] != first.values
-    assert [trial.number for trial in study.ended()] == [1]
+    assert [trial.number for trial in study.finished()] == [1]
 
 
 def test_the_search_finds_what_matters_and_says_so(study: Study) -> None:
@@ -201,13 +201,13 @@ def test_the_search_finds_what_matters_and_says_so(study: Study) -> None:
         return abs(np.log10(float(values["learning_rate"]) / config.training.learning_rate) - np.log10(3))
 
     for _ in range(24):
-        if len(study.ended()) == 9:
+        if len(study.finished()) == 9:
             assert study.importances() == {}, "too few to tell"
         trial = study.next_trial()
-        trial.report(1, float(np.exp(-far_from_best(trial.values))))
+        trial.report_accuracy(1, float(np.exp(-far_from_best(trial.values))))
         study.end(trial, "complete", photos=100)
-    ended = study.ended()
-    distances = [far_from_best(trial.values) for trial in ended]
+    finished = study.finished()
+    distances = [far_from_best(trial.values) for trial in finished]
     assert statistics.median(distances[-8:]) < 0.7 * statistics.median(distances[:10])
     best = study.best()
     assert best is not None and far_from_best(best.values) == min(distances)
@@ -322,7 +322,7 @@ def test_help_says_what_is_searched_and_where(capsys: pytest.CaptureFixture[str]
     with pytest.raises(SystemExit):
         tune("--help")
     printed = capsys.readouterr().out
-    assert all(name in printed and words in printed for name, words in IN_WORDS.items())
+    assert all(name in printed and words in printed for name, words in RANGES.items())
     code = (
         "import sys; import catdog.cli.main as c; c.build_parser(); print({'optuna', 'sqlalchemy'} & set(sys.modules))"
     )
@@ -332,7 +332,7 @@ def test_help_says_what_is_searched_and_where(capsys: pytest.CaptureFixture[str]
 def test_every_field_can_be_searched_and_has_the_configuration_s_own_value_in_its_range() -> None:
     for changes in ({}, {"dropout": 0.8, "mixup": 4.0, "crop_area": 0.1, "hidden": (7, 1)}):
         config = load_config(None, changes)
-        for dimension in dimensions(config, list(IN_WORDS)):
+        for dimension in dimensions(config, list(RANGES)):
             assert with_values(config, {dimension.name: dimension.own}) == config
             assert dimension.own in dimension.choices or dimension.low <= float(dimension.own) <= dimension.high
             assert all(with_values(config, {dimension.name: end}) for end in dimension.ends)

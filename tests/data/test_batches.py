@@ -1,21 +1,23 @@
-"""Photos decoded as they are needed: the same pixels, the same training, no more decoded than asked for."""
+"""Batches of photos that are decoded as they are needed: the same pixels, the same training, no more than asked for."""
 
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 from catdog.config.settings import Config
 from catdog.data import decode_pool as decoders
-from catdog.data.dataset import load_photos
-from catdog.data.feed import PhotoStream, in_order, some_of_each_class
+from catdog.data import statistics
+from catdog.data.batches import batches_in_order, some_of_each_class
+from catdog.data.decode_pool import DecodePool
+from catdog.data.imagefolder import PhotoFolder, load_photos
 from catdog.data.listing import list_photos
+from catdog.data.prefetch import load_batches
 from catdog.errors import CatdogError, ImageError
-from catdog.images.decoder import decode
+from catdog.images.decoder import decode_and_measure
 from catdog.train import train
 
 MakePhotos = Callable[..., Path]
@@ -27,19 +29,21 @@ def quiet(line: str) -> None:
 
 def test_a_stream_gives_the_rows_asked_for_with_the_pixels_that_loading_gives(make_photos: MakePhotos) -> None:
     listing = list_photos(make_photos({"cat": 20, "dog": 23}))
-    loaded, stream = load_photos(listing, (9, 7)), PhotoStream(listing, (9, 7), threads=3)
+    loaded, stream = load_photos(listing, (9, 7)), PhotoFolder(listing, (9, 7), pool=DecodePool((9, 7), 3))
     assert torch.equal(stream.labels, loaded.labels) and stream.image_size == loaded.image_size == (9, 7)
     batches = torch.randperm(43, generator=torch.Generator().manual_seed(0)).split(19)
-    both = zip(stream.batches(batches), loaded.batches(batches), batches, strict=True)
-    for (rows, pixels), (same_rows, same_pixels), asked in both:
-        assert torch.equal(rows, asked) and torch.equal(same_rows, asked)
-        assert pixels.dtype == torch.uint8 and torch.equal(pixels, same_pixels)
+    for batch, same, asked in zip(load_batches(stream, batches), load_batches(loaded, batches), batches, strict=True):
+        assert torch.equal(batch.rows, asked) and torch.equal(same.rows, asked)
+        assert batch.pixels.dtype == torch.uint8 and torch.equal(batch.pixels, same.pixels)
+        assert torch.equal(batch.labels, loaded.labels[asked]) and torch.equal(same.labels, batch.labels)
 
 
 def test_for_another_device_batches_are_decoded_ahead_and_come_in_order(make_photos: MakePhotos) -> None:
     listing = list_photos(make_photos({"cat": 20, "dog": 20}))
-    stream = PhotoStream(listing, (4, 4), threads=2).to(torch.device("meta"))
-    given = [rows.shape[0] for rows, pixels in stream.batches([torch.arange(n) for n in (3, 40, 1, 7, 5, 2)])]
+    stream = PhotoFolder(listing, (4, 4), pool=DecodePool((4, 4), 2))
+    stream.to(torch.device("meta"))
+    sizes = [torch.arange(n) for n in (3, 40, 1, 7, 5, 2)]
+    given = [len(batch.rows) for batch in load_batches(stream, sizes) if batch.pixels.device.type == "meta"]
     assert given == [3, 40, 1, 7, 5, 2]
 
 
@@ -58,14 +62,14 @@ def test_training_on_a_stream_ends_with_the_same_weights(
 def test_the_first_step_of_a_stream_is_taken_before_all_photos_are_decoded(
     make_photos: MakePhotos, small_config: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("catdog.train._STATISTICS", 1)
+    monkeypatch.setattr(statistics, "_PHOTOS", 1)
     decoded, lock = 0, threading.Lock()
 
-    def counted(*arguments: Any) -> np.ndarray:
+    def counted(*arguments: Any) -> Any:
         nonlocal decoded
         with lock:
             decoded += 1
-        return decode(*arguments)
+        return decode_and_measure(*arguments)
 
     class FirstStep(Exception):
         pass
@@ -73,7 +77,7 @@ def test_the_first_step_of_a_stream_is_taken_before_all_photos_are_decoded(
     def stop(*_: Any) -> None:
         raise FirstStep
 
-    monkeypatch.setattr(decoders, "decode", counted)
+    monkeypatch.setattr(decoders, "decode_and_measure", counted)
     monkeypatch.setattr("torch.optim.AdamW.step", stop)
     with pytest.raises(FirstStep):
         train(small_config(make_photos({"cat": 100, "dog": 100}), cache="none", batch_size=8), log=quiet)
@@ -99,13 +103,13 @@ def test_too_many_unreadable_photos_end_a_stream(make_photos: MakePhotos) -> Non
         path.write_bytes(b"nothing of a photo")
     listing = list_photos(root)
     with pytest.raises(CatdogError, match=r"3 of the photos in .* --max-skipped 0.1 .*cat"):
-        list(PhotoStream(listing, (4, 4), max_skipped=0.1).batches([torch.arange(20)]))
+        PhotoFolder(listing, (4, 4), max_skipped=0.1).__getitems__(range(20))
     with pytest.raises(CatdogError, match="all of a batch"):
-        list(PhotoStream(listing, (4, 4)).batches([torch.arange(2)]))
+        PhotoFolder(listing, (4, 4)).__getitems__(range(2))
     with pytest.raises(ImageError, match="cat"):
-        list(PhotoStream(listing, (4, 4), strict=True).batches([torch.arange(20)]))
-    (rows, pixels), *_ = PhotoStream(listing, (4, 4)).batches(in_order(PhotoStream(listing, (4, 4))))
-    assert rows.tolist() == list(range(3, 20)) and len(pixels) == 17
+        PhotoFolder(listing, (4, 4), strict=True).__getitems__(range(20))
+    (batch,) = load_batches(PhotoFolder(listing, (4, 4)), batches_in_order(20, (4, 4)))
+    assert batch.rows.tolist() == list(range(3, 20)) and len(batch.pixels) == 17
 
 
 def test_some_of_each_class_are_spread_over_it() -> None:

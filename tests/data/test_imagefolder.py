@@ -1,6 +1,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,12 +10,11 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 
 from catdog.data import decode_pool as decoders
-from catdog.data.dataset import load_photos
-from catdog.data.imagefolder import PhotoFolder
+from catdog.data.imagefolder import PhotoFolder, load_photos
 from catdog.data.listing import list_photos
+from catdog.data.statistics import colour_statistics
 from catdog.errors import CatdogError, ImageError
-from catdog.images.decoder import decode
-from catdog.train import colour_statistics
+from catdog.images.decoder import decode, decode_and_measure
 
 MakePhotos = Callable[..., Path]
 SIZE = (9, 7)
@@ -33,11 +33,11 @@ def test_a_photo_is_decoded_once_until_it_changes(make_photos: MakePhotos, monke
     root = make_photos({"cat": 5, "dog": 4})
     decoded: list[str] = []
 
-    def counting(path: str, size: tuple[int, int]) -> np.ndarray:
+    def counting(path: str, size: tuple[int, int]) -> Any:
         decoded.append(path)
-        return decode(path, size)
+        return decode_and_measure(path, size)
 
-    monkeypatch.setattr(decoders, "decode", counting)
+    monkeypatch.setattr(decoders, "decode_and_measure", counting)
     for _ in range(3):
         load_photos(list_photos(root), SIZE)
     assert len(decoded) == 9
@@ -97,16 +97,36 @@ def test_photo_folder_is_a_torchvision_image_folder_with_the_same_pixels(make_ph
     folder = PhotoFolder(root, SIZE)
     theirs = ImageFolder(str(root))
     assert isinstance(folder, ImageFolder)
-    assert (folder.classes, folder.class_to_idx, folder.samples, folder.targets) == (
+    assert (folder.classes, folder.class_to_idx, list(folder.samples), list(folder.targets)) == (
         theirs.classes,
         theirs.class_to_idx,
         theirs.samples,
         theirs.targets,
     )
-    images, labels = next(iter(DataLoader(folder, batch_size=5)))
     photos = load_photos(list_photos(root), SIZE)
-    assert torch.equal(images, photos.pixels)
-    assert torch.equal(labels, photos.labels)
+    for one in (folder, photos):  # decoded when it is asked for, and before
+        images, labels = next(iter(DataLoader(one, batch_size=5)))
+        assert torch.equal(images, photos.pixels)
+        assert torch.equal(labels, photos.labels)
+        sample, label = one[4]
+        assert torch.equal(sample, images[4]) and label == 1 and type(label) is int
+        sample.zero_()
+        assert torch.equal(one[4][0], images[4])  # what is done with a sample stays with it
+
+
+def test_transforms_are_applied_to_each_item_alone_and_in_batches(make_photos: MakePhotos) -> None:
+    root = make_photos({"cat": 3, "dog": 2})
+    plain = PhotoFolder(root, SIZE)
+    changed = PhotoFolder(root, SIZE, transform=lambda x: x.float() / 255, target_transform=lambda label: -label)
+    images, labels = next(iter(DataLoader(changed, batch_size=5)))
+    assert torch.equal(images, torch.stack([plain[i][0] for i in range(5)]) / 255)
+    assert labels.tolist() == [0, 0, 0, -1, -1] and changed[4][1] == -1
+
+
+def test_a_folder_without_a_size_keeps_each_photo_as_large_as_it_is(make_photos: MakePhotos) -> None:
+    folder = PhotoFolder(make_photos({"cat": 3, "dog": 2}))
+    assert folder[0][0].shape == (3, 20, 24)
+    assert len(next(iter(DataLoader(folder, batch_size=5)))[0]) == 5
 
 
 def test_colour_statistics_are_numpys(make_photos: MakePhotos) -> None:

@@ -1,0 +1,36 @@
+"""From the pixels of a batch to what a step takes: augmented, normalised images and their targets."""
+
+import numpy as np
+from torch import Tensor
+
+from catdog.config.settings import Augment
+from catdog.runtime.distributed import ALONE, World
+from catdog.trainer import augment
+from catdog.trainer.targets import Targets
+
+
+def prepare_batch(
+    pixels: Tensor,
+    labels: Tensor,
+    settings: Augment,
+    rng: np.random.Generator,
+    mean: Tensor,
+    std: Tensor,
+    world: World = ALONE,
+) -> tuple[Tensor, Targets]:
+    """This process's slice of a batch of B photos: (images: float32, b x 3 x H x W, augmented and normalised; targets).
+
+    pixels: uint8, of the whole batch where `world` is one process or photos are blended (mixup), else of the slice.
+    labels: int64, B. rng: from which the augmentation of all B photos is drawn, in every process alike.
+    """
+    drawn = augment.draw(settings, len(labels), rng)
+    partners = labels[drawn.partner.to(labels.device, non_blocking=True)]
+    targets = Targets(labels, partners, drawn.share)
+    if world.size > 1:
+        own = world.slice(len(labels))
+        targets = targets.part(own)
+        if settings.mixup:
+            pixels, drawn = augment.own_slice(pixels, drawn, own)
+        else:
+            drawn = drawn.part(own)
+    return augment.apply(pixels, drawn, mean, std), targets

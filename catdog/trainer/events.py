@@ -1,0 +1,76 @@
+"""What happens in a training, for those that watch it: TensorBoard, train.log, tune, the narration."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from catdog.trainer.loop import Trainer
+
+
+@dataclass(frozen=True)
+class TrainingStarted:
+    """No step has been taken yet, or, of a resumed training, no further one."""
+
+    trainer: "Trainer"
+
+
+@dataclass(frozen=True)
+class StepDone:
+    """A step was taken. `epoch` and `step` (of `steps` in the epoch) count from 1."""
+
+    epoch: int
+    step: int
+    steps: int
+    totals: Tensor
+    """float, 3: summed loss, correct answers and photos of the epoch so far. It is the trainer's own, which the next
+    step changes, and a GPU is waited for by who reads it."""
+
+
+@dataclass(frozen=True)
+class EpochDone:
+    """An epoch was finished, validated and saved."""
+
+    row: dict[str, float]
+    """As in metrics.csv."""
+    epochs: int
+    """Of the whole training."""
+    is_best: bool
+    photos_per_second: float
+    notes: list[str]
+    """Advice to the user, from `catdog.trainer.advice`."""
+
+
+Event = TrainingStarted | StepDone | EpochDone
+Listener = Callable[[Event], None]
+"""Called with each event, in the training's own process and thread; what it raises ends the training."""
+
+
+def epoch_rows(take: Callable[[dict[str, float]], None]) -> Listener:
+    """A listener that gives `take` the row of each epoch."""
+
+    def take_row(event: Event) -> None:
+        if isinstance(event, EpochDone):
+            take(event.row)
+
+    return take_row
+
+
+def epoch_logger(log: Callable[[str], None]) -> Listener:
+    """A listener that logs a line an epoch, and the advice that goes with it."""
+
+    def log_epoch(event: Event) -> None:
+        if isinstance(event, EpochDone):
+            row, epochs = event.row, event.epochs
+            log(
+                f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}"
+                f"  loss {row['train_loss']:.4f}  accuracy {row['train_accuracy']:.1%}"
+                f"  val loss {row['val_loss']:.4f}  val accuracy {row['val_accuracy']:.2%}{' *' if event.is_best else '  '}"
+                f"  {event.photos_per_second:,.0f} photos/s"
+            )
+            for note in event.notes:
+                log(note)
+
+    return log_epoch

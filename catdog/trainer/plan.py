@@ -1,0 +1,83 @@
+"""What a training is about to do, in words, with the memory that it will take."""
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from catdog.config.settings import Config
+from catdog.data.listing import Listing
+from catdog.data.splits import SAMPLE
+from catdog.model.mlp import count_weights
+from catdog.runtime.precision import choose_precision
+
+if TYPE_CHECKING:
+    from catdog.model.build import Network
+
+
+def describe_plan(
+    config: Config, model: "Network", listings: tuple[Listing, Listing], device: torch.device, device_in_words: str
+) -> str:
+    """The plan as text: data, network, number of weights, device, precision, memory."""
+    train, val = listings
+    height, width = config.photos.image_size
+    inputs = 3 * height * width
+    m = config.model
+    sees = f", so each neuron of the first layer has {inputs:,} weights and a bias"
+    if m.local:
+        window = f"{m.field} x {m.field} pixels and has {3 * m.field**2:,}"
+        sees = f", and each neuron of the first layer sees {window} weights and a bias"
+    elif m.model != "mlp":
+        sees = ""
+
+    def in_words(listing: Listing) -> str:
+        each = ", ".join(f"{count:,} {name}" for name, count in zip(listing.classes, listing.counts(), strict=True))
+        return f"{len(listing):,} ({each})"
+
+    t = config.training
+    on_gpu = device.type == "cuda" and config.photos.cache != "none"
+    compiled = "; compiled at the first steps" if config.run.compile else ""
+    rate = f"{t.optimizer}, learning rate {t.learning_rate:g} ({t.schedule})"
+    return "\n".join(
+        [
+            f"photos     {'drawn cats and dogs' if config.photos.data == SAMPLE else config.photos.data}",
+            f"           train {in_words(train)}",
+            f"           val   {in_words(val)}",
+            f"input      {width} x {height} RGB = {inputs:,} numbers a photo{sees}",
+            *(f"{'network' if i == 0 else '':<11}{line}" for i, line in enumerate(model.describe().splitlines())),
+            f"training   {t.epochs} epochs in batches of {t.batch_size}, {t.loss} loss, {rate}",
+            f"device     {device_in_words}",
+            f"precision  {choose_precision(config.run.precision, device).in_words()}{compiled}",
+            f"memory     about {_memory(config, model, len(train) + len(val)) / 2**20:,.0f} MiB",
+            *([f"pixels     {_place_of_pixels(config, model, len(train) + len(val), device)[1]}"] if on_gpu else []),
+            f"run        {config.run.out}",
+        ]
+    )
+
+
+def _memory(config: Config, model: "Network", photos: int) -> int:
+    """Bytes that training will take at most, roughly."""
+    t = config.training
+    copies = 3 + (2 if t.optimizer != "sgd" else 1 if t.momentum else 0) + (1 if t.ema else 0)
+    inputs = 3 * config.photos.image_size[0] * config.photos.image_size[1]
+    activations = t.batch_size // t.accumulate * model.activation_numbers() * 4
+    batch = t.batch_size * inputs * 4 * 3
+    pixels = 0 if config.photos.cache == "none" else photos * inputs
+    return 800 * 2**20 + copies * 4 * count_weights(model) + pixels + batch + activations
+
+
+def pixels_fit(config: Config, model: "Network", listings: tuple[Listing, Listing], device: torch.device) -> bool:
+    """Whether decoded pixels have room on the `device` beside the training; always so on a CPU."""
+    if device.type != "cuda" or config.photos.cache == "none":
+        return True
+    return _place_of_pixels(config, model, sum(map(len, listings)), device)[0]
+
+
+def _place_of_pixels(config: Config, model: "Network", photos: int, device: torch.device) -> tuple[bool, str]:
+    """Whether the pixels of so many photos fit on the GPU `device` beside the training, and in words where they go."""
+    free, _ = torch.cuda.mem_get_info(device)
+    pixels = photos * 3 * config.photos.image_size[0] * config.photos.image_size[1]
+    training = _memory(config, model, photos) - pixels
+    size = f"{pixels / 2**20:,.0f} MiB, uint8; {free / 2**20:,.0f} MiB are free there"
+    if training + pixels <= free:
+        return True, f"all on the GPU ({size})"
+    return False, f"in main memory, and each batch copied to the GPU ahead of its use ({size})"

@@ -1,0 +1,127 @@
+"""All that a training changes, as last.pt holds it: taken, saved, and put back exactly."""
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from catdog import metrics
+from catdog.checkpoint.model_file import (
+    FORMAT_VERSION,
+    MODEL_FILE,
+    PREVIOUS_FILE,
+    STATE_FILE,
+    ModelCard,
+    save_model,
+)
+from catdog.checkpoint.training_state import check_fits, check_optimizer, check_scaler, load_state, save_state
+from catdog.config.settings import Config
+from catdog.config.toml import to_toml
+from catdog.runs.history import Progress
+from catdog.runtime.distributed import World
+from catdog.trainer.divergence import check_state
+from catdog.trainer.ema import AveragedWeights
+
+
+@dataclass
+class TrainState:
+    """All that a training changes."""
+
+    model: nn.Module
+    average: AveragedWeights
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    totals: Tensor
+    """float, 3: summed loss, correct answers and photos of the epoch so far, of this process."""
+    progress: Progress
+
+    def to_plain(self, config: Config, classes: list[str], photos: list[int], world: World) -> dict[str, Any]:
+        """Everything that `restore` needs: tensors and plain values. photos: how many to train and to validate on."""
+        return {
+            "format_version": FORMAT_VERSION,
+            "config": to_toml(config),
+            "classes": classes,
+            "photos": photos,
+            "progress": asdict(self.progress),
+            "totals": world.sum(self.totals).cpu().double(),
+            "model": self.model.state_dict(),
+            "average": self.average.model.state_dict() if self.average.decay else {},
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+        }
+
+    def restore(
+        self, saved: dict[str, Any], like: dict[str, Any], steps_per_epoch: int, epochs: int, is_main: bool
+    ) -> None:
+        """Take over `saved`, what `to_plain` gave of the same training; `like`: what it gives now.
+
+        Raises ValueError, before anything is changed, if `saved` is not of this training.
+        """
+        check_optimizer(saved["optimizer"], self.optimizer)
+        saved = {"scaler": {}, **saved}  # a checkpoint of before there was one
+        check_scaler(saved["scaler"])
+        check_fits(saved, {**like, "optimizer": saved["optimizer"], "scaler": saved["scaler"]})
+        check_state(saved)
+        progress = Progress.from_plain(saved["progress"], steps_per_epoch, epochs)
+        if (progress.step > 0) != (float(saved["totals"][2]) > 0):
+            raise ValueError("its steps and its photos do not agree")
+        self.progress = progress
+        self.totals.copy_(saved["totals"] if is_main else torch.zeros(3))  # they are added up
+        self.model.load_state_dict(saved["model"])
+        if self.average.decay:
+            self.average.model.load_state_dict(saved["average"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        if saved["scaler"]:  # none, where the checkpoint was written on a device that needs none
+            self.scaler.load_state_dict(saved["scaler"])
+
+
+class Checkpoints:
+    """`last.pt` and `previous.pt` of the run folder `run`, which the main process writes."""
+
+    def __init__(self, run: Path, world: World) -> None:
+        self.run, self.world = run, world
+        self.position = (-1, -1)
+        """Epochs finished, and steps done in the next one, at the last checkpoint."""
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Write last.pt, unless it would hold NaN or infinite numbers: then it raises NotFinite.
+
+        What last.pt was at the end of an epoch is kept as previous.pt, so that the start of the current epoch is in one
+        or the other.
+        """
+        check_state(state)
+        if self.world.is_main:
+            save_state(self.run / STATE_FILE, state, self.run / PREVIOUS_FILE if self.position[1] == 0 else None)
+        self.position = (state["progress"]["epoch"], state["progress"]["step"])
+
+    def start_of_epoch(self) -> dict[str, Any]:
+        """The checkpoint at the start of the current epoch, not a later one: it does not matter when those were saved."""
+        path = self.run / (STATE_FILE if self.position[1] == 0 else PREVIOUS_FILE)
+        found: dict[str, Any] = self.world.from_main(load_state(path) if self.world.is_main else None)
+        return found
+
+    def describe_last(self) -> str:
+        """Where the last good checkpoint is and how far it goes."""
+        epoch, step = self.position
+        within = f" and step {step} of the next" if step else ""
+        return f"the last good checkpoint is {self.run / STATE_FILE}, after epoch {epoch}{within}"
+
+
+def save_best(
+    run: Path, card: ModelCard, model: nn.Module, labels: np.ndarray, logits: np.ndarray, row: dict[str, float]
+) -> None:
+    """Write model.safetensors: the weights of `model`, its temperature and validation figures.
+
+    labels (int64, N), logits (float32, N x C): of the validation photos. row: of metrics.csv.
+    """
+    figures = {"accuracy": row["val_accuracy"], "loss": row["val_loss"], "photos": len(labels), "epoch": row["epoch"]}
+    card = replace(card, temperature=metrics.fit_temperature(labels, logits), validation=figures)
+    tensors = {
+        name: tensor.float().cpu().numpy()
+        for name, tensor in model.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+    save_model(run / MODEL_FILE, tensors, card)

@@ -1,0 +1,47 @@
+"""One step of training: forward, loss, backward, step."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from catdog.config.settings import Training
+from catdog.runtime.precision import FLOAT32, Precision
+from catdog.trainer.targets import Targets, in_parts
+
+
+def train_step(
+    network: nn.Module,
+    images: Tensor,
+    targets: Targets,
+    criterion: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    training: Training,
+    totals: Tensor,
+    *,
+    precision: Precision = FLOAT32,
+    scaler: torch.amp.GradScaler | None = None,
+    world_size: int = 1,
+    before_step: Callable[[], object] = lambda: None,
+) -> None:
+    """Move every weight of `network` once against the gradient of the mean loss over a batch.
+
+    images: float32, B x 3 x H x W, normalised. totals: float, 3; the batch's summed loss, correct answers and photos are
+    added to it. before_step: called when the gradients are there; where it raises, no weight has moved.
+    """
+    scaler = scaler or precision.scaler()
+    optimizer.zero_grad()
+    for part, part_targets in in_parts(images, targets, training.accumulate):
+        with precision.autocast():
+            logits = network(part)  # forward
+        logits = logits.to(part.dtype)
+        loss = part_targets.loss(criterion, logits)  # loss
+        # backward: dE/dw of every weight, by the chain rule (of all processes: their mean, times how many they are)
+        scaler.scale(loss * world_size).backward()
+        totals += part_targets.count(loss.detach() * targets.batch_size, logits)
+    before_step()
+    scaler.unscale_(optimizer)
+    if training.clip_norm:
+        nn.utils.clip_grad_norm_(network.parameters(), training.clip_norm)
+    scaler.step(optimizer)  # step: w' = w - lr * dE/dw, or the optimizer's refinement of it
+    scaler.update()
