@@ -4,8 +4,7 @@
 """
 
 import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,12 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catdog.checkpoint.model_file import ModelCard, load_model
+from catdog.data.decode_pool import DecodePool
 from catdog.errors import ImageError
 from catdog.images.decoder import decode
 from catdog.numpy_net import Floats, Layer, LocalLayer, build_layers, softmax
 from catdog.runs.locate import find_model
 
 _BATCH = 64  # photos decoded and classified together
+_TASK = 16  # of them that one worker decodes in a turn
 
 
 class Classifier:
@@ -105,28 +106,37 @@ class Classifier:
         )
 
     def predict_all(
-        self, sources: Iterator[tuple[str, str | bytes | ImageError]], threads: int = 0
+        self, sources: Iterable[tuple[str, str | bytes | ImageError]], threads: int = 0
     ) -> Iterator[tuple[str, "Prediction | ImageError"]]:
         """(name, path or bytes) of any number of photos -> (name, answer or error), in the same order.
 
         They are read a batch at a time. An ImageError in place of a path is handed through.
         """
-
-        def pixels_or_error(source: str | bytes | ImageError) -> NDArray[np.uint8] | ImageError:
-            if isinstance(source, ImageError):
-                return source
-            try:
-                return self.decode(source)
-            except ImageError as error:
-                return error
-
-        with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
-            while batch := list(islice(sources, _BATCH)):
-                decoded = list(pool.map(pixels_or_error, (source for _, source in batch)))
+        waiting = iter(sources)
+        with DecodePool(self.card.architecture.image_size, threads or os.cpu_count() or 1) as pool:
+            while batch := list(islice(waiting, _BATCH)):
+                decoded = self._decode_batch([source for _, source in batch], pool)
                 readable = [picture for picture in decoded if not isinstance(picture, ImageError)]
                 answers = iter(self.probabilities(np.stack(readable)) if readable else ())
                 for (name, _), picture in zip(batch, decoded, strict=True):
                     yield name, picture if isinstance(picture, ImageError) else self._answer(next(answers))
+
+    def _decode_batch(
+        self, sources: list[str | bytes | ImageError], pool: DecodePool
+    ) -> list[NDArray[np.uint8] | ImageError]:
+        """The pixels of each of `sources`, or why it cannot be read; files are decoded in parallel."""
+        found: list[Any] = list(sources)
+        files = [place for place, source in enumerate(sources) if isinstance(source, str)]
+        for part in pool.decode_all([str(sources[place]) for place in files], task=_TASK):
+            for row, pixels in zip(part.rows, part.pixels, strict=True):
+                found[files[row]] = ImageError(part.reasons[row]) if row in part.reasons else pixels
+        for place, source in enumerate(sources):
+            if isinstance(source, bytes):
+                try:
+                    found[place] = self.decode(source)
+                except ImageError as error:
+                    found[place] = error
+        return found
 
 
 @dataclass(frozen=True)

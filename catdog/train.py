@@ -24,7 +24,7 @@ from catdog.drawing.curves import draw_curves
 from catdog.errors import CatdogError, SettingsError
 from catdog.model.build import build_network
 from catdog.runs.folder import RunFolder
-from catdog.runs.paths import settle
+from catdog.runs.paths import settle_and_check
 from catdog.runtime.distributed import World, join_world
 from catdog.trainer.card import make_card
 from catdog.trainer.events import Listener, epoch_rows
@@ -43,7 +43,7 @@ def train(config: Config, log: Callable[[str], None] = print, listeners: Sequenc
     a signal, after a checkpoint if training had begun.
     """
     with join_world() as world, Signals(stop_at_once):
-        config = settle(config, log) if world.is_main else config
+        config = settle_and_check(config, log) if world.is_main else config
         return _train(_of_main(config, world), None, world, log, listeners)
 
 

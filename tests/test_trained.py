@@ -22,8 +22,8 @@ import torch
 from conftest import quiet, save_photo
 from safetensors.numpy import load_file, save
 
+from box import LIMIT, box, recipe
 from catdog.architecture import Architecture
-from catdog.box import LIMIT, box, recipe
 from catdog.checkpoint.model_file import ModelCard, _checksum, expected_shapes, load_model, save_model
 from catdog.checkpoint.quantize import dequantize, quantize
 from catdog.cli.main import build_parser, main
@@ -252,7 +252,7 @@ def test_boxing_says_what_is_missing(
     run, out = train(small_config(photos, epochs=1), log=quiet), tmp_path / "m.safetensors"
     with pytest.raises(CatdogError, match="boxed already"):
         box("cats-dogs", out=out)
-    monkeypatch.setattr("catdog.box.LIMIT", 12_000)
+    monkeypatch.setattr("box.LIMIT", 12_000)
     with pytest.raises(CatdogError, match="train a smaller network"):
         box(str(run), out=out)
     monkeypatch.undo()

@@ -49,7 +49,7 @@ class ModelCard:
     train_counts: tuple[int, ...] = ()
     """Training photos of each class: for the majority baseline."""
     validation: Mapping[str, float] = field(default_factory=dict)
-    """accuracy, loss, photos (how many) and epoch of the weights; more in a file that catdog/box.py has written."""
+    """accuracy, loss, photos (how many) and epoch of the weights; more in a file that scripts/box.py has written."""
     storage: str = "float32"
     """How the file holds the matrices: float32, float16 or int8 (catdog/checkpoint/quantize.py)."""
     recipe: str = ""

@@ -45,11 +45,11 @@ def _train(arguments: argparse.Namespace) -> int:
 
 def _train_anew(arguments: argparse.Namespace) -> None:
     from catdog.data.warm_up import WarmUp
-    from catdog.runs.paths import settle
+    from catdog.runs.paths import settle_and_check
 
     config = load_config(arguments.config, given_fields(arguments))
     if os.environ.get("RANK", "0") == "0":  # of several processes the first alone settles where files lie
-        config = settle(config, print)
+        config = settle_and_check(config, print)
     # Torch takes seconds to import: before it comes all that can be said without, beside it all that can be done.
     with WarmUp(config):
         from catdog.train import train

@@ -8,7 +8,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,13 +28,14 @@ _TASK_BYTES = 2**26  # and bytes of their pixels
 
 @dataclass(frozen=True)
 class DecodedPart:
-    """What came of some photos in a row: `rows` of those asked for.
+    """What came of some photos in a row, `rows` of those asked for.
 
-    reasons: row -> why that photo cannot be read, in a sentence that names it. sizes: (height, width) of each photo
-    itself, (0, 0) of one that cannot be read.
+    pixels: uint8, n x 3 x H x W, a row for each of them. reasons: row -> why that photo cannot be read, in a sentence
+    that names it. sizes: (height, width) of each photo itself, (0, 0) of one that cannot be read.
     """
 
     rows: range
+    pixels: np.ndarray
     reasons: dict[int, str]
     sizes: list[tuple[int, int]]
 
@@ -58,21 +59,30 @@ class DecodePool:
         self._idle: deque[_Process] = deque()
         self._processes: list[_Process] = []
         self._threads = ThreadPoolExecutor(max(1, workers))
+        self._ahead = 2 * workers  # parts that are begun before they are waited for
         self.close_processes = weakref.finalize(self, _end_all, self._processes)
 
-    def decode_all(self, paths: Sequence[str], into: np.ndarray, task: int = 0) -> Iterator[DecodedPart]:
-        """Fill `into` (uint8, len(paths) x 3 x H x W, contiguous), all workers at once; what came of it, in order.
+    def decode_all(self, paths: Sequence[str], into: np.ndarray | None = None, task: int = 0) -> Iterator[DecodedPart]:
+        """Decode all of `paths`, all workers at once; what came of them part by part, in order.
 
-        task: photos decoded in a turn; 0 chooses. Where the iteration is given up, no more photos are begun.
+        into: uint8, len(paths) x 3 x H x W, contiguous, to be filled; None makes a new array for each part, of which a
+        few are in memory at a time. task: photos decoded in a turn; 0 chooses. Where the iteration is given up, no more
+        photos are begun.
         """
         task = task or self.task
-        parts = [range(start, min(start + task, len(paths))) for start in range(0, len(paths), task)]
-        futures = [self._threads.submit(self._decode_part, paths, into, rows) for rows in parts]
+        coming: deque[Future[DecodedPart]] = deque()
         try:
-            for future in futures:
-                yield future.result()
+            for start in range(0, len(paths), task):
+                rows = range(start, min(start + task, len(paths)))
+                shape = (len(rows), 3, *self.size)
+                pixels = np.empty(shape, np.uint8) if into is None else into[start : rows.stop]
+                coming.append(self._threads.submit(self._decode_part, paths[start : rows.stop], pixels, rows))
+                if len(coming) > self._ahead:
+                    yield coming.popleft().result()
+            while coming:
+                yield coming.popleft().result()
         finally:
-            for future in futures:
+            for future in coming:
                 future.cancel()
 
     def close(self) -> None:
@@ -89,9 +99,8 @@ class DecodePool:
         self.close()
 
     def _decode_part(self, paths: Sequence[str], into: np.ndarray, rows: range) -> DecodedPart:
-        part = slice(rows.start, rows.stop)
-        reasons, sizes = self._decode(paths[part], into[part])
-        return DecodedPart(rows, {rows.start + position: reason for position, reason in reasons.items()}, sizes)
+        reasons, sizes = self._decode(paths, into)
+        return DecodedPart(rows, into, {rows[position]: reason for position, reason in reasons.items()}, sizes)
 
     def _decode(self, paths: Sequence[str], into: np.ndarray) -> "_Answer":
         self._start(len(paths))

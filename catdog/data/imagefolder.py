@@ -139,8 +139,7 @@ class PhotoFolder(ImageFolder):
         return sample, label if self.target_transform is None else self.target_transform(label)
 
     def __getitems__(self, rows: Sequence[int] | Tensor) -> Sequence[tuple[Any, Any]]:
-        """A batch of the photos `rows`, which DataLoader asks for: a PhotoBatch; with transforms, or sizes of their own,
-        a list of items."""
+        """A batch of the photos `rows`, which DataLoader asks for: a PhotoBatch, or with transforms a list of items."""
         if self.size is None or self.transform is not None or self.target_transform is not None:
             return [self[int(row)] for row in rows]
         rows = torch.as_tensor(rows, dtype=torch.int64)

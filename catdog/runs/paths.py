@@ -14,10 +14,7 @@ from catdog.runs.folder import is_left_over
 
 
 def settle(config: Config, log: Callable[[str], None]) -> Config:
-    """The configuration with every default that depends on the moment filled in, so that it can be repeated.
-
-    Raises CatdogError where the run folder is used already, or it or the cache is in a place where it would do harm.
-    """
+    """The configuration with every default that depends on the moment filled in, so that it can be repeated."""
     photos, run = config.photos, config.run
     if photos.data == "data" and not has_photos("data"):
         log(
@@ -29,9 +26,14 @@ def settle(config: Config, log: Callable[[str], None]) -> Config:
         photos = replace(photos, data=os.path.abspath(photos.data))
     if not run.out:
         run = replace(run, out=str(unused(Path("runs") / time.strftime("%Y-%m-%d-%H%M%S"))))
-    config = replace(config, photos=photos, run=run)
+    return replace(config, photos=photos, run=run)
+
+
+def settle_and_check(config: Config, log: Callable[[str], None]) -> Config:
+    """`settle`; CatdogError where the run folder is used already, or it or the cache is where it would do harm."""
+    config = settle(config, log)
     check_places(config)
-    check_unused(Path(run.out))
+    check_unused(Path(config.run.out))
     return config
 
 

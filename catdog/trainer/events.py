@@ -63,11 +63,11 @@ def epoch_logger(log: Callable[[str], None]) -> Listener:
 
     def log_epoch(event: Event) -> None:
         if isinstance(event, EpochDone):
-            row, epochs = event.row, event.epochs
+            row, epochs, mark = event.row, event.epochs, " *" if event.is_best else "  "
             log(
                 f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}"
                 f"  loss {row['train_loss']:.4f}  accuracy {row['train_accuracy']:.1%}"
-                f"  val loss {row['val_loss']:.4f}  val accuracy {row['val_accuracy']:.2%}{' *' if event.is_best else '  '}"
+                f"  val loss {row['val_loss']:.4f}  val accuracy {row['val_accuracy']:.2%}{mark}"
                 f"  {event.photos_per_second:,.0f} photos/s"
             )
             for note in event.notes:

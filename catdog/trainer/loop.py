@@ -197,7 +197,7 @@ class Trainer:
             self._stop_if_asked()
 
     def evaluate(self, photos: PhotoFolder) -> tuple[np.ndarray, np.ndarray]:
-        """(labels, int64, N; logits, float32, N x C) of `photos` by the averaged weights, as prediction computes them."""
+        """(labels: int64, N; logits: float32, N x C) of `photos`, by the averaged weights, as prediction has them."""
         return evaluate(
             self.state.average.model,
             photos,

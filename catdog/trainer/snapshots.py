@@ -98,7 +98,7 @@ class Checkpoints:
         self.position = (state["progress"]["epoch"], state["progress"]["step"])
 
     def start_of_epoch(self) -> dict[str, Any]:
-        """The checkpoint at the start of the current epoch, not a later one: it does not matter when those were saved."""
+        """The checkpoint at the start of the current epoch, not one within it: when those are saved does not matter."""
         path = self.run / (STATE_FILE if self.position[1] == 0 else PREVIOUS_FILE)
         found: dict[str, Any] = self.world.from_main(load_state(path) if self.world.is_main else None)
         return found

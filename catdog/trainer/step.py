@@ -26,8 +26,8 @@ def train_step(
 ) -> None:
     """Move every weight of `network` once against the gradient of the mean loss over a batch.
 
-    images: float32, B x 3 x H x W, normalised. totals: float, 3; the batch's summed loss, correct answers and photos are
-    added to it. before_step: called when the gradients are there; where it raises, no weight has moved.
+    images: float32, B x 3 x H x W, normalised. totals: float, 3, to which the batch's summed loss, correct answers and
+    photos are added. before_step: called when the gradients are there; where it raises, no weight has moved.
     """
     scaler = scaler or precision.scaler()
     optimizer.zero_grad()

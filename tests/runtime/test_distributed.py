@@ -313,7 +313,7 @@ def fail_to_decode(rank: int) -> None:
         raise CatdogError("the cache cannot be written.")
 
     if rank == 0:
-        PATCH.setattr(train_module, "load_photos", fail)
+        PATCH.setattr(train_module, "open_folders", fail)
 
 
 @pytest.mark.parametrize(

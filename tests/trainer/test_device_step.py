@@ -208,9 +208,9 @@ def trainer_on_cuda(folder: Path, **changes: Any) -> Trainer:
     photos.labels = torch.empty(25, dtype=torch.int64)
     m = config.model
     card = ModelCard(
-        Architecture((6, 8), m.hidden, m.activation, m.batch_norm, m.dropout), tuple(photos.classes), mean=(9.0, 9.0, 9.0),
-        std=(9.0, 9.0, 9.0), resize_filter="", average_mirrored=True, loss="softmax", temperature=1.0,
-        mean_colours=(), train_counts=(9, 9),
+        Architecture((6, 8), m.hidden, m.activation, m.batch_norm, m.dropout), tuple(photos.classes),
+        mean=(9.0, 9.0, 9.0), std=(9.0, 9.0, 9.0), resize_filter="", average_mirrored=True, loss="softmax",
+        temperature=1.0, mean_colours=(), train_counts=(9, 9),
     )  # fmt: skip
     with torch.device("cuda"):
         model, averaged = build_model(config, 2), build_model(config, 2)

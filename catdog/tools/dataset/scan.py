@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -11,12 +10,9 @@ import numpy as np
 from tqdm import tqdm
 
 from catdog.base.text import on_one_line
+from catdog.data.decode_pool import DecodePool
 from catdog.data.listing import Listing, list_photos
 from catdog.data.splits import find_splits
-from catdog.errors import ImageError
-from catdog.images.decoder import decode_and_measure
-
-_CHUNK = 64  # photos of one task of a thread
 
 T = TypeVar("T")
 
@@ -60,40 +56,27 @@ def scan_photos(
     size: tuple[int, int],
     description: str,
 ) -> Scan[T]:
-    """Call `measure(photo, pixels, (height, width))` for each photo that can be read, from several threads.
+    """Call `measure(photo, pixels, (height, width))` for each photo that can be read, in order.
 
     pixels: uint8, H x W x 3, resized to `size` (height, width); (height, width): of the photo itself. `description` is
     the label of the progress bar.
     """
-
-    def scan_chunk(start: int) -> list[T | ImageError]:
-        found: list[T | ImageError] = []
-        for photo in photos[start : start + _CHUNK]:
-            try:
-                found.append(measure(photo, *decode_and_measure(os.path.join(root, photo.path), size)))
-            except ImageError as error:
-                found.append(error)
-        return found
-
-    results: list[T | ImageError] = []
-    pool = ThreadPoolExecutor(os.cpu_count())
-    try:
-        with tqdm(total=len(photos), desc=description, unit=" photos", disable=None, leave=False) as bar:
-            for found in pool.map(scan_chunk, range(0, len(photos), _CHUNK)):
-                results += found
-                bar.update(len(found))
-    finally:
-        pool.shutdown(cancel_futures=True)
-    both = list(zip(photos, results, strict=True))
-    return Scan(
-        [photo for photo, one in both if not isinstance(one, ImageError)],
-        [one for one in results if not isinstance(one, ImageError)],
-        [(photo, _reason(one, os.path.join(root, photo.path))) for photo, one in both if isinstance(one, ImageError)],
-    )
-
-
-def _reason(error: ImageError, path: str) -> str:
-    return str(error).removeprefix(f"{path}: ")
+    found = Scan[T]([], [], [])
+    paths = [os.path.join(root, photo.path) for photo in photos]
+    with (
+        DecodePool(size, os.cpu_count() or 1, len(photos)) as pool,
+        tqdm(total=len(photos), desc=description, unit=" photos", disable=None, leave=False) as bar,
+    ):
+        for part in pool.decode_all(paths):
+            for row, pixels, its_size in zip(part.rows, part.pixels, part.sizes, strict=True):
+                if row in part.reasons:
+                    found.unreadable.append((photos[row], part.reasons[row].removeprefix(f"{paths[row]}: ")))
+                else:
+                    picture = np.ascontiguousarray(pixels.transpose(1, 2, 0))
+                    found.photos.append(photos[row])
+                    found.results.append(measure(photos[row], picture, its_size))
+            bar.update(len(part.rows))
+    return found
 
 
 def sizes_as_text(sizes: np.ndarray) -> str:

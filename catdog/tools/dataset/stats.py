@@ -5,7 +5,6 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -81,11 +80,9 @@ def measure(root: Path, image_size: tuple[int, int]) -> Stats:
     sums: dict[str, dict[str, Sums]] = {
         split: {name: Sums() for name in listing.classes} for split, listing in splits.items()
     }
-    lock = Lock()
 
     def add_to_sums(photo: Photo, pixels: np.ndarray, size: tuple[int, int]) -> tuple[int, int]:
-        with lock:
-            sums[photo.split][photo.label].add(pixels)
+        sums[photo.split][photo.label].add(pixels)
         return size
 
     scan = scan_photos(root, photos, add_to_sums, image_size, "measuring the photos")

@@ -206,7 +206,7 @@ def test_a_learning_rate_that_is_far_too_high(patient_of: MakePatient) -> None:
     assert "far too much" in check_update_ratio(ill).message
     # The colours of the photos are so easy that even this rate tells them apart: so, labels that take some learning.
     labels = torch.from_numpy(np.random.default_rng(0).integers(0, 2, len(ill.train)))
-    finding = check_overfits(replace(ill, train=replace(ill.train, labels=labels)))
+    finding = check_overfits(replace(ill, train=PhotoFolder.from_tensors(ill.train.pixels, labels, ill.train.classes)))
     assert finding.state == "ill"
     assert "too high" in finding.advice
     finding = check_rate(sweep(ill), 1e3)
