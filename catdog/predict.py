@@ -8,17 +8,19 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from catdog.checkpoint.model_file import ModelCard, load_model
-from catdog.data.decode_pool import DecodePool
 from catdog.errors import ImageError
 from catdog.images.decoder import decode
 from catdog.numpy_net import Floats, Layer, LocalLayer, build_layers, softmax
 from catdog.runs.locate import find_model
+
+if TYPE_CHECKING:
+    from catdog.data.decode_pool import DecodePool
 
 _BATCH = 64  # photos decoded and classified together
 _TASK = 16  # of them that one worker decodes in a turn
@@ -112,6 +114,8 @@ class Classifier:
 
         They are read a batch at a time. An ImageError in place of a path is handed through.
         """
+        from catdog.data.decode_pool import DecodePool  # which one photo does without
+
         waiting = iter(sources)
         with DecodePool(self.card.architecture.image_size, threads or os.cpu_count() or 1) as pool:
             while batch := list(islice(waiting, _BATCH)):
@@ -122,7 +126,7 @@ class Classifier:
                     yield name, picture if isinstance(picture, ImageError) else self._answer(next(answers))
 
     def _decode_batch(
-        self, sources: list[str | bytes | ImageError], pool: DecodePool
+        self, sources: list[str | bytes | ImageError], pool: "DecodePool"
     ) -> list[NDArray[np.uint8] | ImageError]:
         """The pixels of each of `sources`, or why it cannot be read; files are decoded in parallel."""
         found: list[Any] = list(sources)

@@ -17,20 +17,21 @@ from catdog.checkpoint.model_file import MODEL_FILE
 from catdog.config.schema import validate
 from catdog.config.settings import Config
 from catdog.config.toml import parse_config, to_toml
-from catdog.data.duplicates import leak
-from catdog.data.imagefolder import PhotoFolder, open_folders
+from catdog.data.imagefolder import PhotoFolder
+from catdog.data.listing import Listing
+from catdog.data.load import open_folders
 from catdog.data.splits import photo_folder, train_and_val
-from catdog.drawing.curves import draw_curves
 from catdog.errors import CatdogError, SettingsError
 from catdog.model.build import build_network
 from catdog.runs.folder import RunFolder
 from catdog.runs.paths import settle_and_check
-from catdog.runtime.distributed import World, join_world
+from catdog.runtime.join import join_world
+from catdog.runtime.world import World
 from catdog.trainer.card import make_card
-from catdog.trainer.events import Listener, epoch_rows
+from catdog.trainer.events import Listener
 from catdog.trainer.loop import Trainer
 from catdog.trainer.plan import describe_plan, pixels_fit
-from catdog.trainer.resume import check_classes, load_saved, restore
+from catdog.trainer.snapshots import check_classes, does_not_fit
 
 
 def train(config: Config, log: Callable[[str], None] = print, listeners: Sequence[Listener] = ()) -> Path:
@@ -54,6 +55,8 @@ def resume(
     listeners: Sequence[Listener] = (),
 ) -> Path:
     """Resume the training in the run folder `run` from its last whole checkpoint; `on_nan` changes that setting."""
+    from catdog.trainer.resume import load_saved
+
     with join_world() as world, Signals(stop_at_once):
         config, saved = Config(), None
         if world.is_main:
@@ -100,15 +103,13 @@ def _train(
 
     # It takes a second, which the first optimizer would wait for: so it is done beside all that comes before.
     threading.Thread(target=import_module, args=("torch._dynamo",), daemon=True).start()
-    if (
-        photos.cache == "none" and world.size > 1
-    ):  # each must find as many photos in a batch as the others think it does
+    if photos.cache == "none" and world.size > 1:  # each must find as many photos in a batch as the others expect
         photos = replace(photos, strict=True)
     with world.first_on_machine():  # who fills the cache, from which the others then read
         folders = open_folders(listings, photos, threads)
     if not pixels_fit(config, model, listings, device):
-        for photo_set in folders:
-            photo_set.keep_in_main_memory()
+        for folder_of_photos in folders:
+            folder_of_photos.keep_in_main_memory()
     card = make_card(config, folders[0])
 
     with RunFolder(run, writes=world.is_main) as folder:
@@ -117,28 +118,30 @@ def _train(
             folder.write_config(config)
         if photos.cache != "none":
             _note_skipped(folders, folder, log)
-            if saved is None and world.is_main and (warning := leak(*listings)):
-                log(warning)
-        watchers = [epoch_rows(folder.scalars()), *listeners]
-        trainer = Trainer(config, model, *folders, card, run, device, log, watchers, world)
+            if saved is None and world.is_main:
+                _warn_of_copies(listings, log)
+        boards = _boards(run) if world.is_main else []
+        trainer = Trainer(config, model, *folders, card, run, device, log, [*boards, *listeners], world)
         if saved is not None:
-            restore(trainer, saved)
+            _restore(trainer, saved)
         started = time.perf_counter()
         try:
             _fit(trainer, folder, log)
         finally:
             if photos.cache == "none":  # whose photos are read as they are needed
                 _note_skipped(folders, folder, log)
-        seconds = time.perf_counter() - started
-        history = trainer.state.progress
-        if world.is_main:
-            draw_curves(history.history, run / "curves.png")
-        log(
-            f"trained in {seconds:.0f} s; best after epoch {history.best['epoch']}: "
-            f"{history.best['val_accuracy']:.2%} of {len(folders[1]):,} validation photos right\n"
-            f"the network is {run / MODEL_FILE}; try: catdog predict PHOTO --run {run}"
-        )
+        _summarize(trainer, time.perf_counter() - started, log)
     return run
+
+
+def _restore(trainer: Trainer, saved: dict[str, Any]) -> None:
+    """Put the checkpoint into the trainer; CatdogError if it is not of this training."""
+    try:
+        trainer.restore(saved)
+    except Exception as error:  # anything may be in a file that somebody made
+        raise does_not_fit(trainer.run, error) from None
+    progress = trainer.state.progress
+    trainer.log(f"going on with {trainer.run} after epoch {progress.epoch}, step {progress.step}")
 
 
 def _note_skipped(folders: Sequence[PhotoFolder], folder: RunFolder, log: Callable[[str], None]) -> None:
@@ -166,3 +169,30 @@ def _fit(trainer: Trainer, folder: RunFolder, log: Callable[[str], None]) -> Non
     except CatdogError as error:
         folder.logger(lambda line: None)(str(error))  # who calls this function will show it
         raise
+
+
+def _warn_of_copies(listings: tuple[Listing, Listing], log: Callable[[str], None]) -> None:
+    from catdog.data.duplicates import leak
+
+    if warning := leak(*listings):
+        log(warning)
+
+
+def _boards(run: Path) -> list[Listener]:
+    from catdog.trainer.tensorboard import tensorboard_writer
+
+    return tensorboard_writer(run)
+
+
+def _summarize(trainer: Trainer, seconds: float, log: Callable[[str], None]) -> None:
+    """Draw the curves, and log how good the network is and how it is used."""
+    progress, run = trainer.state.progress, trainer.run
+    if trainer.world.is_main:
+        from catdog.drawing.curves import draw_curves  # matplotlib takes a while to import
+
+        draw_curves(progress.history, run / "curves.png")
+    log(
+        f"trained in {seconds:.0f} s; best after epoch {progress.best['epoch']}: "
+        f"{progress.best['val_accuracy']:.2%} of {len(trainer.val):,} validation photos right\n"
+        f"the network is {run / MODEL_FILE}; try: catdog predict PHOTO --run {run}"
+    )

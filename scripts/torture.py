@@ -155,7 +155,7 @@ def wait_for_a_write(process: BaseProcess, run: Path, rng: random.Random) -> Non
 
 def unreadable(run: Path, damaged: bytes) -> int:
     """How many files of the run cannot be read as what their names say, but for one that was made so."""
-    from catdog.checkpoint.training_state import load_state
+    from catdog.checkpoint.saved_state import load_state
 
     readers: dict[str, Callable[[Path], object]] = {
         MODEL_FILE: load_model,

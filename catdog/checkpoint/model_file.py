@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catdog.architecture import ACTIVATIONS, Architecture
-from catdog.base.atomic import write_atomic
 from catdog.checkpoint.quantize import SCALE, STORAGES, dequantize, quantize, stored_layout
 from catdog.errors import CatdogError
 
@@ -59,6 +58,8 @@ class ModelCard:
 def save_model(path: Path, tensors: Mapping[str, np.ndarray], card: ModelCard) -> None:
     """Write `model.safetensors` atomically. tensors: float32 arrays by name, quantized to `card.storage`."""
     from safetensors.numpy import save
+
+    from catdog.base.atomic import write_atomic  # which is not needed to read one
 
     arrays = {name: np.ascontiguousarray(array) for name, array in quantize(tensors, card.storage).items()}
     about = {"format_version": FORMAT_VERSION, **asdict(card)}

@@ -1,11 +1,13 @@
 """`catdog data sample|check|stats|fetch` and `catdog cache`."""
 
 import argparse
+import time
 from pathlib import Path
 from typing import Any
 
 from catdog.cli.flags import Parser, add_verb
 from catdog.config.schema import fields
+from catdog.errors import CatdogError
 
 
 def add_data(verbs: Any) -> None:
@@ -110,6 +112,22 @@ def add_cache(verbs: Any) -> None:
 
 
 def _cache(arguments: argparse.Namespace) -> int:
-    from catdog.data.cache_dir import main as show_cache
+    from catdog.base.text import many
+    from catdog.data.cache_dir import entries, folder_of, remove
 
-    return show_cache(arguments.cache, arguments.clear)
+    folder = folder_of(arguments.cache)
+    kept = entries(folder)
+    total = sum(entry.size for entry in kept) / 1e6
+    if arguments.clear:
+        for entry in kept:
+            remove(entry)
+        left = entries(folder)
+        if left:
+            raise CatdogError(f"cannot remove {left[0].path}; check the permissions of {folder}.")
+        print(f"removed {many(len(kept), 'folder')}, {total:,.1f} MB, from {folder}")
+        return 0
+    for entry in kept:
+        used = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used))
+        print(f"{entry.size / 1e6:>9,.1f} MB  used {used}  {entry.made_from}")
+    print(f"{total:>9,.1f} MB  in {folder}" if kept else f"nothing is kept in {folder}")
+    return 0

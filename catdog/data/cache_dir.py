@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import shutil
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,23 +102,3 @@ def remove(entry: Entry) -> None:
     with contextlib.suppress(OSError):
         entry.path.rename(gone)
     shutil.rmtree(gone, ignore_errors=True)
-
-
-def main(cache: str, clear: bool) -> int:
-    """`catdog cache`: print what is kept, or clear it. Returns the exit status."""
-    folder = folder_of(cache)
-    kept = entries(folder)
-    total = sum(entry.size for entry in kept) / 1e6
-    if clear:
-        for entry in kept:
-            remove(entry)
-        left = entries(folder)
-        if left:
-            raise CatdogError(f"cannot remove {left[0].path}; check the permissions of {folder}.")
-        print(f"removed {many(len(kept), 'folder')}, {total:,.1f} MB, from {folder}")
-        return 0
-    for entry in kept:
-        used = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used))
-        print(f"{entry.size / 1e6:>9,.1f} MB  used {used}  {entry.made_from}")
-    print(f"{total:>9,.1f} MB  in {folder}" if kept else f"nothing is kept in {folder}")
-    return 0

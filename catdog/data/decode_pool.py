@@ -1,26 +1,26 @@
 """Decoding in parallel: processes, one a core, since threads would wait for each other at Python's lock."""
 
 import contextlib
-import json
 import os
 import sys
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from catdog.base.worker import claim_standard_output, start_python
-from catdog.errors import ImageError
-from catdog.images.decoder import decode_and_measure
+from catdog.images.decoder import Decoded, decode_files
+
+if TYPE_CHECKING:
+    from catdog.data.decode_process import DecodeProcess
 
 if sys.platform == "linux":
-    import fcntl
+    pass
 
-_PIPE = 2**20  # bytes that wait in a pipe, the most that Linux allows
 _LEAST = 1000  # photos for which it pays to start processes: each needs some 0.2 s
 _TASK = 64  # photos that a process decodes in a turn, at most
 _TASK_BYTES = 2**26  # and bytes of their pixels
@@ -56,8 +56,8 @@ class DecodePool:
         self._to_start = min(workers, 2 * (os.cpu_count() or 1)) if can_start else 0
         self._expected, self._asked = expected, 0
         self._starting = threading.Lock()
-        self._idle: deque[_Process] = deque()
-        self._processes: list[_Process] = []
+        self._idle: deque[DecodeProcess] = deque()
+        self._processes: list[DecodeProcess] = []
         self._threads = ThreadPoolExecutor(max(1, workers))
         self._ahead = 2 * workers  # parts that are begun before they are waited for
         self.close_processes = weakref.finalize(self, _end_all, self._processes)
@@ -102,16 +102,16 @@ class DecodePool:
         reasons, sizes = self._decode(paths, into)
         return DecodedPart(rows, into, {rows[position]: reason for position, reason in reasons.items()}, sizes)
 
-    def _decode(self, paths: Sequence[str], into: np.ndarray) -> "_Answer":
+    def _decode(self, paths: Sequence[str], into: np.ndarray) -> Decoded:
         self._start(len(paths))
         try:
             process = self._idle.pop()
         except IndexError:
-            return _decode_here(paths, into, lambda: self.closed)
+            return decode_files(paths, into, lambda: self.closed)
         try:
             answer = process.decode(paths, into)
         except (OSError, ValueError):  # it was killed, perhaps for the memory it took: this process goes on without it
-            return _decode_here(paths, into, lambda: self.closed)
+            return decode_files(paths, into, lambda: self.closed)
         self._idle.append(process)
         return answer
 
@@ -122,78 +122,13 @@ class DecodePool:
             if max(self._expected, self._asked) < _LEAST or self.closed:
                 return
             to_start, self._to_start = self._to_start, 0
+            if to_start:
+                from catdog.data.decode_process import DecodeProcess  # which few photos do without
             for _ in range(to_start):
-                self._processes.append(_Process(self.size))
+                self._processes.append(DecodeProcess(self.size))
                 self._idle.append(self._processes[-1])
 
 
-_Answer = tuple[dict[int, str], list[tuple[int, int]]]  # position -> why it cannot be read; height, width of each
-
-
-class _Process:
-    """A process that is given lists of paths and answers with pixels."""
-
-    def __init__(self, size: tuple[int, int]) -> None:
-        height, width = map(int, size)
-        self._process = start_python(f"from catdog.data.decode_pool import serve; serve({(height, width)})")
-        if sys.platform == "linux" and self._process.stdout is not None:
-            with contextlib.suppress(OSError):  # an answer is read at one go then, and the next one begun meanwhile
-                fcntl.fcntl(self._process.stdout, fcntl.F_SETPIPE_SZ, _PIPE)
-
-    def decode(self, paths: Sequence[str], into: np.ndarray) -> _Answer:
-        """Fill `into`; OSError or ValueError where the process has ended."""
-        requests, answers = self._process.stdin, self._process.stdout
-        assert requests is not None and answers is not None
-        requests.write(json.dumps(list(paths)).encode() + b"\n")
-        requests.flush()
-        reasons, sizes = json.loads(answers.readline())
-        left = into.data.cast("B")
-        while left:
-            count = answers.readinto(left)  # type: ignore[attr-defined]
-            if not count:
-                raise OSError("it ended in the middle of an answer")
-            left = left[count:]
-        return {int(position): reason for position, reason in reasons.items()}, [(h, w) for h, w in sizes]
-
-    def end(self) -> None:
-        self._process.kill()  # it writes nothing but its answers
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            with contextlib.suppress(OSError):  # what was not sent is not wanted any more
-                if pipe is not None:
-                    pipe.close()
-
-
-def _end_all(processes: Sequence[_Process]) -> None:
+def _end_all(processes: "Sequence[DecodeProcess]") -> None:
     for process in processes:
         process.end()
-
-
-def _decode_here(paths: Sequence[str], into: np.ndarray, is_given_up: Callable[[], bool]) -> _Answer:
-    reasons, sizes = {}, [(0, 0)] * len(paths)
-    for position, path in enumerate(paths):
-        if is_given_up():
-            break
-        try:
-            pixels, sizes[position] = decode_and_measure(path, (into.shape[2], into.shape[3]))
-            into[position] = pixels.transpose(2, 0, 1)
-        except ImageError as error:
-            reasons[position] = str(error)
-    return reasons, sizes
-
-
-def serve(size: tuple[int, int]) -> None:
-    """Be one of the processes, until nobody asks any more.
-
-    Each line of standard input is a JSON list of paths. The answer is a line, a JSON list of the reasons and the sizes,
-    and after it the pixels' bytes.
-    """
-    with contextlib.suppress(BrokenPipeError), claim_standard_output() as answers:
-        for request in sys.stdin.buffer:
-            paths = json.loads(request)
-            pixels = np.zeros((len(paths), 3, *size), np.uint8)
-            answer = _decode_here(paths, pixels, lambda: False)
-            answers.write(json.dumps(answer).encode() + b"\n")
-            answers.write(pixels.data)
-            answers.flush()
-    os._exit(0)  # without a word of pipes that are no more

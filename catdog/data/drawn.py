@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-from catdog.base.locks import new_folder
+from catdog.base.work_folder import new_folder
 from catdog.errors import CatdogError
 
 CLASSES = ("cat", "dog")

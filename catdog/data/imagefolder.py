@@ -1,6 +1,5 @@
 """PhotoFolder, the torchvision ImageFolder that training iterates: single photos, and whole batches at once."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,13 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 from torchvision.datasets import ImageFolder, VisionDataset
-from tqdm import tqdm
 
-from catdog.config.settings import Photos
-from catdog.data import pixel_cache
 from catdog.data.decode_pool import DecodePool
-from catdog.data.listing import Listing, list_photos
-from catdog.data.pixel_cache import Skipped
+from catdog.data.listing import Listing, Skipped, list_photos
 from catdog.errors import CatdogError, ImageError
 from catdog.images.decoder import decode
 
@@ -190,80 +185,3 @@ class _Samples(Sequence[tuple[str, int]]):
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         return self._listing.path(index), self._listing.labels[index]
-
-
-def load_photos(
-    listing: Listing,
-    size: tuple[int, int],
-    *,
-    cache_folder: str = "auto",
-    cache_limit: float = math.inf,
-    threads: int = 1,
-    strict: bool = False,
-    max_skipped: float = 1.0,
-    progress: Callable[[int], object] = lambda count: None,
-    pool: DecodePool | None = None,
-) -> PhotoFolder:
-    """Decode all photos of `listing` to `size`, or take them from the cache; those that cannot be read are left out.
-
-    Arguments as `catdog.data.pixel_cache.decode_all`'s.
-    Raises CatdogError if more than the share `max_skipped` of the photos cannot be read.
-    """
-    decoded = pixel_cache.decode_all(
-        listing,
-        size,
-        cache=cache_folder,
-        limit=cache_limit,
-        threads=threads,
-        strict=strict,
-        progress=progress,
-        pool=pool,
-    )
-    skipped = [Skipped(listing.path(index), reason) for index, reason in decoded.skipped.items()]
-    if len(skipped) > max_skipped * len(listing):
-        raise CatdogError(
-            f"{len(skipped)} of the {len(listing)} photos in {listing.root} cannot be read, more than --max-skipped "
-            f"{max_skipped:g} allows; the first: {skipped[0].reason}"
-        )
-    if skipped:
-        listing = listing.select([index not in decoded.skipped for index in range(len(listing))])
-    return PhotoFolder(listing, size, pixels=torch.from_numpy(decoded.pixels), skipped=skipped)
-
-
-def open_folders(listings: Sequence[Listing], photos: Photos, threads: int) -> tuple[PhotoFolder, PhotoFolder]:
-    """The photos to train on and to validate on, as `photos` asks for them: decoded, or to be decoded batch by batch.
-
-    Raises CatdogError where too many photos, all of a class, or all to validate on cannot be read.
-    """
-    size, names = photos.image_size, ("training", "validation")
-    pool = DecodePool(size, threads, len(listings[0]))  # one set of processes for both
-    if photos.cache == "none":
-        train, val = (
-            PhotoFolder(listing, size, pool=pool, strict=photos.strict, max_skipped=photos.max_skipped)
-            for listing in listings
-        )
-    else:
-        with pool:
-            train, val = (_load(listing, photos, name, pool) for listing, name in zip(listings, names, strict=True))
-    counts = torch.bincount(train.labels, minlength=len(train.classes)).tolist()
-    for name, count in zip(train.classes, counts, strict=True):
-        if count == 0:
-            raise CatdogError(f"no photo of the class {name!r} can be read; the first: {train.skipped[0].reason}")
-    if not len(val):
-        raise CatdogError(f"none of the photos to validate on can be read; the first: {val.skipped[0].reason}")
-    return train, val
-
-
-def _load(listing: Listing, photos: Photos, name: str, pool: DecodePool) -> PhotoFolder:
-    """`load_photos` as `photos` says, with a progress bar."""
-    with tqdm(total=len(listing), desc=f"decoding {name} photos", unit=" photos", disable=None, leave=False) as bar:
-        return load_photos(
-            listing,
-            photos.image_size,
-            cache_folder=photos.cache,
-            cache_limit=photos.cache_limit,
-            strict=photos.strict,
-            max_skipped=photos.max_skipped,
-            progress=bar.update,
-            pool=pool,
-        )

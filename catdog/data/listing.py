@@ -15,34 +15,8 @@ from catdog.errors import CatdogError
 
 # By name alone; what a file holds is found out when it is decoded.
 EXTENSIONS = frozenset(
-    [
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".mpo",
-        ".png",
-        ".apng",
-        ".webp",
-        ".gif",
-        ".bmp",
-        ".dib",
-        ".tif",
-        ".tiff",
-        ".ppm",
-        ".pgm",
-        ".pbm",
-        ".pnm",
-        ".tga",
-        ".pcx",
-        ".ico",
-        ".jp2",
-        ".j2k",
-        ".jpx",
-        ".heic",
-        ".heif",
-        ".avif",
-    ]
+    ".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .gif .bmp .dib .tif .tiff .ppm .pgm .pbm .pnm .tga .pcx .ico "
+    ".jp2 .j2k .jpx .heic .heif .avif".split()
 )
 _NOT_PHOTOS = frozenset({"__MACOSX", "@eaDir"})  # what archivers and file servers leave behind
 
@@ -215,3 +189,11 @@ def has_photos(root: str | Path) -> bool:
     """Whether any photo lies in a class folder, or a split's class folder, below `root`."""
     root = Path(root)
     return root.is_dir() and any(True for name in subfolders(root) for _ in photos_below(root / name))
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A photo that could not be read, and why."""
+
+    path: str
+    reason: str

@@ -19,7 +19,7 @@ import numpy as np
 import PIL
 import simplejpeg
 
-from catdog.base.locks import claimed_folder, remove_abandoned
+from catdog.base.work_folder import claimed_folder, remove_abandoned
 from catdog.data.cache_dir import ABOUT_FILE, PIXELS, folder_of, make_room, note_use
 from catdog.data.decode_pool import DecodePool
 from catdog.data.listing import Listing
@@ -29,14 +29,6 @@ from catdog.images.decoder import RESIZE_FILTER
 FORMAT = 2  # of an entry, and of what the decoder makes of a photo: raise it when either changes
 _UNFINISHED = ".writing-"
 _DONE = "done"  # a file in an unfinished entry: how many of its photos are decoded
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """A photo that could not be read, and why."""
-
-    path: str
-    reason: str
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ import hashlib
 import os
 from pathlib import Path
 
-from catdog.base.locks import remove_abandoned
 from catdog.config.settings import Config, Photos
 from catdog.data.cache_dir import DRAWN, folder_of
 from catdog.data.listing import Listing, list_photos, require_folder, subfolders
@@ -25,6 +24,8 @@ def photo_folder(photos: Photos) -> Path:
     count = min(sample.DEFAULT_COUNT, max(200, 2**30 // (3 * photos.image_size[0] * photos.image_size[1])))
     folder = base / f"{DRAWN}{sample.VERSION}-{count}-{height}x{width}"
     if not folder.is_dir():
+        from catdog.base.work_folder import remove_abandoned
+
         remove_abandoned(folder.parent, sample.UNFINISHED)
         sample.write_sample(folder, count, sample.DEFAULT_SIZE)
     return folder

@@ -2,7 +2,6 @@
 
 import io
 import re
-from collections.abc import Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +12,7 @@ from catdog.images.formats import MAX_PROFILE
 
 if TYPE_CHECKING:
     from PIL.ImageCms import ImageCmsTransform
-
-STRIP_PIXELS = 2**20  # converted at a time
+from catdog.images.geometry import strips
 
 
 def fix_metadata(kind: str, image: Any, data: bytes) -> None:
@@ -103,10 +101,3 @@ def _to_srgb(profile: bytes, mode: str) -> "ImageCmsTransform | None":
         return ImageCms.buildTransform(opened, ImageCms.createProfile("sRGB"), mode, "RGB")
     except Exception:
         return None
-
-
-def strips(image: Any) -> Iterator[tuple[int, int, int, int]]:
-    """Yield the boxes (left, top, right, bottom) of full-width strips of at most STRIP_PIXELS, or of one row."""
-    rows = max(1, STRIP_PIXELS // image.width)
-    for top in range(0, image.height, rows):
-        yield 0, top, image.width, min(top + rows, image.height)

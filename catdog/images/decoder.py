@@ -15,8 +15,7 @@ import os
 import stat
 import struct
 import warnings
-from collections.abc import Sequence
-from importlib import import_module
+from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -24,18 +23,11 @@ import simplejpeg
 from PIL import Image
 
 from catdog.errors import ImageError
-from catdog.images.colour import STRIP_PIXELS, fix_metadata, strips, to_rgb
-from catdog.images.formats import (
-    FORMATS,
-    BoundedStream,
-    Jpeg,
-    detect_format,
-    exif_orientation,
-    parse_jpeg,
-    parse_png,
-)
-from catdog.images.limits import MAX_BYTES, check_icon, check_memory, check_size, check_tiff, jpeg_bytes_per_pixel
+from catdog.images.formats import Jpeg, detect_format, exif_orientation, parse_jpeg
+from catdog.images.geometry import finish, jpeg_divisor
+from catdog.images.limits import MAX_BYTES, check_size, jpeg_bytes_per_pixel
 
+Decoded = tuple[dict[int, str], list[tuple[int, int]]]  # of `decode_files`
 RESIZE_FILTER = "bilinear"  # Pillow's: a triangle as wide as the reduction asks, so that nothing aliases
 
 # Pillow's warnings about odd metadata are not for the user. Appended: a filter that the program sets comes first.
@@ -68,6 +60,23 @@ def decode_and_measure(
     raise ImageError(f"{os.fsdecode(source)}: {reason}" if isinstance(source, str | os.PathLike) else reason)
 
 
+def decode_files(paths: Sequence[str], into: np.ndarray, is_given_up: Callable[[], bool] = lambda: False) -> Decoded:
+    """Decode files into the rows of `into`: uint8, len(paths) x 3 x H x W; give up before a file when `is_given_up`.
+
+    Returns row -> why that file cannot be read, and (height, width) of each image itself, (0, 0) where it cannot be.
+    """
+    reasons, sizes = {}, [(0, 0)] * len(paths)
+    for row, path in enumerate(paths):
+        if is_given_up():
+            break
+        try:
+            pixels, sizes[row] = decode_and_measure(path, (into.shape[2], into.shape[3]))
+            into[row] = pixels.transpose(2, 0, 1)
+        except ImageError as error:
+            reasons[row] = str(error)
+    return reasons, sizes
+
+
 def _read(source: str | os.PathLike[str] | bytes | BinaryIO) -> bytes:
     too_large = ImageError(f"larger than {MAX_BYTES >> 20} MiB: save it smaller, as JPEG or PNG")
     if isinstance(source, bytes | bytearray | memoryview):
@@ -98,37 +107,12 @@ def _read(source: str | os.PathLike[str] | bytes | BinaryIO) -> bytes:
 def _decode(data: bytes, size: tuple[int, int] | None) -> tuple[np.ndarray, tuple[int, int]]:
     kind = detect_format(data)
     try:
-        exif = profile = b""
-        if kind == "JPEG":
-            jpeg = parse_jpeg(data)
-            done = _decode_with_turbo(jpeg, size)
-            if done is not None:
-                return done
-            data, exif, profile, _ = jpeg
-        elif kind == "PNG":
-            data, exif, profile = parse_png(data)
-        elif kind == "TIFF":
-            check_tiff(data)
-        elif kind == "ICO":
-            check_icon(data)
-        elif kind == "JPEG 2000" and data.find(b"\xff\xd9", data.find(b"\xff\x4f\xff\x51")) < 0:
-            raise ImageError("a JPEG 2000 that is cut off: copy or download it again")
-        stream = BoundedStream(data)
-        image = _open(kind, stream)
-        check_memory(kind, image, len(data))
-        exif = exif or image.info.get("exif") or b""
-        orientation = 1 if kind == "TIFF" else exif_orientation(exif)  # Pillow turns a TIFF
-        full_size = (image.height, image.width)
-        divisor = _jpeg_divisor(full_size, orientation, size) if kind == "JPEG" else 1
-        if divisor > 1:
-            image.draft(None, (image.width // divisor, image.height // divisor))
-        fix_metadata(kind, image, data)
-        image.load()
-        if stream.exhausted and kind != "JPEG 2000":  # whose decoder reads beyond the end of a whole file
-            raise EOFError
-        picture = to_rgb(kind, image, profile or image.info.get("icc_profile") or b"")
-        del image
-        return _finish(picture, full_size, divisor, orientation, size)
+        jpeg = parse_jpeg(data) if kind == "JPEG" else None
+        if jpeg is not None and (done := _decode_with_turbo(jpeg, size)) is not None:
+            return done
+        from catdog.images.pillow import decode_with_pillow  # which ordinary JPEGs do without
+
+        return decode_with_pillow(kind, data, jpeg, size)
     except ImageError:
         raise
     except Image.DecompressionBombError:
@@ -152,7 +136,7 @@ def _decode_with_turbo(jpeg: Jpeg, size: tuple[int, int] | None) -> tuple[np.nda
     samples = [(byte >> 4) * (byte & 15) for byte in jpeg.frame[11 : 11 + 3 * components : 3]]
     check_size("JPEG", full_size[1], full_size[0], jpeg_bytes_per_pixel(samples), len(jpeg.data))
     orientation = exif_orientation(jpeg.exif)
-    divisor = _jpeg_divisor(full_size, orientation, size)
+    divisor = jpeg_divisor(full_size, orientation, size)
     least = [-(-side // divisor) if divisor > 1 else 0 for side in full_size]
     try:
         pixels = simplejpeg.decode_jpeg(
@@ -163,58 +147,10 @@ def _decode_with_turbo(jpeg: Jpeg, size: tuple[int, int] | None) -> tuple[np.nda
     mode = "L" if components == 1 else "RGBX"
     image = Image.frombuffer(mode, (pixels.shape[1], pixels.shape[0]), pixels, "raw", mode, 0, 1)
     del pixels
-    picture = to_rgb("JPEG", image, jpeg.profile)
+    picture: Any = image
+    if mode == "L" or jpeg.profile:
+        from catdog.images.colour import to_rgb
+
+        picture = to_rgb("JPEG", image, jpeg.profile)
     del image
-    return _finish(picture, full_size, divisor, orientation, size)
-
-
-def _jpeg_divisor(full_size: Sequence[int], orientation: int, size: tuple[int, int] | None) -> int:
-    """Divisor (8, 4, 2 or 1) by which a JPEG of (height, width) `full_size` may be reduced while it is decoded."""
-    if size is None or min(full_size) < 8:
-        return 1
-    height, width = size if orientation < 5 else size[::-1]
-    room = min(full_size[0] / height, full_size[1] / width)
-    return 8 if room >= 8 else 4 if room >= 4 else 2 if room >= 2 else 1
-
-
-def _finish(
-    picture: Any, full_size: Sequence[int], divisor: int, orientation: int, size: tuple[int, int] | None
-) -> tuple[np.ndarray, tuple[int, int]]:
-    """Resize `picture` and turn it upright; return its pixels, and (height, width) `full_size` upright.
-
-    `picture` was decoded at 1 / `divisor` of `full_size`.
-    """
-    if size is not None:
-        target = (size[1], size[0]) if orientation < 5 else size
-        # Beyond these edges lie pixels that rounding up has added.
-        edges = (0, 0, full_size[1] / divisor, full_size[0] / divisor)
-        picture = picture.resize(target, Image.Resampling.BILINEAR, edges)
-    height, width = full_size if orientation < 5 else full_size[::-1]
-    return _upright(picture, orientation), (height, width)
-
-
-def _open(kind: str, stream: BoundedStream) -> Any:
-    """Open with Pillow's class for the format, and not Image.open: no other plug-in is imported or tried."""
-    try:
-        module = import_module(FORMATS[kind].module)
-    except ImportError:
-        module = None
-    if module is None or not getattr(module, "SUPPORTED", True):
-        raise ImageError(f"a {kind} picture, which needs a plug-in: pip install pillow-heif, or a newer pillow")
-    return getattr(module, FORMATS[kind].opener)(stream)
-
-
-def _upright(picture: Any, orientation: int) -> np.ndarray:
-    """Pixels (uint8, H x W x 3) of an RGB or RGBX image turned upright from its Exif `orientation`."""
-    if orientation == 1 and picture.width * picture.height <= STRIP_PIXELS:
-        return np.frombuffer(bytearray(picture.tobytes("raw", "RGB")), np.uint8).reshape(*picture.size[::-1], 3)
-    pixels = np.empty((*(picture.size if orientation >= 5 else picture.size[::-1]), 3), np.uint8)
-    stored = pixels.swapaxes(0, 1) if orientation >= 5 else pixels  # the same memory, in the order of the file
-    if orientation in (2, 3, 7, 8):
-        stored = stored[:, ::-1]
-    if orientation in (3, 4, 6, 7):
-        stored = stored[::-1]
-    for box in strips(picture):
-        strip = picture if box == (0, 0, *picture.size) else picture.crop(box)
-        stored[box[1] : box[3]] = np.asarray(strip)[..., :3]
-    return pixels
+    return finish(picture, full_size, divisor, orientation, size)

@@ -1,19 +1,16 @@
-"""Detects the format of an image file; parses JPEG segments, PNG chunks, TIFF entries and the Exif orientation."""
+"""Detects the format of an image file; parses JPEG segments and the Exif orientation."""
 
 import contextlib
-import io
 import re
 import struct
-import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from catdog.errors import ImageError
 
 MAX_PROFILE = 4 * 2**20  # bytes of an ICC profile
-_MAX_PARTS = 100_000  # chunks of a PNG, segments of a JPEG
+MAX_PARTS = 100_000  # chunks of a PNG, segments of a JPEG
 _MAX_SCANS = 32  # of a progressive JPEG, which has about ten; each costs a pass over all pixels
-_MAX_READS = 1_000_000
 
 
 class Format(NamedTuple):
@@ -60,26 +57,6 @@ def detect_format(data: bytes) -> str:
     raise ImageError(f"not a picture in a known format ({', '.join(FORMATS)}): convert it to JPEG or PNG")
 
 
-class BoundedStream(io.BytesIO):
-    """A file in memory that raises OSError after too many reads or bytes, to bound parsers written in Python."""
-
-    def __init__(self, data: bytes) -> None:
-        super().__init__(data)
-        self.reads_left = _MAX_READS
-        self.bytes_left = 4 * len(data) + 2**20
-        self.exhausted = False  # which Pillow tolerates where the program set ImageFile.LOAD_TRUNCATED_IMAGES
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        data = super().read(size)
-        self.reads_left -= 1
-        self.bytes_left -= len(data)
-        if not data and size is not None and size > 0:
-            self.exhausted = True
-        if self.reads_left < 0 or self.bytes_left < 0:
-            raise OSError("it has too many parts")
-        return data
-
-
 _SEGMENT = re.compile(rb"\xff([\x02-\xcf\xd8-\xfe])")  # a marker; not stuffing, not a restart
 
 
@@ -97,7 +74,7 @@ def parse_jpeg(data: bytes) -> Jpeg:
     kept: list[bytes | memoryview] = [data[:2]]
     profile: list[bytes] = []
     exif, frame, first_scan, scans, at = b"", b"", 0, 0, 2
-    for _ in range(_MAX_PARTS):
+    for _ in range(MAX_PARTS):
         match = _SEGMENT.search(data, at)
         if match is None:
             raise ImageError("a JPEG that is cut off: copy or download it again")
@@ -121,31 +98,6 @@ def parse_jpeg(data: bytes) -> Jpeg:
                 if 0xC0 <= code <= 0xCF and code not in (0xC4, 0xC8, 0xCC):
                     frame = frame or segment
     raise ImageError("a JPEG of too many parts: save it again, as JPEG or PNG")
-
-
-def parse_png(data: bytes) -> tuple[bytes, bytes, bytes]:
-    """Parse a PNG to (its image chunks, which are the first frame of an animation; Exif; ICC profile).
-
-    Raises ImageError where a checksum is wrong or there are too many chunks.
-    """
-    kept: list[bytes | memoryview] = [data[:8]]
-    exif, profile, view, at = b"", b"", memoryview(data), 8
-    for _ in range(_MAX_PARTS):
-        length, name = struct.unpack_from(">L4s", data, at)
-        body, end = view[at + 8 : at + 8 + length], at + 12 + length
-        if name in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"):
-            if struct.unpack_from(">L", data, end - 4)[0] != zlib.crc32(body, zlib.crc32(name)):
-                raise ImageError("a PNG that is damaged: copy or download it again")
-            kept.append(view[at:end])
-            if name == b"IEND":
-                return b"".join(kept), exif, profile
-        elif name == b"eXIf":
-            exif = bytes(body)
-        elif name == b"iCCP" and not profile:
-            with contextlib.suppress(zlib.error):
-                profile = zlib.decompressobj().decompress(bytes(body).partition(b"\0")[2][1:], MAX_PROFILE)
-        at = end
-    raise ImageError("a PNG of too many parts: save it again, as JPEG or PNG")
 
 
 def tiff_entries(tiff: bytes) -> Iterator[tuple[int, int, int, int]]:

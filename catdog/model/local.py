@@ -1,5 +1,6 @@
 """Layers with local receptive fields: LocalLinear, whose units each see one window, and its batch normalisation."""
 
+import math
 from typing import Any
 
 import torch
@@ -23,6 +24,22 @@ class LocalLinear(nn.Module):
         self.weight = nn.Parameter(torch.empty(self.grid.units, field * field * below.channels))
         self.bias = nn.Parameter(torch.zeros(self.grid.units))
         self.shared = False
+
+    def init_weights(self, gain: float) -> None:
+        """Draw the weights with variance `gain` / window, the same for all places, so that they can be shared."""
+        window = self.weight.shape[1]
+        place_weight = torch.randn(self.grid.channels, window) * math.sqrt(gain / window)
+        self.weight.data.copy_(place_weight.repeat(self.grid.places, 1))
+
+    @property
+    def window_numbers(self) -> int:
+        """How many numbers the windows of all places hold, for one photo."""
+        return self.grid.places * self.weight.shape[1]
+
+    def describe(self) -> str:
+        """What it computes, for the table of the layers."""
+        grid, field = self.grid, self.field
+        return f"Wx + b, {grid.channels} units at {grid.height} x {grid.width} places, each sees {field} x {field}"
 
     def forward(self, x: Tensor) -> Tensor:
         below, places, channels = self.below, self.grid.places, self.grid.channels

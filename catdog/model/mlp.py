@@ -4,14 +4,12 @@ Each hidden layer computes f(x, W) = Wx + b and an activation; the last layer, t
 one logit a class. `catdog.numpy_net` is the same computation in NumPy.
 """
 
-import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from catdog.architecture import Architecture, LayerShape
-from catdog.model.local import ChannelNorm, LocalLinear
 
 # GELU by its tanh formula (Hendrycks and Gimpel 2016, section 2), since NumPy has no error function.
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -25,24 +23,25 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 class HiddenLayer(nn.Module):
     """Wx + b, (batch normalisation), activation, (dropout). x: float, B x inputs -> B x units."""
 
-    def __init__(self, linear: nn.Linear | LocalLinear, activation: str, batch_norm: bool, dropout: float) -> None:
+    def __init__(self, shape: LayerShape, activation: str, batch_norm: bool, dropout: float) -> None:
         super().__init__()
-        self.linear = linear
+        self.linear: Any  # nn.Linear or LocalLinear
         self.norm: nn.Module = nn.Identity()
-        if batch_norm:
-            self.norm = (
-                ChannelNorm(linear.grid.channels)
-                if isinstance(linear, LocalLinear)
-                else nn.BatchNorm1d(linear.out_features)
-            )
+        if shape.below is None:
+            self.linear = nn.Linear(shape.inputs, shape.units)
+            if batch_norm:
+                self.norm = nn.BatchNorm1d(shape.units)
+        else:
+            from catdog.model import local  # which few networks have
+
+            self.linear = local.LocalLinear(shape.below, shape.channels, shape.field)
+            if batch_norm:
+                self.norm = local.ChannelNorm(shape.channels)
         self.activation = ACTIVATIONS[activation]()
         self.dropout = nn.Dropout(dropout)
-        if isinstance(linear, LocalLinear):
-            # As below, with the window as fan-in; all places begin with the same weights, so that they can be shared.
-            window = linear.weight.shape[1]
-            std = math.sqrt(2 / window) if activation in ("relu", "gelu") else math.sqrt(1 / window)
-            place_weight = torch.randn(linear.grid.channels, window) * std
-            linear.weight.data.copy_(place_weight.repeat(linear.grid.places, 1))
+        linear = self.linear
+        if shape.below is not None:
+            linear.init_weights(gain=2.0 if activation in ("relu", "gelu") else 1.0)
         elif activation in ("relu", "gelu"):
             # He et al. 2015, equation 10: variance 2 / inputs, since the activation is 0 for half of the inputs.
             nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
@@ -78,7 +77,7 @@ class MLP(nn.Module):
         shape = Architecture(image_size, tuple(hidden), activation, batch_norm, dropout, tuple(local), field)
         self.image_size = image_size
         self.hidden = nn.ModuleList(
-            HiddenLayer(_linear(layer), activation, batch_norm, dropout) for layer in shape.hidden_layers()
+            HiddenLayer(layer, activation, batch_norm, dropout) for layer in shape.hidden_layers()
         )
         self.classifier = nn.Linear(shape.layers(classes)[-1].inputs, classes)
         nn.init.xavier_uniform_(self.classifier.weight)
@@ -107,13 +106,8 @@ class MLP(nn.Module):
 
     def activation_numbers(self) -> int:
         """Count the numbers stored for the backward pass of one photo: three a unit, and local layers' windows."""
-        found = 0
-        for layer in self.hidden:
-            assert isinstance(layer, HiddenLayer)
-            found += 3 * layer.linear.out_features
-            if isinstance(layer.linear, LocalLinear):
-                found += layer.linear.grid.places * layer.linear.weight.shape[1]
-        return found
+        linears: list[Any] = [layer.linear for layer in self.hidden]
+        return sum(3 * linear.out_features + getattr(linear, "window_numbers", 0) for linear in linears)
 
     def describe(self) -> str:
         """Format a table of the layers, one a line: what it computes, its number of outputs and of weights."""
@@ -142,17 +136,11 @@ class MLP(nn.Module):
         )
 
 
-def _linear(layer: LayerShape) -> "nn.Linear | LocalLinear":
-    if layer.below is None or layer.grid is None:
-        return nn.Linear(layer.inputs, layer.units)
-    return LocalLinear(layer.below, layer.grid.channels, layer.field)
-
-
-def _describe_linear(linear: nn.Linear | LocalLinear) -> str:
-    if isinstance(linear, LocalLinear):
-        grid, field = linear.grid, linear.field
-        return f"Wx + b, {grid.channels} units at {grid.height} x {grid.width} places, each sees {field} x {field}"
-    return f"Wx + b, W {linear.out_features:,} x {linear.in_features:,}"
+def _describe_linear(linear: Any) -> str:
+    if isinstance(linear, nn.Linear):
+        return f"Wx + b, W {linear.out_features:,} x {linear.in_features:,}"
+    text: str = linear.describe()
+    return text
 
 
 def count_weights(module: nn.Module) -> int:

@@ -1,19 +1,17 @@
 """A run's folder: one training writes to it at a time, and what it prints is kept in train.log."""
 
 import csv
-import importlib.util
 import io
 import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from catdog.base.atomic import write_text
 from catdog.base.locks import Held, lock, unlock
 from catdog.config.settings import Config
 from catdog.config.toml import to_toml
-from catdog.data.pixel_cache import Skipped
+from catdog.data.listing import Skipped
 from catdog.errors import CatdogError
 
 
@@ -72,29 +70,6 @@ class RunFolder:
             writer.writerows((photo.path, photo.reason) for photo in skipped)
             write_text(self.path / "skipped.csv", table.getvalue())
 
-    def scalars(self) -> Callable[[dict[str, float]], None]:
-        """A function that shows a row of metrics.csv in TensorBoard, where that is installed."""
-        if not self.writes or importlib.util.find_spec("tensorboard") is None:
-            return lambda row: None
-        place = self.path / "tensorboard"
-        _refuse_link(place)
-        board: Any = None
-
-        def show(row: dict[str, float]) -> None:
-            nonlocal board
-            from torch.utils.tensorboard import SummaryWriter
-
-            try:
-                # Not before there is a row: its thread shows a traceback where a disk cannot be written.
-                board = board or SummaryWriter(str(place))
-                for name, value in row.items():
-                    board.add_scalar(name, value, int(row["epoch"]))
-                board.flush()
-            except OSError as error:
-                raise self._cannot_write(place, error) from None
-
-        return show
-
     def logger(self, log: Callable[[str], None]) -> Callable[[str], None]:
         """A function that gives a line to `log` and to train.log."""
         if not self.writes:
@@ -103,24 +78,26 @@ class RunFolder:
         def log_both(line: str) -> None:
             log(line)
             path = self.path / "train.log"
-            _refuse_link(path)
+            refuse_link(path)
             try:
                 with open(path, "a", encoding="utf-8", errors="surrogateescape", opener=_open_no_link) as file:
                     file.write(line + "\n")
             except OSError as error:
-                raise self._cannot_write(path, error) from None
+                raise cannot_write(path, error) from None
 
         return log_both
 
-    @staticmethod
-    def _cannot_write(path: Path, error: OSError) -> CatdogError:
-        return CatdogError(
-            f"cannot write {path}: {error.strerror or error}; what was saved before is whole: "
-            "make room, or give another --out."
-        )
+
+def cannot_write(path: Path, error: OSError) -> CatdogError:
+    """What is wrong with a run's folder where a file in it cannot be written."""
+    return CatdogError(
+        f"cannot write {path}: {error.strerror or error}; what was saved before is whole: "
+        "make room, or give another --out."
+    )
 
 
-def _refuse_link(path: Path) -> None:
+def refuse_link(path: Path) -> None:
+    """Raise CatdogError where a link is in the place of a file or folder that is to be written."""
     if path.is_symlink():
         raise CatdogError(f"{path} is a link, and nothing is written through links; remove it.")
 

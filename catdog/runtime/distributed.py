@@ -1,8 +1,8 @@
-"""One training by several processes, each with its slice of every batch: what they tell each other.
+"""One training by several processes, each with its slice of every batch: how they communicate.
 
-`torchrun --nproc-per-node 8 scripts/train.py` starts eight and says to each, in environment variables, which it is.
+`torchrun --nproc-per-node 8 scripts/train.py` starts eight and sets in environment variables which is which.
 Each computes the gradient of its slice, and DistributedDataParallel (Li et al. 2020) adds these up, so all take
-the same step. Everything else, such as evaluation and decisions, is made the same in each by the functions here.
+the same step. Everything else, such as validation and decisions, is made the same in each by the functions here.
 """
 
 import contextlib
@@ -19,35 +19,25 @@ from torch.nn.parallel import DistributedDataParallel
 from catdog.base.signals import Interrupted
 from catdog.errors import CatdogError
 from catdog.runtime.device import available_devices, choose_device
+from catdog.runtime.world import VARIABLES, World
 
 Network = TypeVar("Network", bound=nn.Module)
-_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 _TIMEOUT = timedelta(days=1)  # that one waits for another in a step, which may be writing a large checkpoint
 _FAILED = "failed"
 _POLL = 0.05  # seconds between two looks at whether another is ready; between them a signal is heard
 
 
-class World:
-    """The `size` processes of one training (the world size), of which this one has number `rank`.
-
-    `ALONE` is a world of one process, in which all of these functions do nothing.
-    """
+class DistributedWorld(World):
+    """A world of several processes, which communicate over torch.distributed and, before it is up, over its store."""
 
     def __init__(self, rank: int, size: int, local_rank: int, local_size: int, store: Any) -> None:
         self.rank, self.size = rank, size
-        self.local_rank, self.local_size = local_rank, local_size  # among those on the same machine
+        self.local_rank, self.local_size = local_rank, local_size
         self._store = store
         self._meetings = 0
 
-    @property
-    def is_main(self) -> bool:
-        """Whether this is the one process that writes and prints."""
-        return self.rank == 0
-
     def choose_device(self, name: str) -> tuple[torch.device, str]:
         """As `catdog.runtime.device.choose_device`, but each process of a machine takes a GPU of its own."""
-        if self.size == 1:
-            return choose_device(name)
         gpus = sum(device.startswith("cuda") for device in available_devices())
         if name not in ("auto", "cpu", "cuda"):
             raise CatdogError(
@@ -66,9 +56,7 @@ class World:
         return device, f"{self.size} processes; this one on {words}"
 
     def start(self, device: torch.device) -> None:
-        """From here on they compute together, each on its `device`: over NCCL on GPUs, else over Gloo."""
-        if self.size == 1:
-            return
+        """Compute together from here on: over NCCL on GPUs, else over Gloo."""
         if device.type == "cuda":
             torch.cuda.set_device(device)
         distributed.init_process_group(
@@ -80,9 +68,6 @@ class World:
         )
 
     def same(self, text: str) -> str:
-        """The text of the main process, whatever that of the others is."""
-        if self.size == 1:
-            return text
         key = self._next_key()
         if self.is_main:
             self._store.set(key, text)
@@ -91,13 +76,6 @@ class World:
 
     @contextlib.contextmanager
     def first_on_machine(self) -> Iterator[None]:
-        """What is inside is done by one process of each machine, then, when that has finished, by the others of it.
-
-        They wait as long as it takes.
-        """
-        if self.size == 1:
-            yield
-            return
         key = f"{self._next_key()}-{(self.rank - self.local_rank)}"  # the machine's, by its first process
         if self.local_rank:
             self._wait_for(key)
@@ -112,63 +90,42 @@ class World:
     def _wait_for(self, key: str) -> None:
         while not self._store.check([key]):
             if self._store.check([_FAILED]):
-                raise SystemExit(2)  # which one it was has said why
+                raise SystemExit(2)  # which one it was has printed why
             time.sleep(_POLL)
 
-    def slice(self, count: int) -> slice:
-        """Which of a batch's `count` photos are this process's."""
-        return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
-
     def sum(self, tensor: Tensor) -> Tensor:
-        """The sum of the tensors of all."""
-        if self.size == 1:
-            return tensor
         total = tensor.clone()
         distributed.all_reduce(total)
         return total
 
     def largest(self, number: int, device: torch.device) -> int:
-        """The largest of the numbers of all, which travel over `device`."""
-        if self.size == 1:
-            return number
         largest = torch.tensor(number, device=device)
         distributed.all_reduce(largest, distributed.ReduceOp.MAX)
         return int(largest)
 
     def from_main(self, value: Any) -> Any:
-        """The value of the main process, tensors (on the CPU) and all."""
-        if self.size == 1:
-            return value
         values = [value if self.is_main else None]
         distributed.broadcast_object_list(values, src=0)
         return values[0]
 
     def wait(self) -> None:
-        """Until all are here."""
-        if self.size > 1:
-            distributed.barrier()
+        distributed.barrier()
 
     def check_batches(self, smallest: int, parts: int) -> None:
-        """Raise CatdogError if a batch of `smallest` photos is too small for each to have some in each of its parts."""
-        if self.size > 1 and smallest // self.size < parts:
+        if smallest // self.size < parts:
             raise CatdogError(
                 f"a batch of {smallest} photos is too small for {self.size} processes"
                 f"{f' in {parts} parts' if parts > 1 else ''}; give a larger --batch-size, or start fewer processes."
             )
 
     def prepared(self, model: Network, device: torch.device) -> Network:
-        """`model` on `device`, its batch normalisation over the whole batch and not this process's slice of it."""
-        if self.size > 1:
-            for module in list(model.modules()):
-                for name, child in module.named_children():
-                    if isinstance(child, nn.BatchNorm1d):
-                        setattr(module, name, WholeBatchNorm.like(child))
+        for module in list(model.modules()):
+            for name, child in module.named_children():
+                if isinstance(child, nn.BatchNorm1d):
+                    setattr(module, name, WholeBatchNorm.like(child))
         return model.to(device)
 
     def network(self, model: nn.Module, device: torch.device) -> nn.Module:
-        """What computes as `model` does, and after backward has the mean of all processes' gradients in its weights."""
-        if self.size == 1:
-            return model
         devices = [device.index] if device.type == "cuda" else None
         return DistributedDataParallel(model, devices, gradient_as_bucket_view=True)
 
@@ -179,21 +136,15 @@ class World:
             return False
 
 
-ALONE = World(rank=0, size=1, local_rank=0, local_size=1, store=None)
-
-
 @contextlib.contextmanager
-def join_world() -> Iterator[World]:
-    """The world of processes that this one was started in, or `ALONE`.
+def join_processes() -> Iterator[World]:
+    """The world of processes that the environment variables describe.
 
     Where one fails, its error alone is raised; the others, which hear of it from their lost connections, exit.
     """
-    if any(name not in os.environ for name in _VARIABLES) or os.environ["WORLD_SIZE"] == "1":
-        yield ALONE
-        return
-    rank, size, local_rank, local_size = (int(os.environ[name]) for name in _VARIABLES[:4])
+    rank, size, local_rank, local_size = (int(os.environ[name]) for name in VARIABLES[:4])
     store, _, _ = next(distributed.rendezvous("env://", timeout=_TIMEOUT))
-    world = World(rank, size, local_rank, local_size, distributed.PrefixStore("catdog", store))
+    world = DistributedWorld(rank, size, local_rank, local_size, distributed.PrefixStore("catdog", store))
     try:
         yield world
     except Interrupted as stop:

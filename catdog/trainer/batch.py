@@ -4,7 +4,7 @@ import numpy as np
 from torch import Tensor
 
 from catdog.config.settings import Augment
-from catdog.runtime.distributed import ALONE, World
+from catdog.runtime.world import ALONE, World
 from catdog.trainer import augment
 from catdog.trainer.targets import Targets
 

@@ -3,11 +3,9 @@
 import math
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from catdog.config.settings import Training
-from catdog.model.mlp import MLP
 
 MAX_ROLLBACKS = 8  # halvings of the learning rate: to 1/256 of it
 _EXPLODED = 1e6  # times the loss of guessing
@@ -25,34 +23,9 @@ def guessing_loss(training: Training, classes: int) -> float:
 def check_loss(loss: float, guess: float, model: nn.Module, images: Tensor) -> None:
     """Raise NotFinite if the `loss` of the normalised `images` is not a number, or a million times that of a guess."""
     if not loss < _EXPLODED * guess:
-        raise NotFinite(f"the loss is {loss:.3g}, and {_where(model, images)}")
+        from catdog.trainer.diagnosis import find_layer
 
-
-@torch.no_grad()
-def _where(model: nn.Module, images: Tensor) -> str:
-    """The first layer, on the way forward, whose weights or outputs are not finite; else the one with the largest."""
-    x = images.flatten(start_dim=1) if isinstance(model, MLP) else images
-    if not is_finite(x):
-        return "the normalised photos hold numbers that are not finite"
-    largest, largest_name = 0.0, ""
-    for name, layer in named_layers(model):
-        if not all(map(is_finite, layer.state_dict().values())):
-            return f"the weights of {name} are the first numbers that are not finite"
-        x = layer(x)
-        if not is_finite(x):
-            return f"the outputs of {name} are the first numbers that are not finite"
-        size = float(x.abs().max())
-        if size >= largest:
-            largest, largest_name = size, name
-    return f"the outputs of {largest_name} are the largest, up to {largest:.3g}"
-
-
-def named_layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    """The layers in order, as a reader calls them: hidden layer 1, ..., the classifier; or the network as a whole."""
-    if not isinstance(model, MLP):
-        return [("the network", model)]
-    hidden = [(f"hidden layer {i}", layer) for i, layer in enumerate(model.hidden, start=1)]
-    return [*hidden, ("the classifier", model.classifier)]
+        raise NotFinite(f"the loss is {loss:.3g}, and {find_layer(model, images)}")
 
 
 def is_finite(tensor: Tensor) -> bool:

@@ -48,16 +48,6 @@ Listener = Callable[[Event], None]
 """Called with each event, in the training's own process and thread; what it raises ends the training."""
 
 
-def epoch_rows(take: Callable[[dict[str, float]], None]) -> Listener:
-    """A listener that gives `take` the row of each epoch."""
-
-    def take_row(event: Event) -> None:
-        if isinstance(event, EpochDone):
-            take(event.row)
-
-    return take_row
-
-
 def epoch_logger(log: Callable[[str], None]) -> Listener:
     """A listener that logs a line an epoch, and the advice that goes with it."""
 

@@ -22,11 +22,10 @@ from catdog.config.settings import Config
 from catdog.data.batches import seed_step, shuffled_batches
 from catdog.data.imagefolder import PhotoFolder
 from catdog.data.prefetch import load_batches
-from catdog.model.local import share_places
 from catdog.runs import histograms
 from catdog.runs.history import Progress, to_csv
-from catdog.runtime.distributed import ALONE, World
-from catdog.runtime.precision import choose_precision, compiled
+from catdog.runtime.precision import choose_precision
+from catdog.runtime.world import ALONE, World
 from catdog.trainer.advice import what_is_not_learned
 from catdog.trainer.batch import prepare_batch
 from catdog.trainer.divergence import NotFinite, check_loss, check_state, guessing_loss
@@ -34,7 +33,6 @@ from catdog.trainer.ema import AveragedWeights
 from catdog.trainer.events import EpochDone, Event, Listener, StepDone, TrainingStarted, epoch_logger
 from catdog.trainer.losses import class_weights, make_loss
 from catdog.trainer.optim import make_optimizer
-from catdog.trainer.recovery import check_rollback
 from catdog.trainer.schedule import learning_rate_at, set_learning_rate
 from catdog.trainer.snapshots import Checkpoints, TrainState, save_best
 from catdog.trainer.step import train_step
@@ -68,7 +66,11 @@ class Trainer:
         self.log, self.listeners, self.world = log, [*listeners, epoch_logger(log)], world
         model = world.prepared(model, device)
         network = world.network(model, device)
-        self.network = compiled(network, device) if config.run.compile else network  # what a step computes
+        self.network = network  # what a step computes
+        if config.run.compile:
+            from catdog.runtime.compilation import compiled
+
+            self.network = compiled(network, device)
         self.precision = choose_precision(config.run.precision, device)
         self.precision.set_matrix_products()
         exact = torch.float32 if device.type == "mps" else torch.float64  # mps has nothing longer
@@ -120,7 +122,8 @@ class Trainer:
         config, state, progress = self.config, self.state, self.state.progress
         batches = shuffled_batches(len(self.train), self.steps_per_epoch, config.run.seed, progress.epoch)
         saved = time.monotonic()
-        self._share_places()
+        if config.model.local:
+            self._share_places()
         state.model.train()
         for step, (rows, pixels) in enumerate(self._load(batches[progress.step :]), progress.step):
             is_checked = self.checks_each_step or step % _CHECK_EVERY == 0
@@ -229,6 +232,8 @@ class Trainer:
         state, position, checks_each_step = self.state, self.checkpoints.position, self.checks_each_step
         rate = state.optimizer.param_groups[0]["lr"]
         if checks_each_step:
+            from catdog.trainer.recovery import check_rollback
+
             on_nan = self.config.training.on_nan
             what = check_rollback(problem, state.progress, self.steps_per_epoch, rate, on_nan, self.checkpoints)
         else:
@@ -247,10 +252,12 @@ class Trainer:
 
         What the old one remembers is of gradients that were a mean over all places, and so much smaller.
         """
+        from catdog.model.local import share_places
+
         epochs, state = self.config.training.share_epochs, self.state
         for model in (state.model, state.average.model):
             share_places(model, state.progress.epoch < epochs)
-        if self.config.model.local and state.progress.epoch == epochs > 0 and state.progress.step == 0:
+        if state.progress.epoch == epochs > 0 and state.progress.step == 0:
             state.optimizer = make_optimizer(state.model, self.config.training)
 
     def _load(self, batches: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:

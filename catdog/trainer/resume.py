@@ -6,13 +6,12 @@ from typing import Any
 import torch
 
 from catdog.checkpoint.model_file import PREVIOUS_FILE, STATE_FILE
-from catdog.checkpoint.training_state import check_fits, load_newest_state
+from catdog.checkpoint.saved_state import check_fits, load_newest_state
 from catdog.config.settings import Config
 from catdog.config.toml import load_config, parse_config
-from catdog.data.listing import Listing
 from catdog.errors import CatdogError
 from catdog.model.build import build_network
-from catdog.trainer.loop import Trainer
+from catdog.trainer.snapshots import does_not_fit
 
 
 def load_saved(run: Path) -> tuple[Config, dict[str, Any] | None, str]:
@@ -32,29 +31,5 @@ def load_saved(run: Path) -> tuple[Config, dict[str, Any] | None, str]:
     except CatdogError:
         raise
     except Exception as error:  # it is whole, but anything may be in a file that somebody made
-        raise _does_not_fit(run, error) from None
+        raise does_not_fit(run, error) from None
     return config, state, note
-
-
-def check_classes(saved: dict[str, Any], train: Listing, run: Path) -> None:
-    """Raise CatdogError unless the photos are of the classes that the checkpoint was trained on."""
-    if tuple(saved["classes"]) != train.classes:
-        raise CatdogError(
-            f"{run} was started with the classes {', '.join(saved['classes'])}, and {train.root} now holds "
-            f"{', '.join(train.classes)}; put its folders back, or train again."
-        )
-
-
-def restore(trainer: Trainer, saved: dict[str, Any]) -> None:
-    """Put the checkpoint into the trainer; CatdogError if it is not of this training."""
-    try:
-        trainer.restore(saved)
-    except Exception as error:  # anything may be in a file that somebody made
-        raise _does_not_fit(trainer.run, error) from None
-    progress = trainer.state.progress
-    trainer.log(f"going on with {trainer.run} after epoch {progress.epoch}, step {progress.step}")
-
-
-def _does_not_fit(run: Path, error: Exception) -> CatdogError:
-    reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
-    return CatdogError(f"cannot go on from {run / STATE_FILE} ({reason}); resume another run, or train again.")

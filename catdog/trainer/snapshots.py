@@ -17,11 +17,13 @@ from catdog.checkpoint.model_file import (
     ModelCard,
     save_model,
 )
-from catdog.checkpoint.training_state import check_fits, check_optimizer, check_scaler, load_state, save_state
+from catdog.checkpoint.training_state import save_state
 from catdog.config.settings import Config
 from catdog.config.toml import to_toml
+from catdog.data.listing import Listing
+from catdog.errors import CatdogError
 from catdog.runs.history import Progress
-from catdog.runtime.distributed import World
+from catdog.runtime.world import World
 from catdog.trainer.divergence import check_state
 from catdog.trainer.ema import AveragedWeights
 
@@ -60,6 +62,8 @@ class TrainState:
 
         Raises ValueError, before anything is changed, if `saved` is not of this training.
         """
+        from catdog.checkpoint.saved_state import check_fits, check_optimizer, check_scaler
+
         check_optimizer(saved["optimizer"], self.optimizer)
         saved = {"scaler": {}, **saved}  # a checkpoint of before there was one
         check_scaler(saved["scaler"])
@@ -99,6 +103,8 @@ class Checkpoints:
 
     def start_of_epoch(self) -> dict[str, Any]:
         """The checkpoint at the start of the current epoch, not one within it: when those are saved does not matter."""
+        from catdog.checkpoint.saved_state import load_state
+
         path = self.run / (STATE_FILE if self.position[1] == 0 else PREVIOUS_FILE)
         found: dict[str, Any] = self.world.from_main(load_state(path) if self.world.is_main else None)
         return found
@@ -125,3 +131,18 @@ def save_best(
         if not name.endswith("num_batches_tracked")
     }
     save_model(run / MODEL_FILE, tensors, card)
+
+
+def check_classes(saved: dict[str, Any], train: Listing, run: Path) -> None:
+    """Raise CatdogError unless the photos are of the classes that the checkpoint was trained on."""
+    if tuple(saved["classes"]) != train.classes:
+        raise CatdogError(
+            f"{run} was started with the classes {', '.join(saved['classes'])}, and {train.root} now holds "
+            f"{', '.join(train.classes)}; put its folders back, or train again."
+        )
+
+
+def does_not_fit(run: Path, error: Exception) -> CatdogError:
+    """The error of a checkpoint that is whole, but not of this training."""
+    reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+    return CatdogError(f"cannot go on from {run / STATE_FILE} ({reason}); resume another run, or train again.")

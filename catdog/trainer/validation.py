@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from catdog.data.batches import batches_in_order
 from catdog.data.imagefolder import PhotoFolder
 from catdog.data.prefetch import load_batches
-from catdog.runtime.distributed import ALONE, World
+from catdog.runtime.world import ALONE, World
 from catdog.trainer.augment import normalise
 
 

@@ -21,7 +21,8 @@ from safetensors.numpy import save
 
 from catdog.architecture import Architecture
 from catdog.checkpoint.model_file import ModelCard, expected_shapes, load_model, save_model
-from catdog.checkpoint.training_state import load_state, save_state
+from catdog.checkpoint.saved_state import load_state
+from catdog.checkpoint.training_state import save_state
 from catdog.errors import CatdogError
 
 CARD = ModelCard(

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from catdog.checkpoint.model_file import PREVIOUS_FILE, STATE_FILE
-from catdog.checkpoint.training_state import DamagedError, load_newest_state, load_state, save_state
+from catdog.checkpoint.saved_state import DamagedError, load_newest_state, load_state
+from catdog.checkpoint.training_state import save_state
 from catdog.errors import CatdogError
 
 STATE = {"format_version": 1, "model": {"w": torch.arange(500.0)}, "progress": {"history": [{"a": 1.5}]}}

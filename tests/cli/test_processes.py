@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from processes import Catdog
 
-from catdog.checkpoint.training_state import load_state
+from catdog.checkpoint.saved_state import load_state
 
 MakePhotos = Callable[..., Path]
 SMALL = (
@@ -91,7 +91,7 @@ def test_a_signal_while_photos_are_decoded_leaves_nothing_behind(tmp_path: Path,
 
 def test_what_a_killed_decoding_has_left_is_removed_at_the_next_start(make_photos: MakePhotos, tmp_path: Path) -> None:
     """But what a live one is writing is not."""
-    from catdog.base.locks import new_folder
+    from catdog.base.work_folder import new_folder
 
     photos, cache = make_photos({"cat": 9, "dog": 9}), tmp_path / "cache" / "pixels"
     (cache / ".writing-killed").mkdir(parents=True)

@@ -9,14 +9,15 @@ import pytest
 import torch
 
 from catdog.config.settings import Config
-from catdog.data import decode_pool as decoders
 from catdog.data import statistics
 from catdog.data.batches import batches_in_order, some_of_each_class
 from catdog.data.decode_pool import DecodePool
-from catdog.data.imagefolder import PhotoFolder, load_photos
+from catdog.data.imagefolder import PhotoFolder
 from catdog.data.listing import list_photos
+from catdog.data.load import load_photos
 from catdog.data.prefetch import load_batches
 from catdog.errors import CatdogError, ImageError
+from catdog.images import decoder
 from catdog.images.decoder import decode_and_measure
 from catdog.train import train
 
@@ -77,7 +78,7 @@ def test_the_first_step_of_a_stream_is_taken_before_all_photos_are_decoded(
     def stop(*_: Any) -> None:
         raise FirstStep
 
-    monkeypatch.setattr(decoders, "decode_and_measure", counted)
+    monkeypatch.setattr(decoder, "decode_and_measure", counted)
     monkeypatch.setattr("torch.optim.AdamW.step", stop)
     with pytest.raises(FirstStep):
         train(small_config(make_photos({"cat": 100, "dog": 100}), cache="none", batch_size=8), log=quiet)

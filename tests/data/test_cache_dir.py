@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from catdog.cli.main import main
 from catdog.config.settings import Config
-from catdog.data.cache_dir import GIGABYTE, Entry, entries, folder_of, main
+from catdog.data.cache_dir import GIGABYTE, Entry, entries, folder_of
 from catdog.data.listing import list_photos
 from catdog.data.pixel_cache import decode_all
 from catdog.errors import CatdogError
@@ -70,18 +71,18 @@ def test_the_command_lists_and_clears_and_leaves_everything_else(
     make_photos: MakePhotos, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "kept"
-    assert main(str(folder), clear=False) == 0
+    assert main(["cache", "--cache", str(folder)]) == 0
     assert "nothing is kept" in capsys.readouterr().out
     fill(make_photos, folder, "ab")
     (folder / "sample-1-10-8x8").mkdir()
     (folder / "sample-1-10-8x8" / "drawing.png").write_bytes(b"x" * 5000)
     (folder / "notes.txt").write_text("mine")
-    assert main(str(folder), clear=False) == 0
+    assert main(["cache", "--cache", str(folder)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4
     assert sum(f"10 photos at 64 x 64 of {tmp_path / name}" in line for line in lines for name in "ab") == 2
     assert sum("drawn cats and dogs" in line for line in lines) == 1
-    assert main(str(folder), clear=True) == 0
+    assert main(["cache", "--cache", str(folder), "--clear"]) == 0
     assert capsys.readouterr().out.startswith("removed 3 folders")
     assert sorted(path.name for path in folder.rglob("*")) == ["notes.txt", "pixels"]
     assert len(list((tmp_path / "a").rglob("*.png"))) == 10

@@ -22,6 +22,7 @@ from catdog.data.listing import list_photos
 from catdog.data.pixel_cache import decode_all
 from catdog.data.prefetch import load_batches
 from catdog.errors import ImageError
+from catdog.images import decoder
 from catdog.images.decoder import decode
 
 SIZE = (9, 7)
@@ -97,7 +98,7 @@ def test_nothing_is_decoded_here_by_one_thread_with_a_process(
     two: DecodePool, paths: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = expected(paths)
-    monkeypatch.setattr(decoders, "decode_and_measure", None)
+    monkeypatch.setattr(decoder, "decode_and_measure", None)
     assert np.array_equal(decoded(two, paths)[0], wanted)
 
 
@@ -105,7 +106,7 @@ def test_a_file_called_like_a_library_is_not_run(paths: list[str], monkeypatch: 
     for name in ("json", "numpy", "simplejpeg", "catdog"):
         Path(f"{name}.py").write_text("raise SystemExit('this is not the library')")
     some = DecodePool(SIZE, 2, 11)
-    monkeypatch.setattr(decoders, "decode_and_measure", None)
+    monkeypatch.setattr(decoder, "decode_and_measure", None)
     assert decoded(some, paths)[1] == {} and len(pids(some)) == 2
     some.close()
 
@@ -177,7 +178,7 @@ def test_the_cache_and_a_folder_that_is_not_decoded_use_them(
 ) -> None:
     listing = list_photos(make_photos({"cat": 40, "dog": 30}))
     wanted = expected([listing.path(i) for i in range(len(listing))])
-    monkeypatch.setattr(decoders, "_decode_here", None)
+    monkeypatch.setattr(decoders, "decode_files", None)
     assert np.array_equal(decode_all(listing, SIZE, threads=2).pixels, wanted)
     with DecodePool(SIZE, 2) as pool:
         for batch in load_batches(PhotoFolder(listing, SIZE, pool=pool), batches_in_order(len(listing), SIZE)):

@@ -11,9 +11,10 @@ from PIL import Image, ImageEnhance, ImageOps
 from catdog.config.settings import Config
 from catdog.data import duplicates
 from catdog.data.drawn import draw
-from catdog.data.duplicates import exact_copies, exact_copies_across, find_copies, near_copies
+from catdog.data.duplicates import exact_copies, exact_copies_across
 from catdog.data.listing import list_photos
 from catdog.images.decoder import decode
+from catdog.tools.dataset.copies import find_copies, near_copies
 from catdog.train import train
 
 

@@ -9,11 +9,12 @@ import torch
 from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 
-from catdog.data import decode_pool as decoders
-from catdog.data.imagefolder import PhotoFolder, load_photos
+from catdog.data.imagefolder import PhotoFolder
 from catdog.data.listing import list_photos
+from catdog.data.load import load_photos
 from catdog.data.statistics import colour_statistics
 from catdog.errors import CatdogError, ImageError
+from catdog.images import decoder
 from catdog.images.decoder import decode, decode_and_measure
 
 MakePhotos = Callable[..., Path]
@@ -37,7 +38,7 @@ def test_a_photo_is_decoded_once_until_it_changes(make_photos: MakePhotos, monke
         decoded.append(path)
         return decode_and_measure(path, size)
 
-    monkeypatch.setattr(decoders, "decode_and_measure", counting)
+    monkeypatch.setattr(decoder, "decode_and_measure", counting)
     for _ in range(3):
         load_photos(list_photos(root), SIZE)
     assert len(decoded) == 9

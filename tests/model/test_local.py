@@ -158,7 +158,7 @@ def test_the_picture_shows_more_places_where_they_differ() -> None:
 
 
 def places_differ(run: Path) -> bool:
-    from catdog.checkpoint.training_state import load_state
+    from catdog.checkpoint.saved_state import load_state
 
     weight = load_state(run / "last.pt")["model"]["hidden.0.linear.weight"]
     by_place = weight.view(-1, 4, weight.shape[1])

@@ -11,6 +11,7 @@ from catdog.config.settings import Config
 from catdog.errors import CatdogError
 from catdog.model.mlp import MLP
 from catdog.runs import histograms
+from catdog.tools.explain import weights_history
 from catdog.train import train
 
 MakePhotos = Callable[..., Path]
@@ -22,7 +23,7 @@ def test_the_shares_are_numpys_histogram_and_survive_the_file(tmp_path: Path) ->
     model(torch.randn(8, 3, 4, 5)).square().sum().backward()
     rows = histograms.of_model(model, 2)
     (tmp_path / "weights.csv").write_text(histograms.to_csv(rows))
-    found = histograms.read(tmp_path / "weights.csv")
+    found = weights_history.read(tmp_path / "weights.csv")
     assert [(h.layer, h.what) for h in found] == [
         (layer, what) for layer in ("hidden 1", "hidden 2", "classifier") for what in ("weight", "gradient")
     ]
@@ -39,7 +40,7 @@ def test_the_shares_are_numpys_histogram_and_survive_the_file(tmp_path: Path) ->
 
 def test_a_training_leaves_them_and_explain_draws_them(make_photos: MakePhotos, small_config: MakeConfig) -> None:
     run = train(small_config(make_photos({"cat": 12, "dog": 12}), epochs=4), log=quiet)
-    for h in histograms.read(run / histograms.FILE):
+    for h in weights_history.read(run / histograms.FILE):
         assert h.epochs.tolist() == [1, 2, 3, 4]
         assert (h.size > 0).all()
     assert main(["explain", "--run", str(run)]) == 0
@@ -50,4 +51,4 @@ def test_a_training_leaves_them_and_explain_draws_them(make_photos: MakePhotos, 
 def test_another_file_of_that_name_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "weights.csv").write_text("epoch,layer\n1,2\n")
     with pytest.raises(CatdogError, match=r"weights\.csv"):
-        histograms.read(tmp_path / "weights.csv")
+        weights_history.read(tmp_path / "weights.csv")

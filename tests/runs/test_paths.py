@@ -10,7 +10,8 @@ from conftest import quiet, save_photo
 
 from catdog.base.atomic import write_text
 from catdog.checkpoint.model_file import STATE_FILE
-from catdog.checkpoint.training_state import load_state, save_state
+from catdog.checkpoint.saved_state import load_state
+from catdog.checkpoint.training_state import save_state
 from catdog.cli import main as cli
 from catdog.config.settings import Config
 from catdog.errors import CatdogError

@@ -20,14 +20,15 @@ from processes import CONTEXT
 from catdog import train as train_module
 from catdog.base.signals import Interrupted
 from catdog.checkpoint.model_file import STATE_FILE
-from catdog.checkpoint.training_state import load_state
+from catdog.checkpoint.saved_state import load_state
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
 from catdog.data.batches import seed_step
 from catdog.errors import CatdogError
 from catdog.model.mlp import MLP
 from catdog.runtime import distributed
-from catdog.runtime.distributed import World
+from catdog.runtime.distributed import DistributedWorld
+from catdog.runtime.world import World
 from catdog.train import resume, train
 from catdog.trainer import loop, targets, validation
 from catdog.trainer.augment import normalise
@@ -344,16 +345,16 @@ def test_a_process_that_is_killed_ends_all_with_one_sentence(
 
 
 def one_decodes_slowly(rank: int) -> None:
-    from catdog.data import decode_pool as decoders
+    from catdog.images import decoder
 
-    decode = decoders.decode_and_measure
+    decode = decoder.decode_and_measure
 
     def slow(path: Any, size: Any) -> Any:
         Path(f"decoded-by-{rank}").touch()
         time.sleep(0.02)
         return decode(path, size)
 
-    PATCH.setattr(decoders, "decode_and_measure", slow)
+    PATCH.setattr(decoder, "decode_and_measure", slow)
 
 
 def test_the_photos_are_decoded_once_on_a_machine(make_photos: MakePhotos, small_config: MakeConfig) -> None:
@@ -381,7 +382,7 @@ def test_a_batch_too_small_to_share_is_refused(make_photos: MakePhotos, small_co
 
 
 def world(rank: int = 0, size: int = 2, local_rank: int = 0, local_size: int = 2) -> World:
-    return World(rank, size, local_rank, local_size, store=None)
+    return DistributedWorld(rank, size, local_rank, local_size, store=None)
 
 
 def test_each_process_takes_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

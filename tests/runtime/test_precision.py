@@ -16,7 +16,8 @@ from torch._dynamo.testing import CompileCounter
 
 from catdog.base.signals import Interrupted
 from catdog.checkpoint.model_file import STATE_FILE
-from catdog.checkpoint.training_state import load_state, save_state
+from catdog.checkpoint.saved_state import load_state
+from catdog.checkpoint.training_state import save_state
 from catdog.config.settings import Config
 from catdog.data.batches import shuffled_batches
 from catdog.data.prefetch import load_batches

@@ -15,7 +15,7 @@ from test_loop import history
 
 from catdog.base.signals import Interrupted
 from catdog.checkpoint.model_file import STATE_FILE, load_model
-from catdog.checkpoint.training_state import load_state
+from catdog.checkpoint.saved_state import load_state
 from catdog.cli import main as cli
 from catdog.config.settings import Config
 from catdog.errors import CatdogError

@@ -15,7 +15,7 @@ from conftest import quiet
 from safetensors.numpy import load_file
 
 from catdog.base.signals import Interrupted
-from catdog.checkpoint.training_state import load_state
+from catdog.checkpoint.saved_state import load_state
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
 from catdog.errors import CatdogError

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from catdog.checkpoint.training_state import check_optimizer
+from catdog.checkpoint.saved_state import check_optimizer
 from catdog.config.settings import Training
 from catdog.model.mlp import MLP
 from catdog.trainer.ema import AveragedWeights

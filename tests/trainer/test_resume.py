@@ -15,7 +15,8 @@ from conftest import quiet
 
 from catdog.base.signals import Interrupted
 from catdog.checkpoint.model_file import PREVIOUS_FILE, STATE_FILE
-from catdog.checkpoint.training_state import load_state, save_state
+from catdog.checkpoint.saved_state import load_state
+from catdog.checkpoint.training_state import save_state
 from catdog.config.settings import Config
 from catdog.data.imagefolder import PhotoBatch, PhotoFolder
 from catdog.data.prefetch import load_batches

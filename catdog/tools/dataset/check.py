@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from catdog.base.text import many, on_one_line
-from catdog.data.duplicates import THUMBNAIL, Copies, find_copies
 from catdog.data.listing import Listing
 from catdog.errors import ImageError
 from catdog.images.decoder import decode
+from catdog.tools.dataset.copies import THUMBNAIL, Copies, find_copies
 from catdog.tools.dataset.layout import Finding, check_layout
 from catdog.tools.dataset.scan import (
     Photo,

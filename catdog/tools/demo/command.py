@@ -18,7 +18,8 @@ import torch
 
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
-from catdog.data.imagefolder import PhotoFolder, load_photos
+from catdog.data.imagefolder import PhotoFolder
+from catdog.data.load import load_photos
 from catdog.data.splits import SAMPLE, photo_folder, train_and_val
 from catdog.errors import CatdogError
 from catdog.model.build import build_model

@@ -14,15 +14,16 @@ from catdog.checkpoint.model_file import MODEL_FILE
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
 from catdog.data.duplicates import exact_copies_across
-from catdog.data.imagefolder import PhotoFolder, load_photos
+from catdog.data.imagefolder import PhotoFolder
 from catdog.data.listing import Listing, has_photos
+from catdog.data.load import load_photos
 from catdog.data.splits import SAMPLE, photo_folder, train_and_val
 from catdog.drawing.contact_sheet import require_png
 from catdog.errors import CatdogError
 from catdog.model.mlp import count_weights
 from catdog.predict import Classifier
-from catdog.runs.history import read_metrics
 from catdog.runs.locate import comes_with_catdog, find_model, name_of
+from catdog.runs.metrics_csv import read_metrics
 from catdog.runtime.device import choose_device
 from catdog.tools.doctor.history import check_collapse, check_history, trained_model
 from catdog.tools.doctor.learning import check_initial_loss, check_overfits, check_shuffled_labels

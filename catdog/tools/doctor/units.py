@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from catdog.model.local import LocalLinear
 from catdog.model.mlp import MLP, HiddenLayer
 from catdog.tools.doctor.patient import Finding, Patient, steps
-from catdog.trainer.divergence import named_layers
+from catdog.trainer.diagnosis import named_layers
 
 _WEIGHTS_TRIED = 4  # weights compared of each matrix and each vector
 _RATIO_STEPS = 20

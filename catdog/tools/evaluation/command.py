@@ -18,8 +18,8 @@ from catdog.data.listing import Listing
 from catdog.data.splits import held_out_photos, photo_folder, train_and_val
 from catdog.errors import CatdogError
 from catdog.predict import Classifier
-from catdog.runs.history import read_metrics
 from catdog.runs.locate import comes_with_catdog, find_model, name_of, output_folder
+from catdog.runs.metrics_csv import read_metrics
 from catdog.tools.evaluation.folder import check_replaceable, write_folder
 from catdog.tools.evaluation.measure import Evaluation, evaluate, readable
 from catdog.tools.evaluation.report import FILES, PAGE, make_report

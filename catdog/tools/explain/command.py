@@ -13,6 +13,7 @@ from catdog.errors import CatdogError, ImageError
 from catdog.predict import Classifier
 from catdog.runs import histograms
 from catdog.runs.locate import find_model, name_of, output_folder
+from catdog.tools.explain import weights_history
 from catdog.tools.explain.backprop import Network
 from catdog.tools.explain.explanation import Explanation, explain
 from catdog.tools.explain.words import as_text, sections
@@ -123,7 +124,7 @@ def _write_learned(classifier: Classifier, folder: Path, run: Path) -> None:
     found.append((Section("templates", "Class templates", about, []), draw_templates(classifier, network)))
     if (run / histograms.FILE).is_file():
         about = "How wide the weights and their gradients were spread after each epoch; darker is denser."
-        picture = draw_histories(histograms.read(run / histograms.FILE))
+        picture = draw_histories(weights_history.read(run / histograms.FILE))
         found.append((Section("histories", "Weights and gradients through training", about, []), picture))
     files, images = [], {}
     for section, figure in found:

@@ -7,12 +7,13 @@ import numpy as np
 
 from catdog.drawing.figures import new_figure
 from catdog.predict import Classifier
-from catdog.runs.histograms import BINS, WIDEST, LayerHistograms
+from catdog.runs.histograms import BINS, WIDEST
 from catdog.tools.explain import graph
 from catdog.tools.explain.backprop import Network
 from catdog.tools.explain.explanation import Explanation
 from catdog.tools.explain.learned import as_picture, class_gradients, importance, smooth, templates
 from catdog.tools.explain.picture import FIRST_CLASS, SECOND_CLASS, draw_units
+from catdog.tools.explain.weights_history import LayerHistograms
 from catdog.tools.explain.words import number
 
 _COLUMNS, _ROWS = 10, 3

@@ -16,12 +16,12 @@ from catdog.config.settings import Config
 from catdog.errors import CatdogError, SettingsError
 from catdog.metrics import accuracy_interval
 from catdog.runs.folder import RunFolder
-from catdog.runs.history import read_metrics
+from catdog.runs.metrics_csv import read_metrics
 from catdog.runs.paths import check_places, settle, unused
 from catdog.tools.tune.search_space import Dimension, values_as_text
 from catdog.tools.tune.study import BEST, FinishedTrial, Study, Trial, database_in
 from catdog.train import resume, train
-from catdog.trainer.events import epoch_rows
+from catdog.trainer.events import EpochDone, Event
 
 TRIALS = 20
 
@@ -99,14 +99,18 @@ def _train_trial(study: Study, trial: Trial, is_verbose: bool) -> FinishedTrial:
         if trial.should_prune():
             raise _Pruned
 
+    def on_event(event: Event) -> None:
+        if isinstance(event, EpochDone):
+            on_epoch(event.row)
+
     try:
         if has_begun:
             if (run / "metrics.csv").exists():
                 for epoch, row in enumerate(read_metrics(run), start=1):
                     on_epoch({"epoch": epoch, **row})
-            resume(run, log, listeners=[epoch_rows(on_epoch)])
+            resume(run, log, listeners=[on_event])
         else:
-            train(study.config_of(trial.values, str(run)), log, [epoch_rows(on_epoch)])
+            train(study.config_of(trial.values, str(run)), log, [on_event])
     except _Pruned:
         return study.end(trial, "pruned")
     except SettingsError:

@@ -9,8 +9,8 @@ from drawn_photos import fill, save
 from PIL import Image
 
 from catdog.cli.main import main
-from catdog.data.imagefolder import load_photos
 from catdog.data.listing import list_photos
+from catdog.data.load import load_photos
 from catdog.data.pixel_cache import decode_all
 from catdog.data.statistics import colour_statistics
 from catdog.images.decoder import decode

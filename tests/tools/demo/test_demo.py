@@ -18,8 +18,9 @@ from torch.nn import functional as F
 from catdog.cli.main import main
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
-from catdog.data.imagefolder import PhotoFolder, load_photos
+from catdog.data.imagefolder import PhotoFolder
 from catdog.data.listing import list_photos
+from catdog.data.load import load_photos
 from catdog.model.mlp import MLP
 from catdog.tools.demo import command as demo
 from catdog.tools.demo.command import DEMOS

@@ -23,7 +23,7 @@ from catdog.errors import CatdogError
 from catdog.model.build import build_model
 from catdog.model.mlp import MLP
 from catdog.predict import Classifier
-from catdog.runs.history import read_metrics
+from catdog.runs.metrics_csv import read_metrics
 from catdog.tools.doctor.command import check_copies, examine, sample
 from catdog.tools.doctor.history import check_collapse, check_history, trained_model
 from catdog.tools.doctor.learning import check_initial_loss, check_overfits, check_shuffled_labels, shuffle_labels

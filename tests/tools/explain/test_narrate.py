@@ -15,8 +15,8 @@ from torch.nn import functional as F
 from catdog.cli.main import main
 from catdog.config.settings import Config
 from catdog.data.batches import shuffled_batches
-from catdog.data.imagefolder import load_photos
 from catdog.data.listing import Listing
+from catdog.data.load import load_photos
 from catdog.data.splits import train_and_val
 from catdog.model.build import build_model
 from catdog.model.mlp import MLP

@@ -19,7 +19,7 @@ from processes import Catdog
 from catdog.cli.main import main
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
-from catdog.runs.history import read_metrics
+from catdog.runs.metrics_csv import read_metrics
 from catdog.tools.tune.search_space import DEFAULT, RANGES, Value, dimensions, with_values
 from catdog.tools.tune.study import Study
 

@@ -1,0 +1,75 @@
+"""Folders to work in: locked while they are in use, and gone at the end unless they were renamed."""
+
+import contextlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from catdog.base.locks import Held, lock, unlock
+
+_POLL = 0.02  # seconds between two tries to get a lock
+
+
+@contextlib.contextmanager
+def claimed_folder(folder: Path, while_waiting: Callable[[], None]) -> Iterator[Path]:
+    """Make and lock `folder`, to work in; gone at the end, unless it was renamed.
+
+    Where another process has claimed it, `while_waiting` is called every now and then until that one has finished.
+    """
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            handle = lock(folder)
+        except FileNotFoundError:  # renamed or removed since
+            continue
+        except Held:
+            while_waiting()
+            time.sleep(_POLL)
+            continue
+        if handle is None:  # no locks here: another name, which nobody else takes
+            folder = Path(tempfile.mkdtemp(prefix=folder.name, dir=folder.parent))
+            break
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.stat(folder), os.fstat(handle)):
+                break
+        unlock(handle)  # of one that was renamed or removed between the two
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        unlock(handle)
+
+
+@contextlib.contextmanager
+def new_folder(parent: Path, prefix: str) -> Iterator[Path]:
+    """Make a temporary folder in `parent`, locked; it is removed on exit unless it was renamed."""
+    parent.mkdir(parents=True, exist_ok=True)
+    parents = lock(parent, wait=True)  # so that `remove_abandoned` does not find it before it is locked
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+        handle = lock(folder)
+    finally:
+        unlock(parents)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        unlock(handle)
+
+
+def remove_abandoned(parent: Path, prefix: str) -> None:
+    """Remove the folders in `parent` whose process was killed; only the folders of `new_folder` may use that prefix."""
+    with contextlib.suppress(OSError):
+        parents = lock(parent, wait=True)
+        try:
+            for folder in parent.glob(f"{prefix}*"):
+                with contextlib.suppress(Held, OSError):
+                    handle = lock(folder)
+                    if handle is not None:
+                        shutil.rmtree(folder, ignore_errors=True)
+                        unlock(handle)
+        finally:
+            unlock(parents)

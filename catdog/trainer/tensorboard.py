@@ -1,0 +1,34 @@
+"""The figures of each epoch for TensorBoard, in the run's folder tensorboard/, where that is installed."""
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+from catdog.runs.folder import cannot_write, refuse_link
+from catdog.trainer.events import EpochDone, Event, Listener
+
+
+def tensorboard_writer(run: Path) -> list[Listener]:
+    """A listener that writes each row of metrics.csv for TensorBoard; none where that is not installed."""
+    if importlib.util.find_spec("tensorboard") is None:
+        return []
+    place = run / "tensorboard"
+    refuse_link(place)
+    board: Any = None
+
+    def write(event: Event) -> None:
+        nonlocal board
+        if not isinstance(event, EpochDone):
+            return
+        from torch.utils.tensorboard import SummaryWriter
+
+        try:
+            # Not before there is a row: its thread shows a traceback where a disk cannot be written.
+            board = board or SummaryWriter(str(place))
+            for name, value in event.row.items():
+                board.add_scalar(name, value, int(event.row["epoch"]))
+            board.flush()
+        except OSError as error:
+            raise cannot_write(place, error) from None
+
+    return [write]
