@@ -14,10 +14,10 @@ from typing import Any
 from catdog.errors import CatdogError
 
 # By name alone; what a file holds is found out when it is decoded.
-EXTENSIONS = frozenset(
-    ".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .gif .bmp .dib .tif .tiff .ppm .pgm .pbm .pnm .tga .pcx .ico "
-    ".jp2 .j2k .jpx .heic .heif .avif".split()
-)
+EXTENSIONS = frozenset([
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".ppm",
+    ".pgm", ".pbm", ".pnm", ".tga", ".pcx", ".ico", ".jp2", ".j2k", ".jpx", ".heic", ".heif", ".avif",
+])  # fmt: skip
 _NOT_PHOTOS = frozenset({"__MACOSX", "@eaDir"})  # what archivers and file servers leave behind
 
 

@@ -46,7 +46,8 @@ class WarmUp:
     def __exit__(self, *exception: object) -> None:
         if self._process is not None:
             self._process.terminate()
-            self._process.communicate()
+            self._process.wait()
+            self._process.communicate()  # closes the pipes, which before would be a second signal
 
 
 def serve() -> None:

@@ -1,12 +1,28 @@
-"""From the pixels of a batch to what a step takes: augmented, normalised images and their targets."""
+"""The batches of an epoch, and what a step takes of each: augmented, normalised images and their targets."""
+
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from torch import Tensor
 
 from catdog.config.settings import Augment
+from catdog.data.imagefolder import PhotoFolder
+from catdog.data.prefetch import load_batches
 from catdog.runtime.world import ALONE, World
 from catdog.trainer import augment
 from catdog.trainer.targets import Targets
+
+
+def load_slices(
+    photos: PhotoFolder, batches: Sequence[Tensor], world: World, whole: bool
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """For each batch its rows, and the pixels of this process's slice of it; of the `whole` batch, to blend photos."""
+    if world.size == 1:
+        yield from ((batch.rows, batch.pixels) for batch in load_batches(photos, batches))
+        return
+    needed = batches if whole else [rows[world.slice(len(rows))] for rows in batches]
+    for rows, batch in zip(batches, load_batches(photos, needed), strict=True):
+        yield rows.to(photos.device, non_blocking=True), batch.pixels
 
 
 def prepare_batch(

@@ -5,8 +5,7 @@ repeats to the bit what it would have done without a stop.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +20,12 @@ from catdog.checkpoint.model_file import ModelCard
 from catdog.config.settings import Config
 from catdog.data.batches import seed_step, shuffled_batches
 from catdog.data.imagefolder import PhotoFolder
-from catdog.data.prefetch import load_batches
 from catdog.runs import histograms
 from catdog.runs.history import Progress, to_csv
 from catdog.runtime.precision import choose_precision
 from catdog.runtime.world import ALONE, World
 from catdog.trainer.advice import what_is_not_learned
-from catdog.trainer.batch import prepare_batch
+from catdog.trainer.batch import load_slices, prepare_batch
 from catdog.trainer.divergence import NotFinite, check_loss, check_state, guessing_loss
 from catdog.trainer.ema import AveragedWeights
 from catdog.trainer.events import EpochDone, Event, Listener, StepDone, TrainingStarted, epoch_logger
@@ -123,11 +121,15 @@ class Trainer:
         batches = shuffled_batches(len(self.train), self.steps_per_epoch, config.run.seed, progress.epoch)
         saved = time.monotonic()
         if config.model.local:
-            self._share_places()
+            from catdog.trainer.sharing import share_for_epochs
+
+            share_for_epochs(state, config.training)
         state.model.train()
-        for step, (rows, pixels) in enumerate(self._load(batches[progress.step :]), progress.step):
+        show = lambda images: bar.set_description(self._check_loss(images), refresh=False)  # noqa: E731
+        pixels_of = load_slices(self.train, batches[progress.step :], self.world, whole=bool(config.augment.mixup))
+        for step, (rows, pixels) in enumerate(pixels_of, progress.step):
             is_checked = self.checks_each_step or step % _CHECK_EVERY == 0
-            self.step(rows, pixels, step, partial(self._check, bar) if is_checked else None)
+            self.step(rows, pixels, step, show if is_checked else None)
             if step + 1 == self.steps_per_epoch:
                 progress.weights += histograms.of_model(state.model, progress.epoch + 1)
             progress.step = step + 1
@@ -135,7 +137,8 @@ class Trainer:
             bar.update(len(rows))
             if is_checked or self.world.size == 1:  # others are asked only when the device is waited for anyway
                 self._stop_if_asked()
-                if self._any(time.monotonic() - saved > 60 * config.run.checkpoint_minutes > 0):
+                is_due = time.monotonic() - saved > 60 * config.run.checkpoint_minutes > 0
+                if self.world.largest(int(is_due), self.device):
                     self.save()
                     saved = time.monotonic()
 
@@ -247,31 +250,6 @@ class Trainer:
             self.save()
             self.log(f"{what}; going on from the start of epoch {state.progress.epoch + 1} with half of it.")
 
-    def _share_places(self) -> None:
-        """While the places of local layers have the same weights, say so; at the end of that, start a new optimizer.
-
-        What the old one remembers is of gradients that were a mean over all places, and so much smaller.
-        """
-        from catdog.model.local import share_places
-
-        epochs, state = self.config.training.share_epochs, self.state
-        for model in (state.model, state.average.model):
-            share_places(model, state.progress.epoch < epochs)
-        if state.progress.epoch == epochs > 0 and state.progress.step == 0:
-            state.optimizer = make_optimizer(state.model, self.config.training)
-
-    def _load(self, batches: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        """For each batch its rows, and the pixels of those that this process needs: its slice; to blend photos, all."""
-        if self.world.size == 1:
-            yield from ((batch.rows, batch.pixels) for batch in load_batches(self.train, batches))
-            return
-        needed = batches if self.config.augment.mixup else [rows[self.world.slice(len(rows))] for rows in batches]
-        for rows, batch in zip(batches, load_batches(self.train, needed), strict=True):
-            yield rows.to(self.device, non_blocking=True), batch.pixels
-
-    def _check(self, bar: Any, images: Tensor) -> None:
-        bar.set_description(self._check_loss(images), refresh=False)
-
     def _check_loss(self, images: Tensor) -> str:
         """The epoch's figures so far, in words; raises NotFinite if they show that training cannot go on."""
         loss, correct, count = self.world.sum(self.state.totals).tolist()
@@ -287,10 +265,6 @@ class Trainer:
     def _tell(self, event: Event) -> None:
         for listener in self.listeners:
             listener(event)
-
-    def _any(self, condition: bool) -> bool:
-        """Whether it is so in any process."""
-        return bool(self.world.largest(int(condition), self.device))
 
     def _stop_if_asked(self) -> None:
         number = self.world.largest(self._signal, self.device)  # a signal that comes meanwhile is for the next time

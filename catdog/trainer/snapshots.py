@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from catdog import metrics
 from catdog.checkpoint.model_file import (
     FORMAT_VERSION,
     MODEL_FILE,
@@ -123,8 +122,10 @@ def save_best(
 
     labels (int64, N), logits (float32, N x C): of the validation photos. row: of metrics.csv.
     """
+    from catdog.metrics import fit_temperature  # the only one of them that training needs
+
     figures = {"accuracy": row["val_accuracy"], "loss": row["val_loss"], "photos": len(labels), "epoch": row["epoch"]}
-    card = replace(card, temperature=metrics.fit_temperature(labels, logits), validation=figures)
+    card = replace(card, temperature=fit_temperature(labels, logits), validation=figures)
     tensors = {
         name: tensor.float().cpu().numpy()
         for name, tensor in model.state_dict().items()

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from PIL import Image, ImageEnhance, ImageOps
 
 from catdog.config.settings import Config
-from catdog.data import duplicates
 from catdog.data.drawn import draw
 from catdog.data.duplicates import exact_copies, exact_copies_across
 from catdog.data.listing import list_photos
 from catdog.images.decoder import decode
+from catdog.tools.dataset import copies
 from catdog.tools.dataset.copies import find_copies, near_copies
 from catdog.train import train
 
@@ -155,7 +155,7 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     assert {(3, 40), (30, 41), (39, 42), (4, 43)} == expected
     for block in (1, 7, 2048):
-        monkeypatch.setattr(duplicates, "_BLOCK", block)
+        monkeypatch.setattr(copies, "_BLOCK", block)
         group, mirrored = near_copies(grey)
         assert {(i, j) for j in range(len(grey)) for i in range(j) if group[i] == group[j]} == expected
         assert [(i, j) for i, j in expected if mirrored[i] != mirrored[j]] == [(30, 41)]

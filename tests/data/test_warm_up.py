@@ -158,7 +158,7 @@ def test_what_is_given_up_leaves_nothing(
     cached = Path(config.photos.cache)
     if how == "left":
         with WarmUp(config) as warming:
-            wait_until(lambda: list(cached.glob("*/.writing-*")))
+            wait_until(lambda: list(cached.glob("*/.writing-*/pixels.npy")))
         assert warming._process is not None and warming._process.returncode is not None
     else:  # the one that asks, by a signal that it does not hear
         (tmp_path / "config.toml").write_text(to_toml(config))
@@ -167,7 +167,7 @@ def test_what_is_given_up_leaves_nothing(
             f"with WarmUp(load_config({str(tmp_path / 'config.toml')!r})): time.sleep(600)"
         )
         owner = subprocess.Popen([sys.executable, "-c", program])
-        wait_until(lambda: list(cached.glob("*/.writing-*")))
+        wait_until(lambda: list(cached.glob("*/.writing-*/pixels.npy")))
         owner.kill()
         owner.wait()
         wait_until(lambda: not list(cached.glob("*/.writing-*")))

@@ -259,7 +259,7 @@ def test_a_whole_checkpoint_of_another_build_is_one_sentence(
     optimizer: str,
 ) -> None:
     """Each part missing, or something else, with a right checksum: refused in a sentence, or it trains to the end."""
-    monkeypatch.setattr("catdog.train.draw_curves", lambda history, path: None)  # takes longer than all else
+    monkeypatch.setattr("catdog.drawing.curves.draw_curves", lambda history, path: None)  # takes longer than all else
     photos = make_photos({"cat": 9, "dog": 9})
     stop_after(2)
     with pytest.raises(Interrupted):

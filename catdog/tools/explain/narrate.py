@@ -195,7 +195,7 @@ def _gradient(tensor: Tensor) -> Tensor:
 def _loss(trainer: Trainer, logits: Sequence[Tensor], parts: Sequence[tuple[Tensor, Targets]]) -> float:
     """E of a batch, added up over the parts."""
     losses = [targets.loss(trainer.loss, scores) for scores, (_, targets) in zip(logits, parts, strict=True)]
-    return float(torch.stack(losses).sum())
+    return float(torch.stack(losses).sum().detach())
 
 
 class Narration:
