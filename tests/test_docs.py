@@ -1,9 +1,11 @@
 """The documents speak of what is there: files, commands, lines of code; and both languages say the same."""
 
+import importlib
 import re
 import shlex
 import textwrap
 from collections.abc import Iterator
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,9 @@ PICTURES = ROOT / "docs" / "pictures"
 
 _FENCED = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+_IN_FILE = re.compile(r"`([\w.]+)`(?: and `([\w.]+)`)?,? in\s\[?(catdog/[\w/]+\.py)")
+_IN_FILE_CHINESE = re.compile(r"(catdog/[\w/]+\.py)(?:\]\([^)]*\))? 里的 `([\w.]+)`(?: 和 `([\w.]+)`)?")
+_PATH = re.compile(r"(?<![\w/.-])(?:catdog|configs|docs|scripts|tests)/[\w./-]*\w")
 _PROGRAM = re.compile(r"(?:catdog|python3? scripts/\w+\.py|torchrun .*?scripts/\w+\.py)(?= |$)")
 
 
@@ -52,6 +57,46 @@ def commands(text: str) -> Iterator[str]:
 def test_what_a_page_links_to_is_there(page: Path) -> None:
     missing = [target for target in targets(read(page)) if target and not (page.parent / target).exists()]
     assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_path_in_the_prose_is_there(page: Path) -> None:
+    paths = _PATH.findall(_FENCED.sub("", read(page)))
+    assert not [path for path in paths if "VERB" not in path and not (ROOT / path).exists()]
+
+
+def names_in_files(text: str) -> list[tuple[str, str]]:
+    """What a page says to be defined in which file: ("catdog/trainer/loop.py", "Trainer.fit"), ..."""
+    found = [(file, each) for *names, file in _IN_FILE.findall(text) for each in names if each]
+    return found + [(file, each) for file, *names in _IN_FILE_CHINESE.findall(text) for each in names if each]
+
+
+def is_defined(dotted: str, file: str) -> bool:
+    """Whether a name such as `Trainer.fit` is there in that file, and not imported from another."""
+    module = importlib.import_module(file.removesuffix(".py").replace("/", "."))
+    try:
+        found = attrgetter(dotted)(module)
+    except AttributeError:
+        return False
+    return getattr(found, "__module__", module.__name__) == module.__name__
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_name_is_in_the_file_that_it_is_said_to_be_in(page: Path) -> None:
+    assert not [(file, found) for file, found in names_in_files(read(page)) if not is_defined(found, file)]
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "`Trainer.train_step` in [catdog/trainer/loop.py](catdog/trainer/loop.py)",
+        "`softmax` in catdog/predict.py",
+        "[catdog/predict.py](../catdog/predict.py) 里的 `softmax`",
+    ],
+)
+def test_a_name_that_is_elsewhere_would_be_noticed(sentence: str) -> None:
+    ((file, found),) = names_in_files(sentence)
+    assert not is_defined(found, file)
 
 
 def test_every_picture_is_shown_and_small() -> None:
@@ -138,6 +183,7 @@ def structure(text: str) -> dict[str, list[str]]:
     prose = _FENCED.sub("", text)
     return {
         "blocks": blocks,
+        "names": [f"{found} in {file}" for file, found in names_in_files(text)],
         "quotations": re.findall(r"<!-- .*? -->", text),
         "commands": list(commands(text)),
         "indented": [line.split("#")[0].rstrip() for line in re.findall(r"^    (.*)", prose, re.MULTILINE)],

@@ -1,0 +1,27 @@
+"""Files that hold a network.
+
+model_file       model.safetensors: the best weights, and all that prediction needs
+quantize         weights in 8 or 16 bits
+training_state   last.pt and previous.pt: written by a training; saved_state loads them to resume it
+"""
+
+from typing import TYPE_CHECKING
+
+from catdog.base.lazy import offer
+
+if TYPE_CHECKING:
+    from catdog.checkpoint.model_file import ModelCard, load_model, save_model
+    from catdog.checkpoint.saved_state import load_state
+    from catdog.checkpoint.training_state import save_state
+
+__all__ = ["ModelCard", "load_model", "load_state", "save_model", "save_state"]
+__getattr__ = offer(
+    __name__,
+    {
+        "ModelCard": "model_file",
+        "load_model": "model_file",
+        "save_model": "model_file",
+        "save_state": "training_state",
+        "load_state": "saved_state",
+    },
+)

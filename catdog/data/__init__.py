@@ -1,0 +1,37 @@
+"""Photos: which files there are, their pixels, and batches of them.
+
+listing, splits     which photo files there are, of which class, to train on or to validate on
+imagefolder, load   PhotoFolder, the torchvision ImageFolder that training iterates; opening it
+batches, prefetch   which photos each batch holds; the batches themselves, through torch's DataLoader
+pixel_cache         decoded pixels, kept between runs; cache_dir bounds and clears what is kept
+decode_pool         decoding in parallel; decode_process is one of its processes
+warm_up             decoding while torch is imported
+statistics          means and deviations of colours
+duplicates          the same file in two places
+drawn, inputs       the drawn cats and dogs; what the command line names as photos
+"""
+
+from typing import TYPE_CHECKING
+
+from catdog.base.lazy import offer
+
+if TYPE_CHECKING:
+    from catdog.data.imagefolder import PhotoFolder
+    from catdog.data.listing import Listing, list_photos
+    from catdog.data.load import load_photos, open_folders
+    from catdog.data.prefetch import load_batches
+    from catdog.data.splits import train_and_val
+
+__all__ = ["Listing", "PhotoFolder", "list_photos", "load_batches", "load_photos", "open_folders", "train_and_val"]
+__getattr__ = offer(
+    __name__,
+    {
+        "PhotoFolder": "imagefolder",
+        "Listing": "listing",
+        "list_photos": "listing",
+        "load_photos": "load",
+        "open_folders": "load",
+        "load_batches": "prefetch",
+        "train_and_val": "splits",
+    },
+)

@@ -1,0 +1,21 @@
+"""Pictures and pages.
+
+figures         matplotlib figures that need no display; curves: loss and accuracy over the epochs
+page            an HTML page in one file
+contact_sheet   many photos on one picture
+"""
+
+from typing import TYPE_CHECKING
+
+from catdog.base.lazy import offer
+
+if TYPE_CHECKING:
+    from catdog.drawing.contact_sheet import draw_sheet
+    from catdog.drawing.curves import draw_curves
+    from catdog.drawing.figures import new_figure, save_figure
+
+__all__ = ["draw_curves", "draw_sheet", "new_figure", "save_figure"]
+__getattr__ = offer(
+    __name__,
+    {"new_figure": "figures", "save_figure": "figures", "draw_curves": "curves", "draw_sheet": "contact_sheet"},
+)

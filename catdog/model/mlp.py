@@ -25,18 +25,14 @@ class HiddenLayer(nn.Module):
 
     def __init__(self, shape: LayerShape, activation: str, batch_norm: bool, dropout: float) -> None:
         super().__init__()
-        self.linear: Any  # nn.Linear or LocalLinear
-        self.norm: nn.Module = nn.Identity()
         if shape.below is None:
-            self.linear = nn.Linear(shape.inputs, shape.units)
-            if batch_norm:
-                self.norm = nn.BatchNorm1d(shape.units)
+            self.linear: Any = nn.Linear(shape.inputs, shape.units)
+            norm: type[nn.BatchNorm1d] = nn.BatchNorm1d
         else:
-            from catdog.model import local  # which few networks have
+            from catdog.model.local import ChannelNorm, LocalLinear  # which few networks have
 
-            self.linear = local.LocalLinear(shape.below, shape.channels, shape.field)
-            if batch_norm:
-                self.norm = local.ChannelNorm(shape.channels)
+            self.linear, norm = LocalLinear(shape.below, shape.channels, shape.field), ChannelNorm
+        self.norm: nn.Module = norm(shape.channels) if batch_norm else nn.Identity()
         self.activation = ACTIVATIONS[activation]()
         self.dropout = nn.Dropout(dropout)
         linear = self.linear

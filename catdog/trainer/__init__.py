@@ -1,0 +1,33 @@
+"""Training a network.
+
+loop                          Trainer: fit, epoch; step: forward, loss, backward, step; events: what is told of it
+batch, augment, targets       from a batch of pixels to what a step takes
+losses, optim, schedule, ema  the loss; the optimizer (muon), its learning rate, the averaged weights
+validation                    the network on photos that it does not learn from
+snapshots, resume             checkpoints, and a training that is resumed from one
+divergence, recovery          numbers that are NaN or infinite; diagnosis: in which layer; what is done about them
+plan, card, advice            what is about to happen; what the model file says; what to try where nothing is learned
+sharing, tensorboard          local layers that share weights at first; figures for TensorBoard
+"""
+
+from typing import TYPE_CHECKING
+
+from catdog.base.lazy import offer
+
+if TYPE_CHECKING:
+    from catdog.trainer.events import EpochDone, Listener, StepDone, TrainingStarted
+    from catdog.trainer.loop import Trainer
+    from catdog.trainer.step import train_step
+
+__all__ = ["EpochDone", "Listener", "StepDone", "Trainer", "TrainingStarted", "train_step"]
+__getattr__ = offer(
+    __name__,
+    {
+        "Trainer": "loop",
+        "train_step": "step",
+        "TrainingStarted": "events",
+        "StepDone": "events",
+        "EpochDone": "events",
+        "Listener": "events",
+    },
+)
