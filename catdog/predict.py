@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from catdog.checkpoint.model_file import ModelCard, load_model
+from catdog.checkpoint.model_card import ModelCard
+from catdog.checkpoint.model_file import load_model
 from catdog.errors import ImageError
 from catdog.images.decoder import decode
 from catdog.numpy_net import Floats, Layer, LocalLayer, build_layers, softmax

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 import catdog
 from catdog.base.atomic import write_text
-from catdog.checkpoint.model_file import ModelCard, load_model, save_model
+from catdog.checkpoint.model_card import ModelCard
+from catdog.checkpoint.model_file import load_model, save_model
 from catdog.checkpoint.quantize import dequantize, quantize
 from catdog.config.schema import fields
 from catdog.config.settings import Config

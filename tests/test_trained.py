@@ -24,7 +24,8 @@ from safetensors.numpy import load_file, save
 
 from box import LIMIT, box, recipe
 from catdog.architecture import Architecture
-from catdog.checkpoint.model_file import ModelCard, _checksum, expected_shapes, load_model, save_model
+from catdog.checkpoint.model_card import ModelCard
+from catdog.checkpoint.model_file import _checksum, expected_shapes, load_model, save_model
 from catdog.checkpoint.quantize import dequantize, quantize
 from catdog.cli.main import build_parser, main
 from catdog.config.schema import fields

@@ -1,6 +1,6 @@
 """Files that hold a network.
 
-model_file       model.safetensors: the best weights, and all that prediction needs
+model_file       model.safetensors: the best weights, and all that prediction needs; model_card: its header
 quantize         weights in 8 or 16 bits
 training_state   last.pt and previous.pt: written by a training; saved_state loads them to resume it
 """
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from catdog.base.lazy import offer
 
 if TYPE_CHECKING:
-    from catdog.checkpoint.model_file import ModelCard, load_model, save_model
+    from catdog.checkpoint.model_card import ModelCard
+    from catdog.checkpoint.model_file import load_model, save_model
     from catdog.checkpoint.saved_state import load_state
     from catdog.checkpoint.training_state import save_state
 

@@ -14,7 +14,8 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-from catdog.checkpoint.model_file import FORMAT_VERSION, PREVIOUS_FILE, STATE_FILE
+from catdog.checkpoint.model_card import FORMAT_VERSION
+from catdog.checkpoint.model_file import PREVIOUS_FILE, STATE_FILE
 from catdog.checkpoint.training_state import NO_COMMENT, archive_end
 from catdog.errors import CatdogError
 

@@ -1,4 +1,9 @@
-"""The configuration: dataclasses with defaults (settings.py), validation (schema.py), TOML files (toml.py)."""
+"""The one typed configuration: defaults, then a TOML file, then flags.
+
+settings   the dataclasses: each field with its default, range and documentation
+schema     the fields as the TOML file and the flags see them; checks of values
+toml       TOML files, read and written
+"""
 
 from catdog.config.schema import Field, fields, validate
 from catdog.config.settings import Augment, Config, Model, Photos, Run, Training

@@ -1,4 +1,10 @@
-"""Decodes image files: `decode` is the only function that turns a file or bytes into pixels."""
+"""From a file, or its bytes, to pixels: `decode` is the one function that does it.
+
+decoder             `decode`; ordinary JPEGs
+formats             which format a file has; what a JPEG and Exif data say
+pillow, colour      all other pictures; colour profiles, grey levels, transparency
+geometry, limits    resizing and turning upright; how large a picture may be
+"""
 
 from catdog.images.decoder import decode, decode_and_measure
 

@@ -1,4 +1,10 @@
-"""The networks in PyTorch: the MLP (mlp.py) with its local layers (local.py), and torchvision's classifiers."""
+"""Networks in PyTorch.
+
+mlp           the multilayer perceptron, the default
+local         its layers with local receptive fields
+torchvision   torchvision's classifiers
+build         the network that a configuration asks for
+"""
 
 from catdog.model.mlp import MLP
 

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import nn
 
-FILE = "weights.csv"
+WEIGHTS_FILE = "weights.csv"
 BINS = 41
 WIDEST = 4.0  # the bins span -WIDEST to WIDEST root mean squares; values beyond are counted in the outermost bins
 _SAMPLE = 2**18  # numbers of a matrix that are used, evenly spaced
 
 
-def of_model(model: "nn.Module", epoch: int) -> list[dict[str, Any]]:
+def weight_histograms(model: "nn.Module", epoch: int) -> list[dict[str, Any]]:
     """Compute a row for each weight matrix of an MLP and for its gradient: root mean square and share in each bin.
 
     The rows are plain values; `epoch` counts from 1. Empty for a network of torchvision.
@@ -33,7 +33,7 @@ def of_model(model: "nn.Module", epoch: int) -> list[dict[str, Any]]:
     return rows
 
 
-def to_csv(rows: list[dict[str, Any]]) -> str:
+def histograms_as_csv(rows: list[dict[str, Any]]) -> str:
     """Format weights.csv: epoch, layer, weight or gradient, root mean square, then the share in each bin."""
     lines = [",".join(["epoch", "layer", "what", "size", *(f"bin_{i}" for i in range(BINS))])]
     for row in rows:

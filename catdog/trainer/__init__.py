@@ -2,9 +2,9 @@
 
 loop                          Trainer: fit, epoch; step: forward, loss, backward, step; events: what is told of it
 batch, augment, targets       from a batch of pixels to what a step takes
-losses, optim, schedule, ema  the loss; the optimizer (muon), its learning rate, the averaged weights
+losses, optim, schedule, ema  the loss; the optimizer (muon: another), its learning rate, the averaged weights
 validation                    the network on photos that it does not learn from
-snapshots, resume             checkpoints, and a training that is resumed from one
+snapshots, resume             checkpoints, and a training that is resumed from one; best_model: model.safetensors
 divergence, recovery          numbers that are NaN or infinite; diagnosis: in which layer; what is done about them
 plan, card, advice            what is about to happen; what the model file says; what to try where nothing is learned
 sharing, tensorboard          local layers that share weights at first; figures for TensorBoard

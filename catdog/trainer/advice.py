@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from catdog.checkpoint.model_file import ModelCard
+from catdog.checkpoint.model_card import ModelCard
 from catdog.config.settings import Training
 from catdog.runs.history import Progress
 from catdog.trainer.divergence import guessing_loss

@@ -9,7 +9,7 @@ from catdog.config.settings import Augment
 from catdog.data.imagefolder import PhotoFolder
 from catdog.data.prefetch import load_batches
 from catdog.runtime.world import ALONE, World
-from catdog.trainer import augment
+from catdog.trainer.augment import apply, draw, own_slice
 from catdog.trainer.targets import Targets
 
 
@@ -39,14 +39,14 @@ def prepare_batch(
     pixels: uint8, of the whole batch where `world` is one process or photos are blended (mixup), else of the slice.
     labels: int64, B. rng: from which the augmentation of all B photos is drawn, in every process alike.
     """
-    drawn = augment.draw(settings, len(labels), rng)
+    drawn = draw(settings, len(labels), rng)
     partners = labels[drawn.partner.to(labels.device, non_blocking=True)]
     targets = Targets(labels, partners, drawn.share)
     if world.size > 1:
         own = world.slice(len(labels))
         targets = targets.part(own)
         if settings.mixup:
-            pixels, drawn = augment.own_slice(pixels, drawn, own)
+            pixels, drawn = own_slice(pixels, drawn, own)
         else:
             drawn = drawn.part(own)
-    return augment.apply(pixels, drawn, mean, std), targets
+    return apply(pixels, drawn, mean, std), targets

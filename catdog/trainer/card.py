@@ -2,7 +2,7 @@
 
 import torch
 
-from catdog.checkpoint.model_file import ModelCard
+from catdog.checkpoint.model_card import ModelCard
 from catdog.config.settings import Config
 from catdog.data.imagefolder import PhotoFolder
 from catdog.data.statistics import colour_statistics

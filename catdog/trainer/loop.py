@@ -16,23 +16,24 @@ from tqdm import tqdm
 
 from catdog.base.atomic import write_text
 from catdog.base.signals import Interrupted, Signals
-from catdog.checkpoint.model_file import ModelCard
+from catdog.checkpoint.model_card import ModelCard
 from catdog.config.settings import Config
 from catdog.data.batches import seed_step, shuffled_batches
 from catdog.data.imagefolder import PhotoFolder
-from catdog.runs import histograms
+from catdog.runs.histograms import WEIGHTS_FILE, histograms_as_csv, weight_histograms
 from catdog.runs.history import Progress, to_csv
 from catdog.runtime.precision import choose_precision
 from catdog.runtime.world import ALONE, World
 from catdog.trainer.advice import what_is_not_learned
 from catdog.trainer.batch import load_slices, prepare_batch
+from catdog.trainer.best_model import save_best
 from catdog.trainer.divergence import NotFinite, check_loss, check_state, guessing_loss
 from catdog.trainer.ema import AveragedWeights
 from catdog.trainer.events import EpochDone, Event, Listener, StepDone, TrainingStarted, epoch_logger
 from catdog.trainer.losses import class_weights, make_loss
 from catdog.trainer.optim import make_optimizer
 from catdog.trainer.schedule import learning_rate_at, set_learning_rate
-from catdog.trainer.snapshots import Checkpoints, TrainState, save_best
+from catdog.trainer.snapshots import Checkpoints, TrainState
 from catdog.trainer.step import train_step
 from catdog.trainer.validation import evaluate, some_images
 
@@ -131,7 +132,7 @@ class Trainer:
             is_checked = self.checks_each_step or step % _CHECK_EVERY == 0
             self.step(rows, pixels, step, show if is_checked else None)
             if step + 1 == self.steps_per_epoch:
-                progress.weights += histograms.of_model(state.model, progress.epoch + 1)
+                progress.weights += weight_histograms(state.model, progress.epoch + 1)
             progress.step = step + 1
             self._tell(StepDone(progress.epoch + 1, progress.step, self.steps_per_epoch, state.totals))
             bar.update(len(rows))
@@ -195,7 +196,7 @@ class Trainer:
             if is_best:
                 save_best(self.run, self.card, state.average.model, labels, logits, progress.best)
             write_text(self.run / "metrics.csv", to_csv(progress.history))
-            write_text(self.run / histograms.FILE, histograms.to_csv(progress.weights))
+            write_text(self.run / WEIGHTS_FILE, histograms_as_csv(progress.weights))
         self.save()
         self._tell(EpochDone(row, training.epochs, is_best, photos_per_second, notes))
         self.checks_each_step = self.device.type == "cpu"

@@ -1,21 +1,14 @@
 """All that a training changes, as last.pt holds it: taken, saved, and put back exactly."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from catdog.checkpoint.model_file import (
-    FORMAT_VERSION,
-    MODEL_FILE,
-    PREVIOUS_FILE,
-    STATE_FILE,
-    ModelCard,
-    save_model,
-)
+from catdog.checkpoint.model_card import FORMAT_VERSION
+from catdog.checkpoint.model_file import PREVIOUS_FILE, STATE_FILE
 from catdog.checkpoint.training_state import save_state
 from catdog.config.settings import Config
 from catdog.config.toml import to_toml
@@ -113,25 +106,6 @@ class Checkpoints:
         epoch, step = self.position
         within = f" and step {step} of the next" if step else ""
         return f"the last good checkpoint is {self.run / STATE_FILE}, after epoch {epoch}{within}"
-
-
-def save_best(
-    run: Path, card: ModelCard, model: nn.Module, labels: np.ndarray, logits: np.ndarray, row: dict[str, float]
-) -> None:
-    """Write model.safetensors: the weights of `model`, its temperature and validation figures.
-
-    labels (int64, N), logits (float32, N x C): of the validation photos. row: of metrics.csv.
-    """
-    from catdog.metrics import fit_temperature  # the only one of them that training needs
-
-    figures = {"accuracy": row["val_accuracy"], "loss": row["val_loss"], "photos": len(labels), "epoch": row["epoch"]}
-    card = replace(card, temperature=fit_temperature(labels, logits), validation=figures)
-    tensors = {
-        name: tensor.float().cpu().numpy()
-        for name, tensor in model.state_dict().items()
-        if not name.endswith("num_batches_tracked")
-    }
-    save_model(run / MODEL_FILE, tensors, card)
 
 
 def check_classes(saved: dict[str, Any], train: Listing, run: Path) -> None:

@@ -20,7 +20,8 @@ import torchvision  # noqa: F401 (which must not be loaded within the limit on m
 from safetensors.numpy import save
 
 from catdog.architecture import Architecture
-from catdog.checkpoint.model_file import ModelCard, expected_shapes, load_model, save_model
+from catdog.checkpoint.model_card import ModelCard
+from catdog.checkpoint.model_file import expected_shapes, load_model, save_model
 from catdog.checkpoint.saved_state import load_state
 from catdog.checkpoint.training_state import save_state
 from catdog.errors import CatdogError

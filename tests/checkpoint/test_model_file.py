@@ -11,7 +11,8 @@ from safetensors.numpy import save
 
 from catdog.architecture import Architecture
 from catdog.base.atomic import write_atomic
-from catdog.checkpoint.model_file import ModelCard, expected_shapes, load_model, save_model
+from catdog.checkpoint.model_card import ModelCard
+from catdog.checkpoint.model_file import expected_shapes, load_model, save_model
 from catdog.errors import CatdogError
 from catdog.model.mlp import MLP
 

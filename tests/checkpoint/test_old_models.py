@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from catdog.architecture import Architecture
-from catdog.checkpoint.model_file import FORMAT_VERSION, ModelCard, save_model
+from catdog.checkpoint.model_card import FORMAT_VERSION, ModelCard
+from catdog.checkpoint.model_file import save_model
 from catdog.model.mlp import MLP
 from catdog.predict import Classifier
 

@@ -21,8 +21,8 @@ MakeConfig = Callable[..., Config]
 def test_the_shares_are_numpys_histogram_and_survive_the_file(tmp_path: Path) -> None:
     model = MLP((4, 5), 3, (7, 6), batch_norm=True)
     model(torch.randn(8, 3, 4, 5)).square().sum().backward()
-    rows = histograms.of_model(model, 2)
-    (tmp_path / "weights.csv").write_text(histograms.to_csv(rows))
+    rows = histograms.weight_histograms(model, 2)
+    (tmp_path / "weights.csv").write_text(histograms.histograms_as_csv(rows))
     found = weights_history.read(tmp_path / "weights.csv")
     assert [(h.layer, h.what) for h in found] == [
         (layer, what) for layer in ("hidden 1", "hidden 2", "classifier") for what in ("weight", "gradient")
@@ -40,7 +40,7 @@ def test_the_shares_are_numpys_histogram_and_survive_the_file(tmp_path: Path) ->
 
 def test_a_training_leaves_them_and_explain_draws_them(make_photos: MakePhotos, small_config: MakeConfig) -> None:
     run = train(small_config(make_photos({"cat": 12, "dog": 12}), epochs=4), log=quiet)
-    for h in weights_history.read(run / histograms.FILE):
+    for h in weights_history.read(run / histograms.WEIGHTS_FILE):
         assert h.epochs.tolist() == [1, 2, 3, 4]
         assert (h.size > 0).all()
     assert main(["explain", "--run", str(run)]) == 0

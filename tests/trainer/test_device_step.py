@@ -18,7 +18,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from catdog.architecture import Architecture
-from catdog.checkpoint.model_file import ModelCard
+from catdog.checkpoint.model_card import ModelCard
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
 from catdog.data.batches import shuffled_batches

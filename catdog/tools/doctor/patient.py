@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from catdog.checkpoint.model_file import ModelCard
+from catdog.checkpoint.model_card import ModelCard
 from catdog.config.settings import Config, Training
 from catdog.data.imagefolder import PhotoFolder
 from catdog.model.build import build_model

@@ -122,9 +122,9 @@ def _write_learned(classifier: Classifier, folder: Path, run: Path) -> None:
         found.append((Section("neurons", "First-layer neurons", about, []), draw_neurons(classifier, network)))
     about = "The gradient of a class's score less that of the others by each pixel, at the average photo."
     found.append((Section("templates", "Class templates", about, []), draw_templates(classifier, network)))
-    if (run / histograms.FILE).is_file():
+    if (run / histograms.WEIGHTS_FILE).is_file():
         about = "How wide the weights and their gradients were spread after each epoch; darker is denser."
-        picture = draw_histories(weights_history.read(run / histograms.FILE))
+        picture = draw_histories(weights_history.read(run / histograms.WEIGHTS_FILE))
         found.append((Section("histories", "Weights and gradients through training", about, []), picture))
     files, images = [], {}
     for section, figure in found:

@@ -22,7 +22,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from catdog.architecture import Architecture
 from catdog.base.text import on_one_line
-from catdog.checkpoint.model_file import ModelCard
+from catdog.checkpoint.model_card import ModelCard
 from catdog.cli.main import main
 from catdog.config.settings import Config
 from catdog.data.listing import list_photos

@@ -11,7 +11,8 @@ from conftest import save_photo
 from torch import Tensor
 
 from catdog.architecture import Architecture
-from catdog.checkpoint.model_file import MODEL_FILE, ModelCard, expected_shapes, save_model
+from catdog.checkpoint.model_card import ModelCard
+from catdog.checkpoint.model_file import MODEL_FILE, expected_shapes, save_model
 from catdog.errors import CatdogError
 from catdog.model.mlp import MLP
 from catdog.numpy_net import ACTIVATIONS

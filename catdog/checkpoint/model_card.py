@@ -1,0 +1,127 @@
+"""What the header of a model file says of the network, and how it is read without trusting it."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from catdog.architecture import ACTIVATIONS, Architecture
+from catdog.checkpoint.quantize import STORAGES
+from catdog.errors import CatdogError
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """Description of a network, in the header of `model.safetensors`: architecture, classes, preprocessing, figures."""
+
+    architecture: Architecture
+    classes: tuple[str, ...]
+    mean: tuple[float, float, float]
+    """Of each channel over the training photos, in levels (0 to 255)."""
+    std: tuple[float, float, float]
+    resize_filter: str
+    average_mirrored: bool
+    """Whether the logits of a photo and of its mirror image are averaged."""
+    loss: str
+    temperature: float
+    """Probabilities are softmax(logits / temperature); fitted on the validation photos."""
+    squared_hinge: bool = False
+    """Whether each hinge of the svm loss is squared."""
+    mean_colours: tuple[tuple[float, float, float], ...] = ()
+    """Mean red, green, blue of each class's training photos, in levels: for the nearest-mean-colour baseline."""
+    train_counts: tuple[int, ...] = ()
+    """Training photos of each class: for the majority baseline."""
+    validation: Mapping[str, float] = field(default_factory=dict)
+    """accuracy, loss, photos (how many) and epoch of the weights; more in a file that scripts/box.py has written."""
+    storage: str = "float32"
+    """How the file holds the matrices: float32, float16 or int8 (catdog/checkpoint/quantize.py)."""
+    recipe: str = ""
+    """The command that trains this network, where it was recorded."""
+
+
+def unusable_model(path: Path, why: str) -> CatdogError:
+    return CatdogError(
+        f"{path} cannot be used as a model: {' '.join(why.split())[:300]}; take another run, or train again."
+    )
+
+
+def card_from_json(path: Path, text: str) -> tuple[ModelCard, str, str]:
+    """Parse the header's JSON to (the card, the JSON without its checksum, the checksum)."""
+    try:
+        about = json.loads(text)
+        version = about["format_version"]
+        if version != FORMAT_VERSION:
+            raise unusable_model(path, f"its format version is {version!r} and this catdog reads {FORMAT_VERSION}")
+        checksum = str(about.pop("crc32"))
+        shape = about["architecture"]
+        architecture = Architecture(
+            image_size=_whole_numbers(shape["image_size"], 2),
+            hidden=_whole_numbers(shape["hidden"]),
+            activation=str(shape["activation"]),
+            batch_norm=bool(shape["batch_norm"]),
+            dropout=float(shape["dropout"]),
+            local=_whole_numbers(shape.get("local", [])),  # not in the first model files
+            field=_whole_numbers([shape.get("field", 4)], 1)[0],
+            model=str(shape.get("model", "mlp")),
+        )
+        card = ModelCard(
+            architecture=architecture,
+            classes=tuple(_class_name(name) for name in about["classes"]),
+            mean=_three(about["mean"]),
+            std=_three(about["std"]),
+            resize_filter=str(about["resize_filter"]),
+            average_mirrored=bool(about["average_mirrored"]),
+            loss=str(about["loss"]),
+            temperature=_finite(about["temperature"]),
+            squared_hinge=bool(about.get("squared_hinge", False)),  # not in the first model files
+            mean_colours=tuple(_three(colour) for colour in about["mean_colours"]),
+            train_counts=tuple(int(count) for count in about["train_counts"]),
+            validation={str(name): _finite(value) for name, value in about["validation"].items()},
+            storage=str(about.get("storage", "float32")),  # not in the first model files
+            recipe=str(about.get("recipe", "")),
+        )
+        if card.storage not in STORAGES:
+            raise ValueError("storage")
+        if len(set(card.classes)) != len(card.classes) or len(card.classes) < 2:
+            raise ValueError("classes")
+        if min(card.std) <= 0 or card.temperature <= 0:
+            raise ValueError("scale")
+        if architecture.activation not in ACTIVATIONS:
+            raise ValueError("activation")
+        if not 2 <= architecture.field <= 100 or min(architecture.grids[-1].height, architecture.grids[-1].width) < 1:
+            raise ValueError("local")
+        return card, json.dumps(about, sort_keys=True), checksum
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError) as error:
+        raise unusable_model(
+            path, f"its header does not describe a network ({type(error).__name__}: {error})"
+        ) from None
+
+
+def _whole_numbers(values: Any, count: int | None = None) -> Any:
+    if not isinstance(values, list) or any(type(value) is not int or not 0 < value < 2**31 for value in values):
+        raise ValueError(f"{values!r:.80} is not a list of whole numbers")
+    if len(values) > 1000 or count not in (None, len(values)):
+        raise ValueError("a list of another length was expected")
+    return tuple(values)
+
+
+def _finite(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{value!r:.80} is not a number")
+    return float(value)
+
+
+def _three(values: Any) -> tuple[float, float, float]:
+    red, green, blue = (_finite(value) for value in values)
+    return red, green, blue
+
+
+def _class_name(name: Any) -> str:
+    """Return `name` if it is a valid class name, which is a folder's name and never a path; else raise ValueError."""
+    if not isinstance(name, str) or not name or name in (".", "..") or len(name) > 255 or set(name) & {"/", "\\", "\0"}:
+        raise ValueError(f"{name!r:.80} is not the name of a class")
+    return name

@@ -1,0 +1,29 @@
+"""Writes model.safetensors after each epoch that is the best so far."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from catdog.checkpoint.model_card import ModelCard
+from catdog.checkpoint.model_file import MODEL_FILE, save_model
+
+
+def save_best(
+    run: Path, card: ModelCard, model: nn.Module, labels: np.ndarray, logits: np.ndarray, row: dict[str, float]
+) -> None:
+    """Write model.safetensors: the weights of `model`, its temperature and validation figures.
+
+    labels (int64, N), logits (float32, N x C): of the validation photos. row: of metrics.csv.
+    """
+    from catdog.metrics import fit_temperature  # the only one of them that training needs
+
+    figures = {"accuracy": row["val_accuracy"], "loss": row["val_loss"], "photos": len(labels), "epoch": row["epoch"]}
+    card = replace(card, temperature=fit_temperature(labels, logits), validation=figures)
+    tensors = {
+        name: tensor.float().cpu().numpy()
+        for name, tensor in model.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+    save_model(run / MODEL_FILE, tensors, card)
