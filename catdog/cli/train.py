@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from catdog.cli.flags import add_fields, add_verb, given_fields
+from catdog.config.settings import Config
 from catdog.config.toml import load_config
 from catdog.errors import CatdogError
 
@@ -50,17 +51,26 @@ def _train_anew(arguments: argparse.Namespace) -> None:
     config = load_config(arguments.config, given_fields(arguments))
     if os.environ.get("RANK", "0") == "0":  # of several processes the first alone settles where files lie
         config = settle_and_check(config, print)
+    if arguments.narrate:
+        _check_narration(config)
     # Torch takes seconds to import: before it comes all that can be said without, beside it all that can be done.
     with WarmUp(config):
         from catdog.train import train
 
         listeners = []
         if arguments.narrate:
-            from catdog.tools.explain.narrate import Narration, check_narration
+            from catdog.tools.explain.narrate import Narration
 
-            check_narration(config, int(os.environ.get("WORLD_SIZE", "1")))
             listeners.append(Narration())
         train(config, listeners=listeners)
+
+
+def _check_narration(config: Config) -> None:
+    """Raise CatdogError for a training whose first step cannot be told."""
+    if config.model.local or not config.architecture.is_mlp:
+        raise CatdogError("--narrate tells of neurons that see the whole photo; leave out --local and --model.")
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise CatdogError("--narrate tells the first step of a single process; leave it out, or start one.")
 
 
 def _resume(arguments: argparse.Namespace) -> None:

@@ -14,7 +14,7 @@ from torchvision.datasets import ImageFolder, VisionDataset
 from catdog.data.decode_pool import DecodePool
 from catdog.data.listing import Listing, Skipped, list_photos
 from catdog.errors import CatdogError, ImageError
-from catdog.images.decoder import decode
+from catdog.images.decoder import decode, decode_files
 
 _TASK = 16  # photos of a batch that one worker decodes in a turn
 Item = tuple[Tensor, int]
@@ -49,7 +49,7 @@ class PhotoFolder(ImageFolder):
     photos: a folder of class folders, or a listing of one. size: (height, width) that each photo is squashed to;
     None keeps its own. transform, target_transform: applied to the tensor, and to the label.
     pixels: all photos decoded before, uint8 N x 3 x H x W (see `load_photos`); None decodes each photo each time that
-    it is asked for, batches by the `pool`. skipped: photos that were left out of the listing since they cannot be read.
+    it is asked for, batches by the `pool` if there is one. skipped: photos left out of the listing as unreadable.
 
     Reading a broken photo raises ImageError. A batch leaves it out, unless `strict`; it raises CatdogError where more
     than the share `max_skipped` of all photos, or all of the batch, cannot be read.
@@ -154,12 +154,15 @@ class PhotoFolder(ImageFolder):
         """Those of the photos `rows` that can be read, and their pixels."""
         indices = rows.tolist()
         pixels = np.empty((len(indices), 3, *self.image_size), np.uint8)
+        paths = [self.listing.path(index) for index in indices]
         if self.pool is None:
-            self.pool = DecodePool(self.image_size)
-        for part in self.pool.decode_all([self.listing.path(index) for index in indices], pixels, _TASK):
-            if self.strict and part.reasons:
-                raise ImageError(next(iter(part.reasons.values())))
-            self._unreadable.update({indices[position]: reason for position, reason in part.reasons.items()})
+            found_reasons = [decode_files(paths, pixels)[0]]
+        else:
+            found_reasons = [part.reasons for part in self.pool.decode_all(paths, pixels, _TASK)]
+        for reasons in found_reasons:
+            if self.strict and reasons:
+                raise ImageError(next(iter(reasons.values())))
+            self._unreadable.update({indices[position]: reason for position, reason in reasons.items()})
         found = torch.from_numpy(pixels)
         if not self._unreadable:
             return rows, found

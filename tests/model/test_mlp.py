@@ -67,3 +67,11 @@ def test_describes_each_layer_and_its_number_of_weights() -> None:
     assert "1,440,000" in table
     for row, weights in (("hidden 1", "14,400,010"), ("classifier", "22"), ("", "14,400,032")):
         assert any(line.startswith(row) and line.endswith(weights) for line in table.splitlines())
+
+
+def test_the_parameters_keep_the_order_that_checkpoints_have() -> None:
+    """An optimizer's state is by number, so another order would give each weight the momentum of another."""
+    model = MLP((4, 4), 2, hidden=(3,), batch_norm=True, local=(2,))
+    names = [name for layer in (0, 1) for name in (f"hidden.{layer}.linear", f"hidden.{layer}.norm")]
+    expected = [f"{name}.{part}" for name in [*names, "classifier"] for part in ("weight", "bias")]
+    assert [name for name, _ in model.named_parameters()] == expected
