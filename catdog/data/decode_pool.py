@@ -18,8 +18,6 @@ from catdog.images.decoder import Decoded, decode_files
 if TYPE_CHECKING:
     from catdog.data.decode_process import DecodeProcess
 
-if sys.platform == "linux":
-    pass
 
 _LEAST = 1000  # photos for which it pays to start processes: each needs some 0.2 s
 _TASK = 64  # photos that a process decodes in a turn, at most

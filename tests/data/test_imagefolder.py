@@ -115,6 +115,14 @@ def test_photo_folder_is_a_torchvision_image_folder_with_the_same_pixels(make_ph
         assert torch.equal(one[4][0], images[4])  # what is done with a sample stays with it
 
 
+def test_workers_of_a_dataloader_give_the_same_batches(make_photos: MakePhotos) -> None:
+    folder = PhotoFolder(make_photos({"cat": 3, "dog": 2}), SIZE)
+    alone, shared = (list(DataLoader(folder, batch_size=2, num_workers=count)) for count in (0, 2))
+    assert len(alone) == len(shared) == 3
+    for (images, labels), (same_images, same_labels) in zip(alone, shared, strict=True):
+        assert torch.equal(images, same_images) and torch.equal(labels, same_labels)
+
+
 def test_transforms_are_applied_to_each_item_alone_and_in_batches(make_photos: MakePhotos) -> None:
     root = make_photos({"cat": 3, "dog": 2})
     plain = PhotoFolder(root, SIZE)
