@@ -111,12 +111,12 @@ class Trainer:
                 bar.update(photos * self.state.progress.epoch - bar.n)
                 started = time.perf_counter()
                 try:
-                    self._epoch(bar)
+                    self.epoch(bar)
                     self._finish_epoch(photos / (time.perf_counter() - started))
                 except NotFinite as problem:
                     self._recover(problem)
 
-    def _epoch(self, bar: Any) -> None:
+    def epoch(self, bar: Any) -> None:
         """Take every step of the epoch that has not been taken yet."""
         config, state, progress = self.config, self.state, self.state.progress
         batches = shuffled_batches(len(self.train), self.steps_per_epoch, config.run.seed, progress.epoch)
