@@ -1,4 +1,4 @@
-"""Writes files atomically: to a temporary name, flushed to disk, then renamed. Every file of catdog is written so."""
+"""Writes files atomically: to a temporary name, flushed to disk, then renamed."""
 
 import os
 import secrets
@@ -31,14 +31,24 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object], keep_as: Path 
             raise
         _sync_folder(path.parent)
     except OSError as error:
-        raise CatdogError(
-            f"cannot write {path}: {error.strerror or error}; what was saved before is whole: "
-            "make room, or give another --out."
-        ) from None
+        raise cannot_write(path, error) from None
+
+
+def cannot_write(path: Path, error: OSError) -> CatdogError:
+    """The error of a file that cannot be written."""
+    return CatdogError(
+        f"cannot write {path}: {error.strerror or error}; what was saved before is whole: "
+        "make room, or give another --out."
+    )
 
 
 def _temporary(path: Path) -> Path:
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether a file is one that a killed process has left half written."""
+    return path.name.startswith(".") and path.name.endswith(".tmp")
 
 
 def _keep(path: Path, keep_as: Path) -> None:

@@ -1,4 +1,4 @@
-"""Locks folders (flock: no lock file, released when the process ends, however it ends), and makes temporary ones."""
+"""Locks folders (flock: no lock file, released when the process ends, however it ends)."""
 
 import errno
 import os

@@ -61,7 +61,7 @@ def new_folder(parent: Path, prefix: str) -> Iterator[Path]:
 
 
 def remove_abandoned(parent: Path, prefix: str) -> None:
-    """Remove the folders in `parent` whose process was killed; only the folders of `new_folder` may use that prefix."""
+    """Remove the folders in `parent` whose process was killed; only folders of this file may use that prefix."""
     with contextlib.suppress(OSError):
         parents = lock(parent, wait=True)
         try:

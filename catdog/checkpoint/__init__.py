@@ -19,7 +19,7 @@ __all__ = ["ModelCard", "load_model", "load_state", "save_model", "save_state"]
 __getattr__ = offer(
     __name__,
     {
-        "ModelCard": "model_file",
+        "ModelCard": "model_card",
         "load_model": "model_file",
         "save_model": "model_file",
         "save_state": "training_state",

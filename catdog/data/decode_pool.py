@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from catdog.images.decoder import Decoded, decode_files
+from catdog.images.decoder import FileReport, decode_files
 
 if TYPE_CHECKING:
     from catdog.data.decode_process import DecodeProcess
@@ -100,7 +100,7 @@ class DecodePool:
         reasons, sizes = self._decode(paths, into)
         return DecodedPart(rows, into, {rows[position]: reason for position, reason in reasons.items()}, sizes)
 
-    def _decode(self, paths: Sequence[str], into: np.ndarray) -> Decoded:
+    def _decode(self, paths: Sequence[str], into: np.ndarray) -> FileReport:
         self._start(len(paths))
         try:
             process = self._idle.pop()

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from catdog.base.worker import claim_standard_output, start_python
-from catdog.images.decoder import Decoded, decode_files
+from catdog.images.decoder import FileReport, decode_files
 
 if sys.platform == "linux":
     import fcntl
@@ -27,7 +27,7 @@ class DecodeProcess:
             with contextlib.suppress(OSError):  # an answer is read at one go then, and the next one begun meanwhile
                 fcntl.fcntl(self._process.stdout, fcntl.F_SETPIPE_SZ, _PIPE)
 
-    def decode(self, paths: Sequence[str], into: np.ndarray) -> Decoded:
+    def decode(self, paths: Sequence[str], into: np.ndarray) -> FileReport:
         """Fill `into`; OSError or ValueError where the process has ended."""
         requests, answers = self._process.stdin, self._process.stdout
         assert requests is not None and answers is not None

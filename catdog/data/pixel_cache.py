@@ -24,7 +24,7 @@ from catdog.data.cache_dir import ABOUT_FILE, PIXELS, folder_of, make_room, note
 from catdog.data.decode_pool import DecodePool
 from catdog.data.listing import Listing
 from catdog.errors import CatdogError, ImageError
-from catdog.images.decoder import RESIZE_FILTER
+from catdog.images.geometry import RESIZE_FILTER
 
 FORMAT = 2  # of an entry, and of what the decoder makes of a photo: raise it when either changes
 _UNFINISHED = ".writing-"

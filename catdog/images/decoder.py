@@ -1,4 +1,4 @@
-"""Decodes an image file, or its bytes, to pixels: training, evaluation, prediction and the web page all call `decode`.
+"""Decodes an image file, or its bytes, to pixels: training, evaluation and prediction all come through here.
 
 Whatever the file holds:
 - The pixels are those that an image viewer shows: upright (Exif orientation), in sRGB (embedded colour profile), over
@@ -27,8 +27,7 @@ from catdog.images.formats import Jpeg, detect_format, exif_orientation, parse_j
 from catdog.images.geometry import finish, jpeg_divisor
 from catdog.images.limits import MAX_BYTES, check_size, jpeg_bytes_per_pixel
 
-Decoded = tuple[dict[int, str], list[tuple[int, int]]]  # of `decode_files`
-RESIZE_FILTER = "bilinear"  # Pillow's: a triangle as wide as the reduction asks, so that nothing aliases
+FileReport = tuple[dict[int, str], list[tuple[int, int]]]  # what `decode_files` returns
 
 # Pillow's warnings about odd metadata are not for the user. Appended: a filter that the program sets comes first.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.\w+ImagePlugin", append=True)
@@ -60,7 +59,7 @@ def decode_and_measure(
     raise ImageError(f"{os.fsdecode(source)}: {reason}" if isinstance(source, str | os.PathLike) else reason)
 
 
-def decode_files(paths: Sequence[str], into: np.ndarray, is_given_up: Callable[[], bool] = lambda: False) -> Decoded:
+def decode_files(paths: Sequence[str], into: np.ndarray, is_given_up: Callable[[], bool] = lambda: False) -> FileReport:
     """Decode files into the rows of `into`: uint8, len(paths) x 3 x H x W; give up before a file when `is_given_up`.
 
     Returns row -> why that file cannot be read, and (height, width) of each image itself, (0, 0) where it cannot be.

@@ -1,14 +1,12 @@
 """Sizes and orientation: by how much a JPEG is reduced while it is decoded, resizing, and turning upright."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-if TYPE_CHECKING:
-    pass
-
+RESIZE_FILTER = "bilinear"  # Pillow's: a triangle as wide as the reduction asks, so that nothing aliases
 STRIP_PIXELS = 2**20  # converted at a time
 
 
@@ -39,7 +37,7 @@ def finish(
         target = (size[1], size[0]) if orientation < 5 else size
         # Beyond these edges lie pixels that rounding up has added.
         edges = (0, 0, full_size[1] / divisor, full_size[0] / divisor)
-        picture = picture.resize(target, Image.Resampling.BILINEAR, edges)
+        picture = picture.resize(target, Image.Resampling[RESIZE_FILTER.upper()], edges)
     height, width = full_size if orientation < 5 else full_size[::-1]
     return _upright(picture, orientation), (height, width)
 

@@ -101,7 +101,7 @@ def parse_png(data: bytes) -> tuple[bytes, bytes, bytes]:
 
 
 def check_memory(kind: str, image: Any, file_bytes: int) -> None:
-    """Raise ImageError if the image, opened by Pillow but not loaded, is larger than the limits above."""
+    """Raise ImageError if the image, opened by Pillow but not loaded, is larger than the limits (limits.py)."""
     per_pixel = FORMATS[kind].per_pixel
     if kind == "JPEG":
         per_pixel = jpeg_bytes_per_pixel([down * across for _, down, across, _ in image.layer])

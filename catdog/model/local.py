@@ -20,7 +20,7 @@ class LocalLinear(nn.Module):
     def __init__(self, below: Grid, channels: int, field: int) -> None:
         super().__init__()
         self.below, self.grid, self.field = below, below.above(channels, field), field
-        self.in_features, self.out_features = below.units, self.grid.units
+        self.out_features = self.grid.units
         self.weight = nn.Parameter(torch.empty(self.grid.units, field * field * below.channels))
         self.bias = nn.Parameter(torch.zeros(self.grid.units))
         self.shared = False

@@ -7,17 +7,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from catdog.base.atomic import write_text
+from catdog.base.atomic import cannot_write, is_temporary, write_text
 from catdog.base.locks import Held, lock, unlock
 from catdog.config.settings import Config
 from catdog.config.toml import to_toml
 from catdog.data.listing import Skipped
 from catdog.errors import CatdogError
-
-
-def is_left_over(path: Path) -> bool:
-    """Whether a file is what a writer that was killed has left behind."""
-    return path.name.startswith(".") and path.name.endswith(".tmp")
 
 
 class RunFolder:
@@ -40,7 +35,7 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = lock(self.path)
             for path in self.path.iterdir():
-                if is_left_over(path):
+                if is_temporary(path):
                     path.unlink()
         except Held:
             raise CatdogError(
@@ -86,14 +81,6 @@ class RunFolder:
                 raise cannot_write(path, error) from None
 
         return log_both
-
-
-def cannot_write(path: Path, error: OSError) -> CatdogError:
-    """What is wrong with a run's folder where a file in it cannot be written."""
-    return CatdogError(
-        f"cannot write {path}: {error.strerror or error}; what was saved before is whole: "
-        "make room, or give another --out."
-    )
 
 
 def refuse_link(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Computes histograms of the weights and gradients of each layer after each epoch, and writes weights.csv."""
+"""Computes histograms of the weights and gradients of each layer after each epoch, as rows of weights.csv."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,4 +1,4 @@
-"""Keeps the progress of a training: epoch, step, the history of its metrics; writes and reads metrics.csv."""
+"""Keeps the progress of a training: epoch, step, and the history of its metrics, as rows of metrics.csv."""
 
 from dataclasses import dataclass, field, fields
 from typing import Any

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from catdog.base.atomic import is_temporary
 from catdog.config.settings import Config
 from catdog.data.listing import has_photos
 from catdog.data.splits import SAMPLE
 from catdog.errors import CatdogError
-from catdog.runs.folder import is_left_over
 
 
 def settle(config: Config, log: Callable[[str], None]) -> Config:
@@ -56,7 +56,7 @@ def check_places(config: Config) -> None:
 
 def check_unused(run: Path) -> None:
     """Raise CatdogError where something is at the place of a new run folder."""
-    if run.exists() and (not run.is_dir() or any(not is_left_over(path) for path in run.iterdir())):
+    if run.exists() and (not run.is_dir() or any(not is_temporary(path) for path in run.iterdir())):
         raise CatdogError(f"the run folder {run} exists; give another --out, or go on with it by --resume {run}.")
 
 

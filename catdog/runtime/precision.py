@@ -1,4 +1,4 @@
-"""How exactly the network computes: in which floating-point numbers matrices are multiplied, and whether compiled."""
+"""Chooses the floating-point type in which the network multiplies matrices."""
 
 import contextlib
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Notes to the user of a training that learns nothing, and what to try."""
+"""Notes to the user of a training that learns nothing: what the likely cause is, and what to try."""
 
 import numpy as np
 
@@ -8,8 +8,6 @@ from catdog.runs.history import Progress
 from catdog.trainer.divergence import guessing_loss
 
 _FEW_STEPS = 100
-
-
 _LOPSIDED = 0.7  # share of the training photos from which a class is called much commoner than the others
 
 

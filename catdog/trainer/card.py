@@ -6,7 +6,7 @@ from catdog.checkpoint.model_card import ModelCard
 from catdog.config.settings import Config
 from catdog.data.imagefolder import PhotoFolder
 from catdog.data.statistics import colour_statistics
-from catdog.images.decoder import RESIZE_FILTER
+from catdog.images.geometry import RESIZE_FILTER
 
 
 def make_card(config: Config, train: PhotoFolder) -> ModelCard:

@@ -1,4 +1,4 @@
-"""What can go wrong with the numbers of a training, and how it is said: no longer finite, or learning nothing."""
+"""Checks that the numbers of a training are finite, and that its loss has not exploded."""
 
 import math
 from typing import Any
@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from catdog.config.settings import Training
 
-MAX_ROLLBACKS = 8  # halvings of the learning rate: to 1/256 of it
 _EXPLODED = 1e6  # times the loss of guessing
 
 

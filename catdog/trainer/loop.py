@@ -62,7 +62,7 @@ class Trainer:
     ) -> None:
         training = config.training
         self.config, self.card, self.run, self.device = config, card, run, device
-        self.log, self.listeners, self.world = log, [*listeners, epoch_logger(log)], world
+        self.log, self.listeners, self.world = log, [epoch_logger(log), *listeners], world
         model = world.prepared(model, device)
         network = world.network(model, device)
         self.network = network  # what a step computes

@@ -30,8 +30,8 @@ class Targets:
     def loss(self, criterion: nn.Module, logits: Tensor) -> Tensor:
         """What these photos add to the mean loss of the whole batch: the losses of its parts add up to it."""
         whole = self.whole or self
-        share = weight_of(self.labels, criterion) / weight_of(whole.labels, criterion)
-        loss = criterion(logits, self.labels) * share
+        weight_share = weight_of(self.labels, criterion) / weight_of(whole.labels, criterion)
+        loss = criterion(logits, self.labels) * weight_share
         if self.share == 1:
             return loss
         # Mixup (Zhang 2018, section 2): the loss blends as the photos did.

@@ -4,7 +4,8 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-from catdog.runs.folder import cannot_write, refuse_link
+from catdog.base.atomic import cannot_write
+from catdog.runs.folder import refuse_link
 from catdog.trainer.events import EpochDone, Event, Listener
 
 

@@ -22,8 +22,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from torchvision.io import ImageReadMode, decode_image
 
 from catdog.errors import ImageError
-from catdog.images import decoder as images
-from catdog.images import limits
+from catdog.images import geometry, limits
 from catdog.images.decoder import decode, decode_and_measure
 
 pytestmark = [
@@ -538,7 +537,7 @@ def test_a_size_squashes_with_an_antialiased_triangle(size: tuple[int, int]) -> 
     pixels = decode(LOSSLESS["png"], size)
     assert pixels.flags.c_contiguous and pixels.flags.writeable and pixels.dtype == np.uint8
     assert difference(pixels, expected[0].permute(1, 2, 0).round().numpy()).max() <= 2
-    assert images.RESIZE_FILTER == "bilinear"
+    assert geometry.RESIZE_FILTER == "bilinear"
 
 
 @pytest.mark.parametrize("turn", [1, 6])
@@ -1006,6 +1005,7 @@ def largest() -> dict[str, Callable[[], bytes]]:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the peak memory as Linux reports it")
 @pytest.mark.parametrize("name", largest())
+@pytest.mark.slow
 def test_the_largest_picture_stays_under_one_gibibyte(name: str) -> None:
     program = """
 import re, sys

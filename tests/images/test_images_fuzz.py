@@ -15,7 +15,10 @@ from PIL import Image
 from catdog.errors import ImageError
 from catdog.images.decoder import decode
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, which pytest brings back
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::UserWarning"),  # Pillow's, which pytest brings back
+]
 
 Y, X = np.mgrid[0:20, 0:30]
 PHOTO = Image.fromarray(np.stack([X * 8, Y * 12, X * Y % 256], axis=-1).astype(np.uint8))

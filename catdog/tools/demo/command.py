@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from catdog.base.text import many
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
 from catdog.data.imagefolder import PhotoFolder
@@ -108,7 +109,7 @@ def run(
 def table(outcomes: Sequence[Outcome]) -> str:
     """A line a variant: right on photos kept apart, its interval, right on those trained on, number of weights."""
     seeds = len(outcomes[0].held_out)
-    rows = [("right on photos", "kept apart", f"95% interval, {_seeds(seeds)}", "trained on", "weights")]
+    rows = [("right on photos", "kept apart", f"95% interval, {many(seeds, 'seed')}", "trained on", "weights")]
     for o in outcomes:
         span = "-" if o.interval is None else f"{o.interval[0]:.1%} to {o.interval[1]:.1%}"
         weights = f"{count_weights(o.trainer.state.model):,}"
@@ -118,10 +119,6 @@ def table(outcomes: Sequence[Outcome]) -> str:
         f"{row[0]:<{widths[0]}}" + "".join(f"  {cell:>{w}}" for cell, w in zip(row[1:], widths[1:], strict=True))
         for row in rows
     )
-
-
-def _seeds(count: int) -> str:
-    return f"{count} seed{'s' if count > 1 else ''}"
 
 
 _THREE = (256, 256, 256)

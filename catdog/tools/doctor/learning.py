@@ -82,7 +82,7 @@ def check_initial_loss(patient: Patient) -> Finding:
 def check_overfits(patient: Patient) -> Finding:
     """Check that a new network can overfit FEW photos, which takes a working model, loss and optimizer."""
     name = "by heart"
-    few = _some_of_each_class(patient.train, FEW)
+    few = _first_of_each_class(patient.train, FEW)
     plain = patient.with_training(weight_decay=0.0, label_smoothing=0.0)
     losses: list[float] = []
     correct = 0
@@ -129,7 +129,7 @@ def check_overfits(patient: Patient) -> Finding:
     )
 
 
-def _some_of_each_class(photos: PhotoFolder, count: int) -> PhotoFolder:
+def _first_of_each_class(photos: PhotoFolder, count: int) -> PhotoFolder:
     """Select `count` photos (or all), taking one of each class in turn."""
     rank = torch.zeros_like(photos.labels)
     for label in range(len(photos.classes)):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from catdog.data.batches import seed_step, shuffled_batches
 from catdog.data.prefetch import load_batches
+from catdog.errors import CatdogError
 from catdog.model.mlp import MLP, HiddenLayer
 from catdog.trainer.batch import prepare_batch
 from catdog.trainer.loop import Trainer
@@ -151,9 +152,11 @@ def _first_step(trainer: Trainer) -> FirstStep:
 
 
 def mlp_of(trainer: Trainer) -> MLP:
-    """Its network, which `train` has seen to be one of these."""
-    assert isinstance(trainer.state.model, MLP)
-    return trainer.state.model
+    """Its network. CatdogError if it is not an MLP whose neurons see the whole photo."""
+    model, config = trainer.state.model, trainer.config
+    if config.model.local or not isinstance(model, MLP):
+        raise CatdogError("--narrate tells of neurons that see the whole photo; leave out --local and --model.")
+    return model
 
 
 def first_linear(model: MLP) -> nn.Linear:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import torch
 from tqdm import tqdm
 
+from catdog.base.text import many
 from catdog.config.settings import Training
 from catdog.model.mlp import count_weights
 from catdog.numpy_net import softmax
@@ -182,7 +183,7 @@ def _scores(s: FirstStep, trainer: Trainer) -> list[Paragraph]:
         [
             about,
             f"E of this photo = {how} = {number(s.photo_loss)}",
-            f"E, the mean over the {_count(count, 'photo')} of the batch{weighed} = {number(s.loss)}",
+            f"E, the mean over the {many(count, 'photo')} of the batch{weighed} = {number(s.loss)}",
         ]
     )
     return found
@@ -254,14 +255,10 @@ def _step(s: FirstStep, trainer: Trainer) -> list[Paragraph]:
         ],
         [
             f"That was one step. An epoch, which sees every photo once, takes "
-            f"{_count(trainer.steps_per_epoch, 'step')}; the training, {_count(training.epochs, 'epoch')}. Then the "
+            f"{many(trainer.steps_per_epoch, 'step')}; the training, {many(training.epochs, 'epoch')}. Then the "
             "network is given photos that it has never seen, and takes the likelier class."
         ],
     ]
-
-
-def _count(many: int, what: str) -> str:
-    return f"{many:,} {what}{'s' if many != 1 else ''}"
 
 
 def update_rule(training: Training, rate: float, w: float, g: float) -> tuple[str, str, str]:

@@ -18,13 +18,16 @@ from catdog.data.batches import shuffled_batches
 from catdog.data.listing import Listing
 from catdog.data.load import load_photos
 from catdog.data.splits import train_and_val
+from catdog.errors import CatdogError
 from catdog.model.build import build_model
 from catdog.model.mlp import MLP
-from catdog.tools.explain.narrate import FirstStep, Narration, first_linear, first_step, in_words
+from catdog.tools.explain.first_step import FirstStep, first_linear, first_step
+from catdog.tools.explain.narrate import Narration, in_words
 from catdog.train import train
 from catdog.trainer.card import make_card
 from catdog.trainer.loop import Trainer
 
+pytestmark = pytest.mark.usefixtures("no_curves")
 MakePhotos = Callable[..., Path]
 MakeConfig = Callable[..., Config]
 
@@ -216,3 +219,8 @@ def test_it_is_a_flag_of_a_new_training_alone(make_photos: MakePhotos, capsys: p
     assert "narrate" not in Path("run/config.toml").read_text()
     assert main(["train", "--resume", "run", "--narrate"]) == 2
     assert "--narrate tells the first step of a new training" in capsys.readouterr().err
+
+
+def test_neurons_that_see_a_window_are_not_told_of(make_photos: MakePhotos, small_config: MakeConfig) -> None:
+    with pytest.raises(CatdogError, match=r"leave out --local and --model\.$"):
+        train(small_config(make_photos({"cat": 9, "dog": 9}), local=(2,)), log=quiet, listeners=[Narration()])
