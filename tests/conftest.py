@@ -1,7 +1,10 @@
 """What several tests need: small folders of photos made on the spot, and a small training on them."""
 
+import functools
+import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,19 +26,56 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _own_cache_and_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_cache_and_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No test sees the user's cache or writes into the folder that the tests were started from."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-    monkeypatch.chdir(tmp_path_factory.mktemp("here"))
+    with pytest.MonkeyPatch.context() as patch:  # its own, so that a test's monkeypatch.undo() leaves it be
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.chdir(tmp_path_factory.mktemp("here"))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_waiting_for_the_disk() -> Iterator[None]:
+    """What fsync is for shows only where power is cut, which no test does; a small training waits longer than it runs.
+
+    Processes that a test kills, or takes the room on the disk from, call the real one.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda handle: None)
+        yield
+
+
+@contextmanager
+def without_curves() -> Iterator[None]:
+    """Trainings draw no curves.png, which takes three times as long as all else in a small one.
+
+    For tests that look at what a training computes; that it draws is seen in tests/trainer/test_loop.py.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("catdog.drawing.curves.draw_curves", lambda history, path: None)
+        yield
+
+
+@pytest.fixture
+def no_curves() -> Iterator[None]:
+    with without_curves():
+        yield
 
 
 def save_photo(path: Path, seed: int, hue: int = 0, size: tuple[int, int] = (20, 24)) -> None:
     """A picture of noise around a colour that `hue` (a class) sets: easy to learn, different for every seed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(_picture(seed, hue, size, path.suffix))
+
+
+@functools.cache
+def _picture(seed: int, hue: int, size: tuple[int, int], suffix: str) -> bytes:
     rng = np.random.default_rng([seed, hue])
     colour = np.roll([150, 100, 60], hue) + rng.integers(-25, 25, 3)
     pixels = np.clip(colour + rng.normal(0, 30, (*size, 3)), 0, 255).astype(np.uint8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path)
+    data = io.BytesIO()
+    Image.fromarray(pixels).save(data, Image.registered_extensions()[suffix])
+    return data.getvalue()
 
 
 @pytest.fixture

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import pytest
+
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
     [
@@ -20,9 +22,14 @@ CONTEXT.set_forkserver_preload(
         "torch.utils.tensorboard",
         "matplotlib.backends.backend_agg",
         "torch.nn.parallel",
+        "optuna.samplers",
+        "optuna.storages._rdb.storage",
+        "sqlalchemy.dialects.sqlite",
+        "alembic.command",
     ]
 )
 LIMIT = 60.0  # seconds, after which something is stuck
+PATCH = pytest.MonkeyPatch()  # used in processes that end with the test
 
 
 def _run(argv: Sequence[str], output: str, folder: str, environment: dict[str, str], largest_file: int | None) -> None:
@@ -32,6 +39,7 @@ def _run(argv: Sequence[str], output: str, folder: str, environment: dict[str, s
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     os.chdir(folder)
     os.environ.update(environment)
+    PATCH.setattr("catdog.drawing.curves.draw_curves", lambda history, path: None)  # takes longer than all else
     if largest_file is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, resource.RLIM_INFINITY))
     from catdog.cli.main import main

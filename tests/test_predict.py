@@ -19,6 +19,7 @@ from catdog.numpy_net import ACTIVATIONS, softmax
 from catdog.predict import Classifier
 from catdog.train import train
 
+pytestmark = pytest.mark.usefixtures("no_curves")
 MakePhotos = Callable[..., Path]
 MakeConfig = Callable[..., Config]
 
@@ -144,6 +145,7 @@ def test_a_bad_photo_is_an_error_and_the_others_are_answered(
     ]
 
 
+@pytest.mark.slow
 def test_standard_input_and_names_with_a_dash(run: Path, tmp_path: Path) -> None:
     save_photo(tmp_path / "-dash.png", 1)
     photo = (tmp_path / "-dash.png").read_bytes()

@@ -39,6 +39,7 @@ from catdog.predict import Classifier
 from catdog.runs.locate import TRAINED, find_model
 from catdog.train import train
 
+pytestmark = pytest.mark.usefixtures("no_curves")
 MakePhotos = Callable[..., Path]
 MakeConfig = Callable[..., Config]
 PACKAGE = TRAINED.parent.parent
@@ -353,6 +354,7 @@ def test_its_name_asks_for_it_unless_a_run_has_that_name(
     assert find_model("cats-dogs") == Path("runs/cats-dogs/model.safetensors")
 
 
+@pytest.mark.slow
 def test_it_is_evaluated_and_explained_without_a_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], package_untouched: None
 ) -> None:

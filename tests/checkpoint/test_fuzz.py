@@ -26,6 +26,7 @@ from catdog.checkpoint.saved_state import load_state
 from catdog.checkpoint.training_state import save_state
 from catdog.errors import CatdogError
 
+pytestmark = pytest.mark.slow
 CARD = ModelCard(
     architecture=Architecture((2, 3), (3,), "relu"),
     classes=("cat", "dog"),

@@ -17,6 +17,7 @@ from processes import Catdog
 
 from catdog.checkpoint.saved_state import load_state
 
+pytestmark = pytest.mark.slow
 MakePhotos = Callable[..., Path]
 SMALL = (
     *[

@@ -21,6 +21,7 @@ from catdog.images import decoder
 from catdog.images.decoder import decode_and_measure
 from catdog.train import train
 
+pytestmark = pytest.mark.usefixtures("no_curves")
 MakePhotos = Callable[..., Path]
 
 

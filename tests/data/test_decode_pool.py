@@ -127,6 +127,7 @@ def test_it_goes_on_without_a_process_that_was_killed(two: DecodePool, paths: li
         assert len(pids(two)) == left
 
 
+@pytest.mark.slow
 def test_a_process_killed_while_it_decodes_costs_nothing(two: DecodePool, paths: list[str]) -> None:
     many = paths * 300
     victim = pids(two)[1]
@@ -150,6 +151,7 @@ def test_processes_end_with_their_owner(paths: list[str]) -> None:
     assert not any(map(is_running, started))
 
 
+@pytest.mark.slow
 def test_processes_end_when_the_one_that_started_them_is_killed(paths: list[str]) -> None:
     program = (
         "import time; from catdog.data import decode_pool; decode_pool._LEAST = 1\n"

@@ -18,7 +18,7 @@ def test_the_same_arguments_draw_the_same_and_others_do_not(label: str) -> None:
     assert draw("dog" if label == "cat" else "cat", 3, (40, 60)).tobytes() != first.tobytes()
 
 
-@pytest.mark.parametrize("count", [31, 230])
+@pytest.mark.parametrize("count", [31, pytest.param(230, marks=pytest.mark.slow)])  # 230: by processes
 def test_writes_an_image_folder_of_so_many(tmp_path: Path, count: int) -> None:
     write_sample(tmp_path / "set", count, (16, 24))
     found = list_photos(tmp_path / "set")

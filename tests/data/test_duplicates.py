@@ -67,6 +67,7 @@ def test_copies_across_two_listings(make_photos: Callable[..., Path]) -> None:
     assert exact_copies_across(train, val) == [(str(train.root / "cat/again.png"), str(val.root / "dog/other.jpg"))]
 
 
+@pytest.mark.usefixtures("no_curves")
 def test_train_warns_of_a_leak(make_photos: Callable[..., Path], small_config: Callable[..., Config]) -> None:
     train_folder = make_photos({"cat": 6, "dog": 6}, name="photos/train")
     val_folder = make_photos({"cat": 3, "dog": 3}, name="photos/val", first=50)

@@ -75,6 +75,7 @@ def test_the_pixels_are_there_without_being_decoded_again(config: Config, monkey
     assert all(re.fullmatch("[0-9a-f]{32}", name) for name in folders(config)) and len(folders(config)) == 2
 
 
+@pytest.mark.slow
 def test_a_training_waits_for_what_is_being_decoded_and_sees_how_far_it_is(
     small_config: MakeConfig, make_photos: MakePhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,6 +114,7 @@ def refuse(program: str) -> None:
     raise OSError("no more processes")
 
 
+@pytest.mark.slow
 def test_one_that_is_killed_while_it_is_waited_for_is_replaced(
     small_config: MakeConfig, make_photos: MakePhotos, tmp_path: Path
 ) -> None:
@@ -151,6 +153,7 @@ def test_an_error_is_that_of_a_training_without(config: Config, capfd: pytest.Ca
 
 
 @pytest.mark.parametrize("how", ["left", "killed"])
+@pytest.mark.slow
 def test_what_is_given_up_leaves_nothing(
     how: str, small_config: MakeConfig, make_photos: MakePhotos, tmp_path: Path
 ) -> None:
@@ -174,6 +177,7 @@ def test_what_is_given_up_leaves_nothing(
     assert folders(config) == []
 
 
+@pytest.mark.usefixtures("no_curves")
 def test_the_command_train_does_so(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given = {"data": config.photos.data, "cache": config.photos.cache, "out": str(tmp_path / "run"), "epochs": "1"}
     flags = [text for name, value in given.items() for text in (f"--{name}", value)]

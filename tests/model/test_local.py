@@ -22,6 +22,7 @@ from catdog.model.mlp import MLP
 from catdog.tools.explain.fields_picture import draw_fields, extents
 from catdog.train import train
 
+pytestmark = pytest.mark.usefixtures("no_curves")
 MakePhotos = Callable[..., Path]
 MakeConfig = Callable[..., Config]
 
@@ -177,6 +178,7 @@ def test_places_are_set_free_after_the_epochs_that_share(config: Config, tmp_pat
 
 
 @pytest.mark.parametrize("stop_after", [1, 2, 3])
+@pytest.mark.slow
 def test_a_training_stopped_before_or_after_that_goes_on_exactly(
     config: Config, tmp_path: Path, stop_after: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,15 +26,17 @@ from catdog.model.torchvision import TorchvisionModel, pretrained_mean_std, stat
 from catdog.predict import Classifier
 from catdog.train import train
 
+pytestmark = pytest.mark.usefixtures("no_curves")
 MakePhotos = Callable[..., Path]
 MakeConfig = Callable[..., Config]
 SMALL = "squeezenet1_1"
+NORMED = "mobilenet_v3_small"  # with batch normalization and dropout, and a fifth of the weights of resnet18
 
 
 @pytest.fixture
 def config(make_photos: MakePhotos, small_config: MakeConfig) -> Config:
     photos = make_photos({"cat": 12, "dog": 12})
-    return small_config(photos, model="resnet18", hidden=(1024, 1024, 1024), image_size=(32, 40), epochs=2)
+    return small_config(photos, model=NORMED, hidden=(1024, 1024, 1024), image_size=(32, 40), epochs=2)
 
 
 def test_it_computes_what_torchvisions_own_network_does() -> None:
@@ -62,6 +64,7 @@ def test_what_is_kept_for_the_backward_pass_is_what_its_layers_give() -> None:
     assert counted == found
 
 
+@pytest.mark.slow
 def test_predicts_what_the_trainer_measured_and_reads_with_torch_alone(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -87,14 +90,16 @@ def test_predicts_what_the_trainer_measured_and_reads_with_torch_alone(
     assert json.loads(capsys.readouterr().out)["accuracy"] == classifier.card.validation["accuracy"]
     for command in (["explain", "--run", str(run)], ["doctor", "--run", str(run)]):
         assert main(command) == 2
-        assert "resnet18" in capsys.readouterr().err
+        assert NORMED in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_stopped_training_goes_on_exactly(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, part = in_one_and_in_two_parts(config, 1, tmp_path, monkeypatch)
     assert (part / MODEL_FILE).read_bytes() == (whole / MODEL_FILE).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_file_of_an_unknown_network_is_refused(config: Config, tmp_path: Path) -> None:
     from safetensors import safe_open
     from safetensors.numpy import save_file
@@ -115,8 +120,10 @@ def test_a_file_of_an_unknown_network_is_refused(config: Config, tmp_path: Path)
     [
         ({"model": "resnet19"}, "did you mean .*resnet18"),
         ({"model": "fcn_resnet50"}, "neither mlp nor a classifier"),
-        ({"model": "inception_v3", "image_size": [299, 299]}, "more than one output"),
-        ({"model": "vit_b_16"}, "does not take photos of 32 x 32 pixels"),
+        pytest.param(
+            {"model": "inception_v3", "image_size": [299, 299]}, "more than one output", marks=pytest.mark.slow
+        ),
+        pytest.param({"model": "vit_b_16"}, "does not take photos of 32 x 32 pixels", marks=pytest.mark.slow),
     ],
 )
 def test_networks_that_cannot_be_are_refused_before_anything_is_written(
@@ -152,7 +159,7 @@ def weights_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     torch.manual_seed(1)
@@ -202,7 +209,16 @@ def test_weights_that_cannot_be_had_are_one_sentence(
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v3_small", "efficientnet_b0", "squeezenet1_1", "densenet121", "vgg11"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mobilenet_v3_small",
+        "squeezenet1_1",
+        "vgg11",
+        pytest.param("efficientnet_b0", marks=pytest.mark.slow),
+        pytest.param("densenet121", marks=pytest.mark.slow),
+    ],
+)
 def test_the_last_layer_of_many_kinds_is_replaced(name: str) -> None:
     from catdog.model.torchvision import _replace_head
 

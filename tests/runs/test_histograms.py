@@ -38,6 +38,7 @@ def test_the_shares_are_numpys_histogram_and_survive_the_file(tmp_path: Path) ->
         assert h.epochs.tolist() == [2]
 
 
+@pytest.mark.slow
 def test_a_training_leaves_them_and_explain_draws_them(make_photos: MakePhotos, small_config: MakeConfig) -> None:
     run = train(small_config(make_photos({"cat": 12, "dog": 12}), epochs=4), log=quiet)
     for h in weights_history.read(run / histograms.WEIGHTS_FILE):

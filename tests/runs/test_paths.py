@@ -65,6 +65,7 @@ def everything(tmp_path: Path, make_photos: MakePhotos) -> tuple[Path, Path]:
     return photos, outside
 
 
+@pytest.mark.slow
 def test_no_command_touches_a_photo_or_anything_but_its_run_and_the_cache(
     everything: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -36,6 +36,7 @@ from catdog.trainer.batch import prepare_batch
 from catdog.trainer.loop import AveragedWeights, Trainer
 from catdog.trainer.targets import Targets
 
+pytestmark = pytest.mark.usefixtures("no_curves")
 MakePhotos = Callable[..., Path]
 MakeConfig = Callable[..., Config]
 Change = Callable[[int], None]
@@ -49,6 +50,7 @@ def _member(rank: int, environment: dict[str, str], folder: str, change: Change,
     os.dup2(handle, 2)
     os.environ.update(environment, RANK=str(rank), LOCAL_RANK=str(rank))
     PATCH.setattr("catdog.drawing.curves.draw_curves", lambda history, path: None)  # takes longer than all else
+    PATCH.setattr(os, "fsync", lambda handle: None)  # as in conftest.py
     change(rank)
     try:
         job()
@@ -137,12 +139,13 @@ TRAININGS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", TRAININGS)
+@pytest.mark.slow
 def test_one_two_and_four_processes_give_the_same_curve(
     make_photos: MakePhotos, small_config: MakeConfig, tmp_path: Path, name: str
 ) -> None:
     """26 training photos: batches of 13, which neither two nor four processes share equally."""
     photos = make_photos({"cat": 20, "dog": 12})
-    changes = {"batch_size": 14, "epochs": 4, **TRAININGS[name]}
+    changes = {"batch_size": 14, "epochs": 3, **TRAININGS[name]}
     alone = curve(train(small_config(photos, out=str(tmp_path / "1"), **changes), log=quiet))
     for size in (2, 4):
         together = curve(train_by(size, small_config(photos, out=str(tmp_path / f"{size}"), **changes)))
@@ -168,11 +171,12 @@ def in_float64(rank: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["the defaults, smaller", "with all that looks at several photos", "in parts"])
+@pytest.mark.slow
 def test_in_float64_the_curves_agree_to_ten_places(
     make_photos: MakePhotos, small_config: MakeConfig, tmp_path: Path, name: str
 ) -> None:
     photos = make_photos({"cat": 20, "dog": 12})
-    changes = {"batch_size": 14, "epochs": 4, **TRAININGS[name]}
+    changes = {"batch_size": 14, "epochs": 2, **TRAININGS[name]}
     curves = [
         curve(train_by(size, small_config(photos, out=str(tmp_path / f"{size}"), **changes), in_float64))
         for size in (1, 2, 4)
@@ -194,6 +198,7 @@ def draw_for_the_slice(rank: int) -> None:
 
 
 @pytest.mark.parametrize("fault", [weigh_slices_alike, draw_for_the_slice])
+@pytest.mark.slow
 def test_that_comparison_sees_faults(
     make_photos: MakePhotos, small_config: MakeConfig, tmp_path: Path, fault: Change
 ) -> None:
@@ -218,6 +223,7 @@ def stop_after_seven_steps(rank: int) -> None:
     PATCH.setattr(AveragedWeights, "update", update_then_stop)
 
 
+@pytest.mark.slow
 def test_a_signal_stops_all_at_one_step_and_any_number_may_go_on(
     make_photos: MakePhotos, small_config: MakeConfig, tmp_path: Path
 ) -> None:
@@ -276,6 +282,7 @@ def note_dropout(rank: int) -> None:
     PATCH.setattr(Trainer, "step", step_and_note)
 
 
+@pytest.mark.slow
 def test_dropout_silences_other_units_in_each_process(make_photos: MakePhotos, small_config: MakeConfig) -> None:
     config = small_config(make_photos({"cat": 20, "dog": 12}), dropout=0.5, epochs=1)
     train_by(2, config, note_dropout)
@@ -324,6 +331,7 @@ def fail_to_decode(rank: int) -> None:
         (fail_to_decode, "catdog: the cache cannot be written.\n"),
     ],
 )
+@pytest.mark.slow
 def test_a_process_that_fails_ends_all_and_is_the_one_to_say_why(
     make_photos: MakePhotos, small_config: MakeConfig, change: Change, said: str
 ) -> None:
@@ -334,6 +342,7 @@ def test_a_process_that_fails_ends_all_and_is_the_one_to_say_why(
     assert processes.output.count("catdog: ") == 1
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_ends_all_with_one_sentence(
     make_photos: MakePhotos, small_config: MakeConfig, tmp_path: Path
 ) -> None:
@@ -357,11 +366,13 @@ def one_decodes_slowly(rank: int) -> None:
     PATCH.setattr(decoder, "decode_and_measure", slow)
 
 
+@pytest.mark.slow
 def test_the_photos_are_decoded_once_on_a_machine(make_photos: MakePhotos, small_config: MakeConfig) -> None:
     train_by(3, small_config(make_photos({"cat": 20, "dog": 12})), one_decodes_slowly)
     assert [path.name for path in Path.cwd().glob("decoded-by-*")] == ["decoded-by-0"]
 
 
+@pytest.mark.slow
 def test_photos_that_are_not_kept_are_decoded_by_slices(
     make_photos: MakePhotos, small_config: MakeConfig, tmp_path: Path
 ) -> None:
@@ -373,6 +384,7 @@ def test_photos_that_are_not_kept_are_decoded_by_slices(
         assert row == pytest.approx(expected, rel=1e-5, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_batch_too_small_to_share_is_refused(make_photos: MakePhotos, small_config: MakeConfig) -> None:
     config = small_config(make_photos({"cat": 20, "dog": 12}), batch_size=3, accumulate=2)
     processes = Processes(2, config)
@@ -406,6 +418,7 @@ def test_slices_share_a_batch_without_gap_or_overlap(count: int, size: int) -> N
     assert max(lengths) - min(lengths) <= 1
 
 
+@pytest.mark.slow
 def test_torchrun_trains(make_photos: MakePhotos, tmp_path: Path) -> None:
     """The command of the documentation, in the words of torchrun itself."""
     photos, run = make_photos({"cat": 20, "dog": 12}), tmp_path / "run"

@@ -28,6 +28,7 @@ from catdog.runtime.precision import choose_precision
 from catdog.train import resume, train
 from catdog.trainer import loop as trainer_module
 
+pytestmark = pytest.mark.usefixtures("no_curves")
 MakePhotos = Callable[..., Path]
 MakeConfig = Callable[..., Config]
 PLAIN: dict[str, Any] = {"dropout": 0.0, "batch_norm": False, "mixup": 0.0, "accumulate": 1}
@@ -129,6 +130,7 @@ def test_an_overflow_of_float16_moves_no_weight_and_lowers_the_scale(tmp_path: P
 
 
 @pytest.mark.parametrize("changes", [{"precision": "float16"}, {"precision": "bfloat16"}, {"optimizer": "muon"}])
+@pytest.mark.slow
 def test_a_resumed_training_is_the_one_never_stopped(
     make_photos: MakePhotos, small_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     changes: dict[str, Any],
@@ -190,6 +192,7 @@ def test_a_scaler_that_is_none_is_refused(tmp_path: Path, wrong: Any) -> None:
         trainer.restore(state)
 
 
+@pytest.mark.slow
 def test_compile_computes_the_same_and_compiles_for_one_size_then_for_any(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -190,6 +190,7 @@ def test_the_slope_of_a_power_law_is_its_exponent_and_is_drawn(tmp_path: Path) -
     assert not draw_scaling(results_of(), part, tmp_path / "none.png")
 
 
+@pytest.mark.usefixtures("no_curves")
 def test_the_epochs_of_a_training_are_read_from_what_it_prints(
     make_photos: Callable[..., Path], small_config: Callable[..., object], tmp_path: Path
 ) -> None:
@@ -206,6 +207,7 @@ def test_the_epochs_of_a_training_are_read_from_what_it_prints(
     assert accuracy_in(json.dumps({"epoch": 1, "photos_per_second": 5.0, "accuracy": 0.75})) == 0.75
 
 
+@pytest.mark.slow
 def test_a_process_is_measured_by_its_own_memory_and_told_when_it_fails(tmp_path: Path) -> None:
     program = "import time; block = bytearray(300_000_000); print('full'); time.sleep(60)"
     ended = run_python(["-c", program], tmp_path, until=lambda line: line == "full")
@@ -248,6 +250,7 @@ def test_the_process_that_measures_stays_small() -> None:
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.slow
 def test_the_step_of_the_gpu_part_runs_without_one(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its figures agree with each other; on a CPU they mean nothing else."""
     import torch

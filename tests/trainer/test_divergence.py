@@ -27,6 +27,7 @@ from catdog.trainer.divergence import NotFinite, check_loss, check_state, guessi
 from catdog.trainer.losses import SoftmaxLoss, SVMLoss
 from catdog.trainer.recovery import MAX_ROLLBACKS
 
+pytestmark = pytest.mark.usefixtures("no_curves")
 MakePhotos = Callable[..., Path]
 MakeConfig = Callable[..., Config]
 EXPLODING: dict[str, Any] = {
@@ -185,6 +186,7 @@ def test_rolling_back_ends_after_a_number_of_times(make_photos: MakePhotos, smal
 
 
 @pytest.mark.parametrize("stop_after", [1, 7, 13, 20, 30])
+@pytest.mark.slow
 def test_a_training_that_rolled_back_and_was_stopped_ends_as_if_never_stopped(
     make_photos: MakePhotos, small_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_after: int
 ) -> None:
@@ -278,6 +280,7 @@ def test_a_loss_that_stays_that_of_guessing_is_reported_once_with_the_cause(
     assert cause in guess[0]
 
 
+@pytest.mark.slow
 def test_what_was_reported_is_not_reported_again_after_a_stop(
     small_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,15 +1,19 @@
-import subprocess
 import sys
 from pathlib import Path
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "torture.py"
+import processes  # noqa: F401 (whose processes, with all imported, are those that the script starts)
+import pytest
+
+import torture
 
 
-def test_trainings_killed_a_dozen_times_end_as_the_one_left_alone(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_trainings_killed_a_dozen_times_end_as_the_one_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     """SIGKILL at random moments and while files are written, checkpoints damaged in between; then the same bytes."""
-    command = [sys.executable, str(SCRIPT), "--kills", "12", "--seed", "1", "--folder", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stdout + done.stderr
+    monkeypatch.setattr(sys, "argv", ["torture.py", "--kills", "12", "--seed", "1", "--folder", str(tmp_path)])
+    assert torture.main() == 0, capfd.readouterr()
     # What the script reports is looked at once more here.
     killed = [path for path in tmp_path.glob("killed-*") if path.is_dir() and path.suffix == ""]
     assert len(killed) >= 2

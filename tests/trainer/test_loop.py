@@ -26,6 +26,7 @@ from catdog.trainer.loop import Trainer
 
 MakePhotos = Callable[..., Path]
 MakeConfig = Callable[..., Config]
+no_curves = pytest.mark.usefixtures("no_curves")
 
 
 def history(run: Path) -> list[dict[str, float]]:
@@ -55,6 +56,7 @@ def test_a_run_learns_and_leaves_its_files(make_photos: MakePhotos, small_config
     assert card.validation["accuracy"] == best["val_accuracy"]
 
 
+@no_curves
 def test_the_same_seed_gives_the_same_bytes(make_photos: MakePhotos, small_config: MakeConfig, tmp_path: Path) -> None:
     photos = make_photos({"cat": 20, "dog": 20})
     runs = [
@@ -67,12 +69,14 @@ def test_the_same_seed_gives_the_same_bytes(make_photos: MakePhotos, small_confi
     assert (runs[0] / "metrics.csv").read_bytes() == (runs[1] / "metrics.csv").read_bytes()
 
 
+@no_curves
 def test_a_saved_configuration_repeats_the_run(make_photos: MakePhotos, small_config: MakeConfig) -> None:
     run = train(small_config(make_photos({"cat": 12, "dog": 12}), loss="svm", hidden=(5,)), log=quiet)
     again = load_config(run / "config.toml")
     assert (train(again, log=quiet) / "model.safetensors").read_bytes() == (run / "model.safetensors").read_bytes()
 
 
+@no_curves
 @pytest.mark.parametrize("stop_after", [1, 4, 5, 6, 9])
 def test_a_resumed_training_is_the_one_never_stopped(
     make_photos: MakePhotos, small_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_after: int
@@ -104,6 +108,7 @@ def test_a_resumed_training_is_the_one_never_stopped(
     assert all(torch.equal(ours["model"][name], theirs["model"][name]) for name in theirs["model"])
 
 
+@no_curves
 def test_accumulating_gradients_is_the_same_step(
     make_photos: MakePhotos, small_config: MakeConfig, tmp_path: Path
 ) -> None:
@@ -119,6 +124,7 @@ def test_accumulating_gradients_is_the_same_step(
         np.testing.assert_allclose(weights[0][name], weights[1][name], atol=2e-6)
 
 
+@no_curves
 def test_tensorboard_shows_what_metrics_csv_holds(make_photos: MakePhotos, small_config: MakeConfig) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -130,6 +136,7 @@ def test_tensorboard_shows_what_metrics_csv_holds(make_photos: MakePhotos, small
         assert shown == [(row["epoch"], pytest.approx(row[name])) for row in history(run)]
 
 
+@no_curves
 def test_early_stopping(make_photos: MakePhotos, small_config: MakeConfig) -> None:
     """A network that cannot change has its best epoch first, and waits as long as it was told."""
     config = small_config(
@@ -138,6 +145,7 @@ def test_early_stopping(make_photos: MakePhotos, small_config: MakeConfig) -> No
     assert len(history(train(config, log=quiet))) == 4
 
 
+@no_curves
 def test_every_photo_is_seen_once_an_epoch_in_another_order_and_no_batch_is_a_runt(
     make_photos: MakePhotos, small_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,6 +167,7 @@ def test_every_photo_is_seen_once_an_epoch_in_another_order_and_no_batch_is_a_ru
     assert max(map(len, seen)) <= 10
 
 
+@no_curves
 def test_class_weights_let_a_small_class_be_found(
     make_photos: MakePhotos, small_config: MakeConfig, tmp_path: Path
 ) -> None:
@@ -171,6 +180,7 @@ def test_class_weights_let_a_small_class_be_found(
     assert losses["none"] != losses["balanced"]
 
 
+@no_curves
 @pytest.mark.parametrize("loss", ["softmax", "svm"])
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw", "muon"])
 def test_every_loss_and_optimizer_learns(
@@ -187,6 +197,7 @@ def test_every_loss_and_optimizer_learns(
     assert max(row["val_accuracy"] for row in history(train(config, log=quiet))) > 0.9
 
 
+@no_curves
 def test_broken_photos_are_skipped_and_listed(make_photos: MakePhotos, small_config: MakeConfig) -> None:
     photos = make_photos({"cat": 20, "dog": 20})
     bad = photos / "cat" / "bad, \n photo.jpg"
@@ -231,6 +242,7 @@ def test_a_run_folder_that_exists_is_refused(make_photos: MakePhotos, small_conf
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["precious"]
 
 
+@no_curves
 def test_two_trainings_in_one_folder_are_refused(
     make_photos: MakePhotos, small_config: MakeConfig, tmp_path: Path
 ) -> None:
@@ -254,6 +266,7 @@ def test_resume_says_what_is_wrong_with_a_folder(tmp_path: Path) -> None:
         resume(tmp_path, log=quiet)
 
 
+@no_curves
 def test_training_works_outside_the_main_thread(make_photos: MakePhotos, small_config: MakeConfig) -> None:
     config = small_config(make_photos({"cat": 9, "dog": 9}), epochs=1)
     thread = threading.Thread(target=train, args=(config,), kwargs={"log": quiet})
@@ -262,6 +275,7 @@ def test_training_works_outside_the_main_thread(make_photos: MakePhotos, small_c
     assert Classifier.load(config.run.out).classes == ("cat", "dog")
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_says_how_to_go_on_and_exits_with_130(make_photos: MakePhotos, tmp_path: Path) -> None:
     photos, run = make_photos({"cat": 20, "dog": 20}), tmp_path / "run"
     command = [sys.executable, "-m", "catdog", "train", "--data", str(photos), "--out", str(run), "--epochs", "100000"]

@@ -25,6 +25,7 @@ from catdog.train import resume, train
 from catdog.trainer import loop as trainer_module
 from catdog.trainer import snapshots, validation
 
+pytestmark = pytest.mark.usefixtures("no_curves")
 MakePhotos = Callable[..., Path]
 MakeConfig = Callable[..., Config]
 SAME = ("model.safetensors", "metrics.csv")
@@ -250,16 +251,15 @@ WRONG: list[Any] = [
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.slow
 def test_a_whole_checkpoint_of_another_build_is_one_sentence(
     make_photos: MakePhotos,
     small_config: MakeConfig,
     tmp_path: Path,
     stop_after: Callable[[int], None],
-    monkeypatch: pytest.MonkeyPatch,
     optimizer: str,
 ) -> None:
     """Each part missing, or something else, with a right checksum: refused in a sentence, or it trains to the end."""
-    monkeypatch.setattr("catdog.drawing.curves.draw_curves", lambda history, path: None)  # takes longer than all else
     photos = make_photos({"cat": 9, "dog": 9})
     stop_after(2)
     with pytest.raises(Interrupted):

@@ -13,6 +13,8 @@ from catdog.predict import Classifier
 from catdog.tools.evaluation.measure import evaluate
 from catdog.train import train
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_default_network_beats_one_without_hidden_layers_on_drawings_it_has_not_seen(tmp_path: Path) -> None:
     write_sample(tmp_path / "unseen", 2000, seed=1)

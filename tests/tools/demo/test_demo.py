@@ -29,6 +29,7 @@ from catdog.tools.demo.outcome import Outcome, mean_interval, shuffle, shuffle_w
 from catdog.train import train
 from catdog.trainer.loop import Trainer
 
+pytestmark = pytest.mark.usefixtures("no_curves")
 MakePhotos = Callable[..., Path]
 SMALL: dict[str, Any] = {**demo.SETTINGS, "image_size": (6, 8), "hidden": (12,), "epochs": 1, "batch_size": 8}
 
@@ -55,6 +56,7 @@ def figures(printed: str, name: str) -> tuple[str, ...]:
         ("activation", "sigmoid", {"hidden": (256, 256, 256), "activation": "sigmoid"}, 1),
     ],
 )
+@pytest.mark.slow
 def test_the_table_holds_the_figures_of_catdog_train(
     split_photos: Path,
     tmp_path: Path,
@@ -204,6 +206,7 @@ def test_it_takes_some_of_many_photos(
     assert "10 to train on, 10 kept apart" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_without_data_it_draws(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     from catdog.data import drawn as sample
 

@@ -33,6 +33,7 @@ from catdog.tools.doctor.units import check_gradients, check_units, check_update
 from catdog.train import train
 from catdog.trainer.losses import make_loss
 
+pytestmark = pytest.mark.usefixtures("no_curves")
 MakePhotos = Callable[..., Path]
 MakeConfig = Callable[..., Config]
 MakePatient = Callable[..., Patient]
@@ -377,6 +378,7 @@ def test_a_sample_holds_every_class(make_photos: MakePhotos) -> None:
 FLAGS = ["--image-size", "6", "8", "--hidden", "16", "12", "--device", "cpu", "--threads", "1", "--warmup-epochs", "0"]
 
 
+@pytest.mark.slow
 def test_the_command(make_photos: MakePhotos, capsys: pytest.CaptureFixture[str]) -> None:
     photos = make_photos({"cat": 60, "dog": 60})
     before = sorted(path.relative_to(photos) for path in photos.rglob("*"))
@@ -398,6 +400,7 @@ def test_the_command(make_photos: MakePhotos, capsys: pytest.CaptureFixture[str]
     assert sorted(path.relative_to(photos) for path in photos.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_the_newest_run_is_examined(
     make_photos: MakePhotos, small_config: MakeConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:

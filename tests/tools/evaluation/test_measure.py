@@ -11,6 +11,7 @@ from catdog.config.settings import Config
 from catdog.metrics import accuracy_interval
 from catdog.train import train
 
+pytestmark = pytest.mark.usefixtures("no_curves")
 MakePhotos = Callable[..., Path]
 MakeConfig = Callable[..., Config]
 
@@ -81,6 +82,7 @@ def test_says_what_is_missing(
     assert "name a folder with --data" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_prints_a_table_to_read(
     make_photos: MakePhotos, small_config: MakeConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -32,6 +32,7 @@ from catdog.predict import Classifier
 from catdog.tools.evaluation import baselines, diagrams, folder, gallery
 from catdog.train import train
 
+pytestmark = pytest.mark.usefixtures("no_curves")
 MakePhotos = Callable[..., Path]
 MakeConfig = Callable[..., Config]
 HOSTILE = "<script>alert(1)"
@@ -121,6 +122,7 @@ def test_baselines_see_the_normalised_pixels(photos: int, size: tuple[int, int])
     assert (found.linear == labels).mean() > 0.9
 
 
+@pytest.mark.slow
 def test_too_many_training_photos_are_thinned_out_alike_in_each_class_and_their_number_is_said(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -244,6 +246,7 @@ def test_figures_alone_write_nothing_and_import_neither_torch_nor_matplotlib(run
     assert sorted(run.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_the_report_goes_where_out_says(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], make_photos: MakePhotos
 ) -> None:
@@ -268,6 +271,7 @@ def test_the_report_goes_where_out_says(
         assert said[-1].endswith(".")
 
 
+@pytest.mark.slow
 def test_a_model_outside_a_run_and_a_run_without_its_photos_are_evaluated_with_what_there_is(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -33,6 +33,7 @@ def photo(tmp_path: Path) -> str:
     return str(tmp_path / "dog" / "rex.png")
 
 
+@pytest.mark.slow
 def test_explains_a_photo_in_words_a_picture_and_a_page(
     tmp_path: Path, photo: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -69,6 +70,7 @@ def test_explains_a_photo_in_words_a_picture_and_a_page(
 
 
 @pytest.mark.parametrize("hidden", [(), (6,), (6, 5, 6, 5, 6, 5, 6, 5)])
+@pytest.mark.slow
 def test_networks_of_any_depth_and_number_of_classes_are_drawn(
     tmp_path: Path, photo: str, hidden: tuple[int, ...]
 ) -> None:
@@ -80,8 +82,9 @@ def test_networks_of_any_depth_and_number_of_classes_are_drawn(
     assert main(["explain", "--run", str(run)]) == 0
 
 
+@pytest.mark.slow
 def test_several_photos_and_a_broken_one(tmp_path: Path, photo: str, capsys: pytest.CaptureFixture[str]) -> None:
-    run, out = random_run(tmp_path / "run"), tmp_path / "out"
+    run, out = random_run(tmp_path / "run", hidden=(6,)), tmp_path / "out"
     save_photo(tmp_path / "cat" / "rex.png", 6)
     (tmp_path / "cat" / "no.png").write_bytes(b"no")
     inputs = [photo, str(tmp_path / "cat" / "no.png"), str(tmp_path / "cat" / "rex.png")]
@@ -111,6 +114,7 @@ def test_the_model_tells_whether_hinges_are_squared(
     assert losses[1] == pytest.approx(losses[0] ** 2, rel=1e-3)  # one other class, so one hinge
 
 
+@pytest.mark.usefixtures("no_curves")
 @pytest.mark.parametrize("squared", [False, True])
 def test_a_training_notes_in_its_model_whether_hinges_are_squared(
     make_photos: Callable[..., Path], small_config: Callable[..., Config], squared: bool
@@ -129,8 +133,9 @@ def test_without_a_photo_it_shows_what_the_network_has_learned(tmp_path: Path) -
     assert len([link for link in page.links if link.startswith("data:")]) == 2
 
 
+@pytest.mark.slow
 def test_needs_no_torch_and_a_name_with_odd_characters_does_not_break_the_page(tmp_path: Path) -> None:
-    run, name = random_run(tmp_path / "run"), "<b>&\n\udcff.png"
+    run, name = random_run(tmp_path / "run", hidden=(6,)), "<b>&\n\udcff.png"
     save_photo(tmp_path / "plain.png", 1)
     (tmp_path / "plain.png").rename(tmp_path / name)
     code = (

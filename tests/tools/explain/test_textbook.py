@@ -41,6 +41,7 @@ def test_the_network_is_the_textbooks_to_nine_digits() -> None:
     assert textbook.error_after(1) == pytest.approx(0.291027774, abs=HALF_A_DIGIT)
 
 
+@pytest.mark.slow
 def test_after_ten_thousand_steps_nearly_no_error_is_left() -> None:
     assert f"{textbook.error_after(10_000):.4e}" == "3.5102e-05"
 
@@ -82,6 +83,7 @@ def test_a_wrong_gradient_is_an_error() -> None:
         )
 
 
+@pytest.mark.slow
 def test_the_command_prints_every_value_and_draws_both_graphs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

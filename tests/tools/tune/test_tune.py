@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import without_curves
 from drawn_photos import fill
 from processes import Catdog
 
@@ -23,6 +24,7 @@ from catdog.runs.metrics_csv import read_metrics
 from catdog.tools.tune.search_space import DEFAULT, RANGES, Value, dimensions, with_values
 from catdog.tools.tune.study import Study
 
+pytestmark = pytest.mark.usefixtures("no_curves")
 MakePhotos = Callable[..., Path]
 FIXED = ("--image-size", 12, 12, "--hidden", 16, "--batch-size", 8, "--device", "cpu", "--threads", 1, "--ema", 0)
 EPOCHS = 4
@@ -50,13 +52,16 @@ def flags(tmp_path_factory: pytest.TempPathFactory) -> list[object]:
 
 @pytest.fixture(scope="module")
 def whole(flags: list[object], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A study that nothing disturbed, and what it said in `said`."""
+    """A study that nothing disturbed, what it said in `said`, and how long it took in `seconds`."""
     study = tmp_path_factory.mktemp("whole") / "study"
-    with open(study.with_name("said"), "w") as said, contextlib.redirect_stdout(said):
+    started = time.monotonic()
+    with open(study.with_name("said"), "w") as said, contextlib.redirect_stdout(said), without_curves():
         assert tune("--out", study, "--trials", TRIALS, *flags) == 0
+    study.with_name("seconds").write_text(str(time.monotonic() - started))
     return study
 
 
+@pytest.mark.slow
 def test_the_best_trial_is_kept_and_its_toml_trains_to_the_same_network(whole: Path, tmp_path: Path) -> None:
     rows = table(whole)
     assert [int(row["trial"]) for row in rows] == list(range(1, TRIALS + 1))
@@ -72,6 +77,7 @@ def test_the_best_trial_is_kept_and_its_toml_trains_to_the_same_network(whole: P
     assert f"train with it: catdog train --config {whole / 'best.toml'}" in printed
 
 
+@pytest.mark.slow
 def test_the_first_trial_is_the_configuration_itself_and_all_are_within_the_ranges(whole: Path) -> None:
     rows = table(whole)
     config = load_config(whole / "config.toml")
@@ -96,6 +102,7 @@ def test_the_first_trial_is_the_configuration_itself_and_all_are_within_the_rang
     assert len({row["learning_rate"] for row in rows}) == len(rows)
 
 
+@pytest.mark.slow
 def test_a_trial_is_given_up_where_it_does_worse_than_half_of_the_complete_ones_did_by_then(whole: Path) -> None:
     """The median rule, worked out anew from each run's metrics.csv."""
     complete: list[list[float]] = []
@@ -129,6 +136,7 @@ def in_the_middle_of(study: Path, trial: int) -> Callable[[], bool]:
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
+@pytest.mark.slow
 def test_a_study_stopped_in_a_trial_goes_on_to_the_same_end(
     flags: list[object], whole: Path, tmp_path: Path, number: int, status: int
 ) -> None:
@@ -147,15 +155,17 @@ def test_a_study_stopped_in_a_trial_goes_on_to_the_same_end(
     assert_like(study, whole)
 
 
+@pytest.mark.slow
 def test_a_study_killed_again_and_again_goes_on_to_the_same_end(
     flags: list[object], whole: Path, tmp_path: Path
 ) -> None:
     """At random moments: between trials, within them, while the study's files are written."""
     study, moments = tmp_path / "killed", np.random.default_rng(0)
+    length = float(whole.with_name("seconds").read_text())
     search = Catdog("tune", "--out", study, "--trials", TRIALS, *flags)
     search.wait_until(in_the_middle_of(study, 1))
     for kills in itertools.count(1):
-        time.sleep(moments.uniform(0, 1))
+        time.sleep(moments.uniform(0, length / 8))
         with contextlib.suppress(ProcessLookupError):  # it has ended
             search.send(signal.SIGKILL)
         if search.wait() == 0 or kills == 12:
@@ -193,6 +203,7 @@ def test_a_trial_that_was_never_ended_is_tried_again_and_not_counted(study: Stud
     assert [trial.number for trial in study.finished()] == [1]
 
 
+@pytest.mark.slow
 def test_the_search_finds_what_matters_and_says_so(study: Study) -> None:
     """An accuracy that depends on the learning rate alone, and is best at three times the configuration's."""
     config = study.config
@@ -216,6 +227,7 @@ def test_the_search_finds_what_matters_and_says_so(study: Study) -> None:
     assert sum(importances.values()) == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_trials_that_diverge_are_failed_trials_and_not_the_end(
     flags: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -235,6 +247,7 @@ def test_trials_that_diverge_are_failed_trials_and_not_the_end(
         assert "the learning rate was" in log.read_text()
 
 
+@pytest.mark.slow
 def test_minutes_end_a_search_and_trials_may_be_added_later(flags: list[object], tmp_path: Path) -> None:
     study = tmp_path / "study"
     assert tune(*flags, "--out", study, "--minutes", 1e-6, "--epochs", 1) == 0
@@ -290,6 +303,7 @@ def test_a_mistake_is_one_sentence(
     assert sorted(Path().rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_a_damaged_database_is_one_sentence(tmp_path: Path, whole: Path, capsys: pytest.CaptureFixture[str]) -> None:
     study = tmp_path / "study"
     study.mkdir()
@@ -299,6 +313,7 @@ def test_a_damaged_database_is_one_sentence(tmp_path: Path, whole: Path, capsys:
     assert re.fullmatch(rf"catdog: cannot use the database {study}/study.db: .*\n", capsys.readouterr().err)
 
 
+@pytest.mark.slow
 def test_two_searches_never_write_to_one_folder(flags: list[object], tmp_path: Path) -> None:
     study = tmp_path / "study"
     search = Catdog("tune", *flags, "--out", study, "--epochs", 100000)
