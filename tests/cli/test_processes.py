@@ -92,11 +92,11 @@ def test_a_signal_while_photos_are_decoded_leaves_nothing_behind(tmp_path: Path,
 
 def test_what_a_killed_decoding_has_left_is_removed_at_the_next_start(make_photos: MakePhotos, tmp_path: Path) -> None:
     """But what a live one is writing is not."""
-    from catdog.base.work_folder import new_folder
+    from catdog.base.work_folder import claimed_folder
 
     photos, cache = make_photos({"cat": 9, "dog": 9}), tmp_path / "cache" / "pixels"
     (cache / ".writing-killed").mkdir(parents=True)
-    with new_folder(cache, ".writing-") as alive:
+    with claimed_folder(cache / ".writing-other", lambda: None) as alive:
         training = Catdog(
             "train", "--data", photos, "--out", tmp_path / "run", "--cache", cache.parent, *SMALL, "--epochs", 1
         )
