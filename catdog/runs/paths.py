@@ -28,7 +28,8 @@ class NewRunFolder(RunFolder):
     """
 
     by_time = "%Y-%m-%d-%H%M%S"  # the name in runs/
-    kept_from, before = STATE_FILE, ("config.toml", "skipped.csv", "train.log")  # what it is kept from; made before
+    kept_from = STATE_FILE  # the file from which on it is kept
+    before: tuple[str, ...] = ("config.toml", "skipped.csv", "train.log")  # what may be written before that
 
     def __init__(self, path: Path | None, log: Callable[[str], None] = print) -> None:
         super().__init__(path or Path("runs") / time.strftime(self.by_time), log)
@@ -46,9 +47,9 @@ class NewRunFolder(RunFolder):
             raise
         if not all(map(is_temporary, self.path.iterdir())):
             unlock(self._lock)
-            raise CatdogError(
-                f"the {self.kind} {self.path} exists; give another --out, or go on with it: {self.resume_command}"
-            )
+            has_begun = (self.path / self.kept_from).exists() or (self.path / "config.toml").exists()
+            resume = f", or go on with it: {self.resume_command}" if has_begun else "."
+            raise CatdogError(f"the {self.kind} {self.path} exists and is not empty; give another --out{resume}")
         self._made = missing if self._is_given else [self.path, *missing[1:]]
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:

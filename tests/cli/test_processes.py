@@ -36,6 +36,7 @@ SMALL = (
         "3e-3",
     ],
 )
+SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 ENDLESS = (*SMALL, "--epochs", "100000")
 
 
@@ -46,7 +47,7 @@ def one_line(output: str) -> str:
     return line
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "status"), SIGNALS)
 def test_a_signal_saves_says_how_to_go_on_and_ends_quietly(
     make_photos: MakePhotos, tmp_path: Path, number: int, status: int
 ) -> None:
@@ -72,7 +73,7 @@ def test_ctrl_c_again_and_again_ends_it_at_once(make_photos: MakePhotos, tmp_pat
     load_state(run / "last.pt")
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "status"), SIGNALS)
 def test_a_signal_while_photos_are_decoded_leaves_nothing_behind(tmp_path: Path, number: int, status: int) -> None:
     """Decoding all of these would take minutes: each is a photo of 30 million pixels."""
     for label in ("cat", "dog"):
@@ -85,7 +86,9 @@ def test_a_signal_while_photos_are_decoded_leaves_nothing_behind(tmp_path: Path,
     training.wait_until(lambda: len(list(cache.glob(".writing-*/pixels.npy"))) > 0)
     training.send(number)
     assert training.wait(limit=30) == status
-    assert training.output.splitlines()[-1].startswith("run  "), "the plan is the last thing that it said"
+    plan, stopped = training.output.splitlines()[-2:]
+    assert plan.startswith("run  "), "the plan is the last thing that it said before"
+    assert stopped == "stopped before the first step: nothing was trained; start again with the same command."
     assert list(cache.iterdir()) == []
     assert not (tmp_path / "run").exists()
 
@@ -143,6 +146,7 @@ def test_no_room_at_all_is_said_before_the_training(make_photos: MakePhotos, tmp
     assert training.wait() == 2
     assert "last.pt: File too large" in one_line(training.output)
     assert "epoch  " not in training.output
+    assert not (tmp_path / "run").exists()
 
 
 def test_no_room_for_the_cache_is_no_hindrance(make_photos: MakePhotos, tmp_path: Path) -> None:

@@ -58,6 +58,7 @@ def _member(rank: int, environment: dict[str, str], folder: str, change: Change,
         print(f"catdog: {error}", flush=True)
         os._exit(2)
     except Interrupted as stop:
+        print(stop.advice, flush=True)
         os._exit(128 + stop.signal)
 
 

@@ -99,7 +99,8 @@ class NewStudyFolder(StudyFolder, NewRunFolder):
     """The folder of a new study."""
 
     by_time = "tune-%Y-%m-%d-%H%M%S"
-    kept_from, before = TRIALS, (CONFIG, DATABASE, BEST, TABLE)
+    kept_from = TRIALS
+    before = (CONFIG, DATABASE)
 
 
 class Study:
