@@ -53,11 +53,9 @@ def load_saved(folder: RunFolder, changes: Mapping[str, Any]) -> tuple[Config, d
         raise does_not_fit(run, error) from None
     config = _changed(before, changes)
     finished = _nothing_left(folder, before.training, config.training, progress)
-    for line in (
-        _edited(folder, config), _more_epochs(before.training, config.training, progress, steps_per_epoch), finished
-    ):  # fmt: skip
-        if line:
-            folder.log(line)
+    notes = _edited(folder, before, config), _more_epochs(before.training, config.training, progress, steps_per_epoch)
+    for line in filter(None, (*notes, finished)):
+        folder.log(line)
     if finished and not (run / "curves.png").exists():  # it was killed just before
         from catdog.drawing import draw_curves
 
@@ -70,8 +68,8 @@ def _changed(config: Config, changes: Mapping[str, Any]) -> Config:
     return validate(replace(config, training=replace(config.training, **given)))
 
 
-def _edited(folder: RunFolder, config: Config) -> str:
-    """What config.toml says other than `config`, by which the training goes on; "" where they agree."""
+def _edited(folder: RunFolder, before: Config, config: Config) -> str:
+    """What config.toml says that is neither in the checkpoint, `before`, nor was asked for, `config`; or ""."""
     path = folder.path / "config.toml"
     if not path.is_file():
         return ""
@@ -79,20 +77,20 @@ def _edited(folder: RunFolder, config: Config) -> str:
         found = load_config(path)
     except CatdogError as error:
         return f"{str(error).rstrip('.')}; this goes on without it, by the configuration in {STATE_FILE}."
-    here, there = (
+    here, there, wanted = (
         dict(line.split(" = ", 1) for line in to_toml(c).splitlines() if " = " in line and line[0] != "#")
-        for c in (replace(found, run=replace(found.run, out="")), replace(config, run=replace(config.run, out="")))
+        for c in (found, before, config)
     )
-    other = {name: value for name, value in here.items() if value != there[name]}
+    other = {name: value for name, value in here.items() if value not in (there[name], wanted[name]) and name != "out"}
     if not other:
         return ""
-    says = ", ".join(f"{name} = {value} (there {there[name]})" for name, value in other.items())
+    says = ", ".join(f"{name} = {value} where the checkpoint has {there[name]}" for name, value in other.items())
     flags = [f"--{name.replace('_', '-')} {json.loads(other[name])}" for name in CHANGEABLE if name in other]
     if len(flags) == len(other):
         mend = f"to change it: {folder.resume_command} {' '.join(flags)}"
     else:
         mend = f"for a new training with it: catdog train --config {shlex.quote(str(path))}"
-    return f"{path} says {says}, but a resumed training goes by {STATE_FILE}; {mend}"
+    return f"{path} says {says}, and it is the checkpoint that a resumed training goes by; {mend}"
 
 
 def _more_epochs(before: Training, now: Training, progress: Progress, steps_per_epoch: int) -> str:
@@ -111,8 +109,8 @@ def _more_epochs(before: Training, now: Training, progress: Progress, steps_per_
         for at, training in ((step, now), (step - 1, before))
     )
     return (
-        f"{what}: from here on the learning rate is that of a cosine over {now.epochs} epochs, {rate:.2g} next"
-        f"{f' where it was {last:.2g}' if step else ''}, and zero at the end again."
+        f"{what}: the learning rate (schedule cosine) is from here on that of a training of {now.epochs} epochs: "
+        f"{rate:.2g} next{f', where it was {last:.2g}' if step else ''}, and zero again at the end."
     )
 
 
