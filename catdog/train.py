@@ -156,8 +156,8 @@ def _restore(trainer: Trainer, saved: dict[str, Any], folder: RunFolder) -> None
     trainer.log(f"going on with {trainer.run} after epoch {progress.epoch}, step {progress.step}")
     before = parse_config(saved["config"], "the configuration of the checkpoint")
     if replace(before, run=trainer.config.run) != trainer.config:
-        trainer.save()
         folder.write_config(trainer.config)
+        trainer.save()
 
 
 def _note_skipped(folders: Sequence[PhotoFolder], folder: RunFolder) -> None:

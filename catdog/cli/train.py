@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from catdog.base.signals import Interrupted
 from catdog.cli.flags import add_fields, add_verb, given_fields
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
@@ -17,7 +18,7 @@ _TRAIN_EXAMPLES = """examples:
   catdog train --config configs/article.toml --device cuda
   catdog train --narrate                        tell the first step of the training in all its numbers
   catdog train --resume runs/mine               go on after a stop
-  catdog train --resume runs/mine --epochs 60   train on, to 60 epochs in all; see docs/reliability.md
+  catdog train --resume runs/mine --epochs 60   train on, to 60 epochs in all
 """
 _CHANGEABLE = ("epochs", "early_stopping", "on_nan")  # what a resumed training may do in another way
 
@@ -30,7 +31,8 @@ def add_train(verbs: Any) -> None:
         metavar="RUN",
         nargs="?",
         const="",
-        help="go on with a stopped run, or a finished one with more --epochs (default: the newest)",
+        help="go on with a stopped run (default: the newest); with more --epochs a finished one trains on, from there "
+        "with the learning rates of a training of so many epochs",
     )
     parser.add_argument(
         "--narrate", action="store_true", help="tell the first step in the textbook's words and its own numbers"
@@ -39,14 +41,21 @@ def add_train(verbs: Any) -> None:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    if arguments.resume is None:
-        _train_anew(arguments)
-    else:
-        _resume(arguments)
+    from catdog.runs.paths import NOTHING_TRAINED
+
+    is_main = os.environ.get("RANK", "0") == "0"  # of several processes one prints, and claims the run folder
+    try:
+        if arguments.resume is None:
+            _train_anew(arguments, is_main)
+        else:
+            _resume(arguments)
+    except Interrupted as stop:
+        stop.advice = stop.advice or NOTHING_TRAINED * is_main
+        raise
     return 0
 
 
-def _train_anew(arguments: argparse.Namespace) -> None:
+def _train_anew(arguments: argparse.Namespace, is_main: bool) -> None:
     from catdog.data.warm_up import WarmUp
     from catdog.runs.paths import new_run
 
@@ -55,7 +64,7 @@ def _train_anew(arguments: argparse.Namespace) -> None:
         _check_narration(config)
     with ExitStack() as stack:
         folder = None
-        if os.environ.get("RANK", "0") == "0":  # of several processes the first alone claims the run folder
+        if is_main:
             config, folder = stack.enter_context(new_run(config, print))
         # Torch takes seconds to import: before it all that can be said without, beside it all that can be done.
         stack.enter_context(WarmUp(config))

@@ -19,6 +19,8 @@ from catdog.data.splits import SAMPLE
 from catdog.errors import CatdogError
 from catdog.runs.folder import RunFolder
 
+NOTHING_TRAINED = "stopped before the first step: nothing was trained; start again with the same command."
+
 
 class NewRunFolder(RunFolder):
     """The folder of a new training, which must not be there yet, or be empty; `path` None takes one by the time.
@@ -62,7 +64,7 @@ class NewRunFolder(RunFolder):
         _remove(self._made)
         unlock(self._lock)
         if isinstance(error, Interrupted):
-            error.advice = "stopped before the first step: nothing was trained; start again with the same command."
+            error.advice = NOTHING_TRAINED
 
 
 def _make_numbered(path: Path) -> Path:

@@ -3,7 +3,7 @@
 import json
 import math
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -20,8 +20,6 @@ from catdog.runs.folder import RunFolder
 from catdog.runs.history import Progress
 from catdog.trainer.schedule import learning_rate_at
 from catdog.trainer.snapshots import does_not_fit
-
-CHANGEABLE = ("epochs", "early_stopping", "on_nan")  # what a resumed training may do in another way
 
 
 def load_saved(folder: RunFolder, changes: Mapping[str, Any]) -> tuple[Config, dict[str, Any] | None, str]:
@@ -53,8 +51,9 @@ def load_saved(folder: RunFolder, changes: Mapping[str, Any]) -> tuple[Config, d
         raise does_not_fit(run, error) from None
     config = _changed(before, changes)
     finished = _nothing_left(folder, before.training, config.training, progress)
-    notes = _edited(folder, before, config), _more_epochs(before.training, config.training, progress, steps_per_epoch)
-    for line in filter(None, (*notes, finished)):
+    edited = _edited(folder, before, config, changeable=changes)
+    longer = _more_epochs(before.training, config.training, progress, steps_per_epoch)
+    for line in filter(None, (edited, longer, finished)):
         folder.log(line)
     if finished and not (run / "curves.png").exists():  # it was killed just before
         from catdog.drawing import draw_curves
@@ -68,7 +67,7 @@ def _changed(config: Config, changes: Mapping[str, Any]) -> Config:
     return validate(replace(config, training=replace(config.training, **given)))
 
 
-def _edited(folder: RunFolder, before: Config, config: Config) -> str:
+def _edited(folder: RunFolder, before: Config, config: Config, changeable: Iterable[str]) -> str:
     """What config.toml says that is neither in the checkpoint, `before`, nor was asked for, `config`; or ""."""
     path = folder.path / "config.toml"
     if not path.is_file():
@@ -85,7 +84,7 @@ def _edited(folder: RunFolder, before: Config, config: Config) -> str:
     if not other:
         return ""
     says = ", ".join(f"{name} = {value} where the checkpoint has {there[name]}" for name, value in other.items())
-    flags = [f"--{name.replace('_', '-')} {json.loads(other[name])}" for name in CHANGEABLE if name in other]
+    flags = [f"--{name.replace('_', '-')} {json.loads(other[name])}" for name in changeable if name in other]
     if len(flags) == len(other):
         mend = f"to change it: {folder.resume_command} {' '.join(flags)}"
     else:

@@ -3,10 +3,14 @@
 In processes of their own, and with real limits, not with stand-ins for write().
 """
 
+import fcntl
 import os
+import pty
 import shutil
 import signal
 import subprocess
+import sys
+import termios
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -60,6 +64,35 @@ def test_a_signal_saves_says_how_to_go_on_and_ends_quietly(
     assert "Traceback" not in training.output
     assert load_state(run / "last.pt")["progress"]["epoch"] >= 1
     assert not list(run.glob(".*"))
+
+
+def test_a_terminal_that_is_closed_saves_and_one_that_nohup_ignores_does_not_stop_it(
+    make_photos: MakePhotos, tmp_path: Path
+) -> None:
+    """The end of a real terminal: what is printed afterwards cannot be written, and is in train.log."""
+    photos = make_photos({"cat": 20, "dog": 20})
+    for ignored in (False, True):
+        run = tmp_path / f"run-{ignored}"
+        terminal, its_end = pty.openpty()
+        command = [sys.executable, "-m", "catdog", "train", "--data", str(photos), "--out", str(run)]
+
+        def own_it(its_end: int = its_end, ignored: bool = ignored) -> None:
+            fcntl.ioctl(its_end, termios.TIOCSCTTY, 0)
+            signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+
+        training = subprocess.Popen(
+            [*command, *map(str, SMALL), "--epochs", "30" if ignored else "100000"],
+            stdin=its_end, stdout=its_end, stderr=its_end, start_new_session=True, preexec_fn=own_it,
+        )  # fmt: skip
+        os.close(its_end)
+        while not (run / "metrics.csv").exists():
+            assert training.poll() is None
+            os.read(terminal, 4096)
+        os.close(terminal)
+        assert training.wait(60) == (0 if ignored else 129)
+        last = (run / "train.log").read_text().splitlines()[-1]
+        assert last.startswith("the network is " if ignored else "stopped and saved; go on with: catdog train --resume")
+        assert load_state(run / "last.pt")["progress"]["epoch"] >= 1
 
 
 def test_ctrl_c_again_and_again_ends_it_at_once(make_photos: MakePhotos, tmp_path: Path) -> None:

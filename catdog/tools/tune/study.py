@@ -89,7 +89,7 @@ class Trial:
 class StudyFolder(RunFolder):
     """The folder of a study, claimed as that of a training is; it has no log of its own."""
 
-    kind, verb = "study's folder", "tune"
+    kind, verb = "study folder", "tune"
 
     def _note(self, line: str) -> None:
         pass
