@@ -76,6 +76,7 @@ def resume(
     with join_world() as world, Signals(stop_at_once), RunFolder(run, log, writes=world.is_main) as folder:
         config, saved, finished = load_saved(folder, changes) if world.is_main else (Config(), None, "")
         if world.same(finished):
+            world.wait()
             return run
         config = _of_main(replace(config, run=replace(config.run, out=str(run))), world)
         return _train(config, saved, folder, world, log, listeners)
