@@ -4,6 +4,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -11,20 +12,18 @@ from typing import Any, Literal
 
 import torch
 
-from catdog.base.signals import Interrupted, Signals, stop_at_once
+from catdog.base.signals import Signals, stop_at_once
 from catdog.base.text import many
 from catdog.checkpoint.model_file import MODEL_FILE
-from catdog.config.schema import validate
 from catdog.config.settings import Config
 from catdog.config.toml import parse_config, to_toml
 from catdog.data.imagefolder import PhotoFolder
 from catdog.data.listing import Listing
 from catdog.data.load import open_folders
 from catdog.data.splits import photo_folder, train_and_val
-from catdog.errors import CatdogError, SettingsError
+from catdog.errors import SettingsError
 from catdog.model.build import build_network
 from catdog.runs.folder import RunFolder
-from catdog.runs.paths import settle_and_check
 from catdog.runtime.join import join_world
 from catdog.runtime.world import World
 from catdog.trainer.card import make_card
@@ -34,42 +33,53 @@ from catdog.trainer.plan import describe_plan, pixels_fit
 from catdog.trainer.snapshots import check_classes, does_not_fit
 
 
-def train(config: Config, log: Callable[[str], None] = print, listeners: Sequence[Listener] = ()) -> Path:
+def train(
+    config: Config,
+    log: Callable[[str], None] = print,
+    listeners: Sequence[Listener] = (),
+    folder: RunFolder | None = None,
+) -> Path:
     """Train as `config` says and return the run folder.
 
     log: given each line that is printed, which train.log gets too. listeners: called with each event of the training
-    (`catdog.trainer.events`); what one of them raises ends it.
+    (`catdog.trainer.events`); what one of them raises ends it. folder: that of `catdog.runs.paths.new_run`, if it was
+    called before.
 
     Raises CatdogError for what the user can mend, before anything is written where that is possible, and Interrupted at
     a signal, after a checkpoint if training had begun.
     """
-    with join_world() as world, Signals(stop_at_once):
-        config = settle_and_check(config, log) if world.is_main else config
-        return _train(_of_main(config, world), None, world, log, listeners)
+    with join_world() as world, Signals(stop_at_once), ExitStack() as stack:
+        if world.is_main and folder is None:
+            from catdog.runs.paths import new_run  # which the command line calls before torch is there
+
+            config, folder = stack.enter_context(new_run(config, log))
+        config = _of_main(config, world)
+        return _train(config, None, folder or RunFolder(Path(config.run.out), writes=False), world, log, listeners)
 
 
 def resume(
     run: Path,
     log: Callable[[str], None] = print,
-    on_nan: Literal["stop", "rollback"] | None = None,
     listeners: Sequence[Listener] = (),
+    *,
+    epochs: int | None = None,
+    early_stopping: int | None = None,
+    on_nan: Literal["stop", "rollback"] | None = None,
 ) -> Path:
-    """Resume the training in the run folder `run` from its last whole checkpoint; `on_nan` changes that setting."""
+    """Resume the training in the run folder `run` from its last whole checkpoint, as if it had not been stopped.
+
+    epochs, early_stopping, on_nan: change these settings of it; with more `epochs` a finished training goes on.
+    """
     from catdog.trainer.resume import load_saved
 
-    with join_world() as world, Signals(stop_at_once):
-        config, saved = Config(), None
-        if world.is_main:
-            if not run.is_dir():
-                raise CatdogError(f"there is no run folder {run} to resume; give one that `catdog train` made.")
-            with RunFolder(run) as folder:
-                config, saved, note = load_saved(run)
-                if note:
-                    folder.logger(log)(note)
-            config = replace(config, run=replace(config.run, out=str(run)))
-            if on_nan:
-                config = validate(replace(config, training=replace(config.training, on_nan=on_nan)))
-        return _train(_of_main(config, world), saved, world, log, listeners)
+    changes = {"epochs": epochs, "early_stopping": early_stopping, "on_nan": on_nan}
+    with join_world() as world, Signals(stop_at_once), RunFolder(run, log, writes=world.is_main) as folder:
+        config, saved, finished = load_saved(folder, changes) if world.is_main else (Config(), None, "")
+        if world.same(finished):
+            world.wait()
+            return run
+        config = _of_main(replace(config, run=replace(config.run, out=str(run))), world)
+        return _train(config, saved, folder, world, log, listeners)
 
 
 def _of_main(config: Config, world: World) -> Config:
@@ -80,6 +90,7 @@ def _of_main(config: Config, world: World) -> Config:
 def _train(
     config: Config,
     saved: dict[str, Any] | None,
+    folder: RunFolder,
     world: World,
     log: Callable[[str], None],
     listeners: Sequence[Listener],
@@ -112,63 +123,62 @@ def _train(
             folder_of_photos.keep_in_main_memory()
     card = make_card(config, folders[0])
 
-    with RunFolder(run, writes=world.is_main) as folder:
-        log = folder.logger(log)
-        if saved is None:
-            folder.write_config(config)
-        if photos.cache != "none":
-            _note_skipped(folders, folder, log)
-            if saved is None and world.is_main:
-                _warn_of_copies(listings, log)
-        boards = _boards(run) if world.is_main else []
-        trainer = Trainer(config, model, *folders, card, run, device, log, [*boards, *listeners], world)
-        if saved is not None:
-            _restore(trainer, saved)
-        started = time.perf_counter()
-        try:
-            _fit(trainer, folder, log)
-        finally:
-            if photos.cache == "none":  # whose photos are read as they are needed
-                _note_skipped(folders, folder, log)
-        _summarize(trainer, time.perf_counter() - started, log)
+    log = folder.log
+    if saved is None:
+        folder.write_config(config)
+    if photos.cache != "none":
+        _note_skipped(folders, folder)
+        if saved is None and world.is_main:
+            _warn_of_copies(listings, log)
+    boards = _boards(run) if world.is_main else []
+    trainer = Trainer(config, model, *folders, card, run, device, log, [*boards, *listeners], world)
+    if saved is not None:
+        _restore(trainer, saved, folder)
+    started = time.perf_counter()
+    try:
+        _fit(trainer)
+    finally:
+        if photos.cache == "none":  # whose photos are read as they are needed
+            _note_skipped(folders, folder)
+    _summarize(trainer, time.perf_counter() - started)
     return run
 
 
-def _restore(trainer: Trainer, saved: dict[str, Any]) -> None:
-    """Put the checkpoint into the trainer; CatdogError if it is not of this training."""
+def _restore(trainer: Trainer, saved: dict[str, Any], folder: RunFolder) -> None:
+    """Put the checkpoint into the trainer; CatdogError if it is not of this training.
+
+    Where the configuration is no longer that of the checkpoint, both are written anew.
+    """
     try:
         trainer.restore(saved)
     except Exception as error:  # anything may be in a file that somebody made
         raise does_not_fit(trainer.run, error) from None
     progress = trainer.state.progress
     trainer.log(f"going on with {trainer.run} after epoch {progress.epoch}, step {progress.step}")
+    before = parse_config(saved["config"], "the configuration of the checkpoint")
+    if replace(before, run=trainer.config.run) != trainer.config:
+        folder.write_config(trainer.config)
+        trainer.save()
 
 
-def _note_skipped(folders: Sequence[PhotoFolder], folder: RunFolder, log: Callable[[str], None]) -> None:
+def _note_skipped(folders: Sequence[PhotoFolder], folder: RunFolder) -> None:
     """List the photos that could not be read in skipped.csv, and log how many."""
     skipped = [photo for photos in folders for photo in photos.skipped]
     folder.write_skipped(skipped)
     if skipped:
         reasons = folder.path / "skipped.csv"
-        log(f"skipped {many(len(skipped), 'photo')} that cannot be read; {reasons} says why.")
+        folder.log(f"skipped {many(len(skipped), 'photo')} that cannot be read; {reasons} says why.")
 
 
-def _fit(trainer: Trainer, folder: RunFolder, log: Callable[[str], None]) -> None:
-    """Fit, with a line in train.log for what ends it too early."""
+def _fit(trainer: Trainer) -> None:
+    """Fit, with a sentence on what to do where that takes too much memory."""
     try:
         trainer.fit()
-    except Interrupted as stop:
-        where = "stopped and saved" if stop.saved else "stopped at once, after the last checkpoint"
-        log(f"{where}; go on with: catdog train --resume {folder.path}")
-        raise
     except torch.OutOfMemoryError as error:
         raise SettingsError(
             f"the memory of {trainer.device} is full ({str(error).splitlines()[0][:160]}); give --accumulate "
             f"{2 * trainer.config.training.accumulate}, a smaller --batch-size, or a smaller network."
         ) from None
-    except CatdogError as error:
-        folder.logger(lambda line: None)(str(error))  # who calls this function will show it
-        raise
 
 
 def _warn_of_copies(listings: tuple[Listing, Listing], log: Callable[[str], None]) -> None:
@@ -184,14 +194,14 @@ def _boards(run: Path) -> list[Listener]:
     return tensorboard_writer(run)
 
 
-def _summarize(trainer: Trainer, seconds: float, log: Callable[[str], None]) -> None:
+def _summarize(trainer: Trainer, seconds: float) -> None:
     """Draw the curves, and log how good the network is and how it is used."""
     progress, run = trainer.state.progress, trainer.run
     if trainer.world.is_main:
         from catdog.drawing.curves import draw_curves  # matplotlib takes a while to import
 
         draw_curves(progress.history, run / "curves.png")
-    log(
+    trainer.log(
         f"trained in {seconds:.0f} s; best after epoch {progress.best['epoch']}: "
         f"{progress.best['val_accuracy']:.2%} of {len(trainer.val):,} validation photos right\n"
         f"the network is {run / MODEL_FILE}; try: catdog predict PHOTO --run {run}"

@@ -1,4 +1,4 @@
-"""Handles SIGINT (Ctrl-C) and SIGTERM (sent by a batch system that ends a job)."""
+"""Handles SIGINT (Ctrl-C), SIGTERM (sent by a batch system that ends a job) and SIGHUP (the terminal is gone)."""
 
 import signal
 from collections.abc import Callable
@@ -9,6 +9,8 @@ from typing import Any, NoReturn
 class Interrupted(BaseException):
     """Raised on a signal, whose number is `signal`; `saved` is whether a checkpoint was written for it.
 
+    advice: what has become of the work and how to go on, a sentence for the user, or "".
+
     Like KeyboardInterrupt it is not an Exception, so that no `except Exception` catches it.
     """
 
@@ -16,17 +18,24 @@ class Interrupted(BaseException):
         super().__init__(signal.Signals(number).name)
         self.signal = number
         self.saved = saved
+        self.advice = ""
 
 
 class Signals:
-    """Context manager in which the first SIGINT or SIGTERM calls `handler`; a second one has its previous effect."""
+    """Context manager in which the first signal calls `handler`; a second one has its previous effect.
+
+    SIGHUP stays ignored where it is ignored already: by nohup.
+    """
 
     def __init__(self, handler: Callable[[int], None]) -> None:
         self.handler = handler
         self.previous: dict[int, Any] = {}
 
     def __enter__(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+            numbers.append(signal.SIGHUP)
+        for number in numbers:
             try:
                 self.previous[number] = signal.signal(number, self._first)
             except ValueError:  # not the main thread, which alone can set handlers

@@ -13,6 +13,18 @@ from catdog.base.locks import Held, lock, unlock
 _POLL = 0.02  # seconds between two tries to get a lock
 
 
+def make_and_lock(folder: Path) -> int | None:
+    """Lock `folder`, which is made if it is not there, as `lock` does; never one that was renamed or removed since."""
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            handle = lock(folder)
+            with contextlib.suppress(FileNotFoundError):
+                if handle is None or os.path.samestat(os.stat(folder), os.fstat(handle)):
+                    return handle
+            unlock(handle)
+
+
 @contextlib.contextmanager
 def claimed_folder(folder: Path, while_waiting: Callable[[], None]) -> Iterator[Path]:
     """Make and lock `folder`, to work in; gone at the end, unless it was renamed.
@@ -20,39 +32,14 @@ def claimed_folder(folder: Path, while_waiting: Callable[[], None]) -> Iterator[
     Where another process has claimed it, `while_waiting` is called every now and then until that one has finished.
     """
     while True:
-        folder.mkdir(parents=True, exist_ok=True)
         try:
-            handle = lock(folder)
-        except FileNotFoundError:  # renamed or removed since
-            continue
+            handle = make_and_lock(folder)
+            break
         except Held:
             while_waiting()
             time.sleep(_POLL)
-            continue
-        if handle is None:  # no locks here: another name, which nobody else takes
-            folder = Path(tempfile.mkdtemp(prefix=folder.name, dir=folder.parent))
-            break
-        with contextlib.suppress(OSError):
-            if os.path.samestat(os.stat(folder), os.fstat(handle)):
-                break
-        unlock(handle)  # of one that was renamed or removed between the two
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        unlock(handle)
-
-
-@contextlib.contextmanager
-def new_folder(parent: Path, prefix: str) -> Iterator[Path]:
-    """Make a temporary folder in `parent`, locked; it is removed on exit unless it was renamed."""
-    parent.mkdir(parents=True, exist_ok=True)
-    parents = lock(parent, wait=True)  # so that `remove_abandoned` does not find it before it is locked
-    try:
-        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
-        handle = lock(folder)
-    finally:
-        unlock(parents)
+    if handle is None:  # no locks here: another name, which nobody else takes
+        folder = Path(tempfile.mkdtemp(prefix=folder.name, dir=folder.parent))
     try:
         yield folder
     finally:

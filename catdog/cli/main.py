@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import catdog
+from catdog.base.signals import Interrupted, Signals, stop_at_once
 from catdog.cli.data import add_cache, add_data
 from catdog.cli.flags import Parser, add_verb
 from catdog.cli.predict import add_predict
@@ -68,10 +69,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments, unknown = parser.parse_known_args(argv)
         if unknown:
             raise CatdogError(_unknown_flag(parser, arguments, unknown[0]))
-        return arguments.handler(arguments)
+        with Signals(stop_at_once):
+            return arguments.handler(arguments)
     except CatdogError as error:
         print(f"catdog: {error}", file=sys.stderr)
         return 2
+    except Interrupted as stop:
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            print(stop.advice, end="\n" if stop.advice else "", flush=True)
+        return 128 + stop.signal
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # whoever read our output has seen enough

@@ -95,13 +95,9 @@ def add_demo(verbs: Any) -> None:
 
 
 def _demo(arguments: argparse.Namespace) -> int:
-    from catdog.base.signals import Interrupted
     from catdog.tools.demo.command import main as demo
 
-    try:
-        return demo(arguments.name, arguments.data, arguments.seeds, arguments.out)
-    except Interrupted as stop:
-        return 128 + stop.signal
+    return demo(arguments.name, arguments.data, arguments.seeds, arguments.out)
 
 
 def add_doctor(verbs: Any) -> None:

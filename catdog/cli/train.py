@@ -2,9 +2,11 @@
 
 import argparse
 import os
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from catdog.base.signals import Interrupted
 from catdog.cli.flags import add_fields, add_verb, given_fields
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
@@ -16,14 +18,21 @@ _TRAIN_EXAMPLES = """examples:
   catdog train --config configs/article.toml --device cuda
   catdog train --narrate                        tell the first step of the training in all its numbers
   catdog train --resume runs/mine               go on after a stop
+  catdog train --resume runs/mine --epochs 60   train on, to 60 epochs in all
 """
+_CHANGEABLE = ("epochs", "early_stopping", "on_nan")  # what a resumed training may do in another way
 
 
 def add_train(verbs: Any) -> None:
     parser = add_verb(verbs, "train", _train, "train a network on a folder of photos", _TRAIN_EXAMPLES)
     parser.add_argument("--config", metavar="FILE.toml", help="read the configuration from a file; flags go over it")
     parser.add_argument(
-        "--resume", metavar="RUN", nargs="?", const="", help="go on with a stopped run (default: the newest)"
+        "--resume",
+        metavar="RUN",
+        nargs="?",
+        const="",
+        help="go on with a stopped run (default: the newest); with more --epochs a finished one trains on, from there "
+        "with the learning rates of a training of so many epochs",
     )
     parser.add_argument(
         "--narrate", action="store_true", help="tell the first step in the textbook's words and its own numbers"
@@ -32,29 +41,33 @@ def add_train(verbs: Any) -> None:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    from catdog.base.signals import Interrupted
+    from catdog.runs.paths import NOTHING_TRAINED
 
+    is_main = os.environ.get("RANK", "0") == "0"  # of several processes one prints, and claims the run folder
     try:
         if arguments.resume is None:
-            _train_anew(arguments)
+            _train_anew(arguments, is_main)
         else:
             _resume(arguments)
     except Interrupted as stop:
-        return 128 + stop.signal
+        stop.advice = stop.advice or NOTHING_TRAINED * is_main
+        raise
     return 0
 
 
-def _train_anew(arguments: argparse.Namespace) -> None:
+def _train_anew(arguments: argparse.Namespace, is_main: bool) -> None:
     from catdog.data.warm_up import WarmUp
-    from catdog.runs.paths import settle_and_check
+    from catdog.runs.paths import new_run
 
     config = load_config(arguments.config, given_fields(arguments))
-    if os.environ.get("RANK", "0") == "0":  # of several processes the first alone settles where files lie
-        config = settle_and_check(config, print)
     if arguments.narrate:
         _check_narration(config)
-    # Torch takes seconds to import: before it comes all that can be said without, beside it all that can be done.
-    with WarmUp(config):
+    with ExitStack() as stack:
+        folder = None
+        if is_main:
+            config, folder = stack.enter_context(new_run(config, print))
+        # Torch takes seconds to import: before it all that can be said without, beside it all that can be done.
+        stack.enter_context(WarmUp(config))
         from catdog.train import train
 
         listeners = []
@@ -62,7 +75,7 @@ def _train_anew(arguments: argparse.Namespace) -> None:
             from catdog.tools.explain.narrate import Narration
 
             listeners.append(Narration())
-        train(config, listeners=listeners)
+        train(config, listeners=listeners, folder=folder)
 
 
 def _check_narration(config: Config) -> None:
@@ -75,11 +88,11 @@ def _check_narration(config: Config) -> None:
 
 def _resume(arguments: argparse.Namespace) -> None:
     given = given_fields(arguments)
-    on_nan = given.pop("on_nan", None)  # how to go on from a run that stopped for it
-    if given or arguments.config:
-        other = next(iter(given), "config").replace("_", "-")
+    other = [name for name in given if name not in _CHANGEABLE] + ["config"] * bool(arguments.config)
+    if other:
         raise CatdogError(
-            f"--resume goes on with the run's own configuration; leave --{other} out, or start a new run."
+            "--resume goes on with the run's own configuration, of which --epochs, --early-stopping and --on-nan alone "
+            f"can be changed; leave --{other[0].replace('_', '-')} out, or start a new run."
         )
     if arguments.narrate:
         raise CatdogError("--narrate tells the first step of a new training; leave it out to go on with --resume.")
@@ -87,7 +100,7 @@ def _resume(arguments: argparse.Namespace) -> None:
 
     from catdog.train import resume  # after all that can be said without torch
 
-    resume(run, on_nan=on_nan)
+    resume(run, **given)
 
 
 def _run_to_resume(name: str) -> Path:

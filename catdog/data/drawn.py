@@ -11,6 +11,7 @@ import math
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-from catdog.base.work_folder import new_folder
+from catdog.base.work_folder import claimed_folder
 from catdog.errors import CatdogError
 
 CLASSES = ("cat", "dog")
@@ -373,22 +374,39 @@ def _light(scene: Image.Image, rng: random.Random) -> Image.Image:
     return Image.fromarray(np.clip(pixels + rng.uniform(0, 9) * grain, 0, 255).astype(np.uint8))
 
 
-def write_sample(folder: Path, count: int, size: tuple[int, int] = DEFAULT_SIZE, seed: int = 0) -> None:
+def write_sample(
+    folder: Path, count: int, size: tuple[int, int] = DEFAULT_SIZE, seed: int = 0, *, shared: bool = False
+) -> None:
     """Draw `count` pictures into folder/cat and folder/dog, on all cores; a larger count only adds to a smaller one.
 
-    Raises CatdogError for a folder that holds something, or a number or size that makes no sense. The folder is there
-    whole or not at all.
+    Raises CatdogError for a folder that holds something or that another process draws into, or a number or size that
+    makes no sense; with `shared` it takes what is there, and waits for the other. The folder is there whole or not at
+    all.
     """
     if count < len(CLASSES):
         raise CatdogError(f"--count must be at least {len(CLASSES)}, one drawing a class, not {count}.")
     if not all(16 <= side <= 4096 for side in size):
         raise CatdogError(f"--size must be from 16 to 4096 pixels each way, not {size[0]} x {size[1]}.")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise CatdogError(f"{folder} exists and is not an empty folder; give another folder to draw into.")
+
+    def refuse() -> None:
+        if not shared:
+            raise CatdogError(f"another process is drawing into {folder}; wait for it, or give another folder.")
+
+    def is_drawn() -> bool:
+        there = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+        if there and not shared:
+            raise CatdogError(f"{folder} exists and is not an empty folder; give another folder to draw into.")
+        return there
+
     try:
-        with new_folder(folder.parent, UNFINISHED) as temporary:
+        if is_drawn():
+            return
+        with claimed_folder(folder.parent / f"{UNFINISHED}{folder.name}", refuse) as temporary:
+            if is_drawn():  # by the one that was waited for
+                return
             temporary.chmod(0o755)
             for label in CLASSES:
+                shutil.rmtree(temporary / label, ignore_errors=True)  # of a process that was killed
                 (temporary / label).mkdir()
             jobs = [(str(temporary), k, size, seed) for k in range(count)]
             _in_processes(jobs)
@@ -406,10 +424,16 @@ def _in_processes(jobs: list[tuple[str, int, tuple[int, int], int]]) -> None:
         return
     # A fork server is started clean: no threads of ours to break, and it does not run the caller's script again.
     context = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
-    # Ctrl-C reaches them too; it is for this process to end them.
-    with context.Pool(workers, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
+    with context.Pool(workers, _leave_signals_to_parent) as pool:
         for _ in pool.imap_unordered(_draw_to_file, jobs, chunksize=32):
             pass
+
+
+def _leave_signals_to_parent() -> None:
+    """Ctrl-C and the end of a terminal reach the workers too; it is for their parent to end them."""
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 def _draw_to_file(job: tuple[str, int, tuple[int, int], int]) -> None:

@@ -27,7 +27,7 @@ def photo_folder(photos: Photos) -> Path:
         from catdog.base.work_folder import remove_abandoned
 
         remove_abandoned(folder.parent, sample.UNFINISHED)
-        sample.write_sample(folder, count, sample.DEFAULT_SIZE)
+        sample.write_sample(folder, count, sample.DEFAULT_SIZE, shared=True)
     return folder
 
 

@@ -1,14 +1,19 @@
 """A run's folder: one training writes to it at a time, and what it prints is kept in train.log."""
 
+import contextlib
 import csv
+import errno
 import io
 import os
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Self
 
 from catdog.base.atomic import cannot_write, is_temporary, write_text
 from catdog.base.locks import Held, lock, unlock
+from catdog.base.signals import Interrupted
 from catdog.config.settings import Config
 from catdog.config.toml import to_toml
 from catdog.data.listing import Skipped
@@ -16,40 +21,61 @@ from catdog.errors import CatdogError
 
 
 class RunFolder:
-    """Makes the folder `path` and holds it locked until it is left; a second training is refused with CatdogError.
+    """The folder `path`, held locked until it is left; a second training is refused with CatdogError.
 
-    One that does not write leaves all of it to another process of the same training.
+    log: given each line that train.log gets. A folder that does not write leaves all of it to another process of the
+    same training. That of a new training is a `catdog.runs.paths.NewRunFolder`.
     """
 
-    def __init__(self, path: Path, writes: bool = True) -> None:
+    kind, verb = "run folder", "train"  # what it is called, and the command that makes it
+
+    def __init__(self, path: Path, log: Callable[[str], None] = print, writes: bool = True) -> None:
         self.path = path
         self.writes = writes
+        self._log = log
         self._lock: int | None = None
 
-    def __enter__(self) -> "RunFolder":
+    def __enter__(self) -> Self:
         if not self.writes:
             return self
-        if self.path.is_symlink():
-            raise CatdogError(f"the run folder {self.path} is a link; give the folder itself: {self.path.resolve()}.")
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = lock(self.path)
-            for path in self.path.iterdir():
-                if is_temporary(path):
-                    path.unlink()
+            if self.path.is_symlink():
+                raise CatdogError(
+                    f"the {self.kind} {self.path} is a link; give the folder itself: {self.path.resolve()}."
+                )
+            self._claim()
+            for path in filter(is_temporary, list(self.path.iterdir())):
+                path.unlink()
         except Held:
             raise CatdogError(
-                f"another training is writing to the run folder {self.path}; wait for it, or give another --out."
+                f"another training is writing to the {self.kind} {self.path}; wait for it, or train into another --out."
             ) from None
         except OSError as error:
             unlock(self._lock)
             raise CatdogError(
-                f"cannot write to the run folder {self.path}: {error.strerror}; give another --out."
+                f"cannot write to the {self.kind} {self.path}: {error.strerror}; give another --out."
             ) from None
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def _claim(self) -> None:
+        if not self.path.is_dir():
+            raise CatdogError(
+                f"there is no {self.kind} {self.path} to resume; give one that `catdog {self.verb}` made."
+            )
+        self._lock = lock(self.path)
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if self.writes and isinstance(error, Interrupted | CatdogError):
+            if isinstance(error, Interrupted):
+                where = "stopped and saved" if error.saved else "stopped at once, after the last checkpoint"
+                error.advice = f"{where}; go on with: {self.resume_command}"
+            with contextlib.suppress(CatdogError):
+                self._note(error.advice if isinstance(error, Interrupted) else str(error))
         unlock(self._lock)
+
+    @property
+    def resume_command(self) -> str:
+        return f"catdog {self.verb} --resume {shlex.quote(str(self.path))}"
 
     def write_config(self, config: Config) -> None:
         """config.toml: as resolved, but without the folder itself, since to train with it again takes a new one."""
@@ -65,22 +91,24 @@ class RunFolder:
             writer.writerows((photo.path, photo.reason) for photo in skipped)
             write_text(self.path / "skipped.csv", table.getvalue())
 
-    def logger(self, log: Callable[[str], None]) -> Callable[[str], None]:
-        """A function that gives a line to `log` and to train.log."""
-        if not self.writes:
-            return lambda line: None
-
-        def log_both(line: str) -> None:
-            log(line)
-            path = self.path / "train.log"
-            refuse_link(path)
+    def log(self, line: str) -> None:
+        """Give a line to the log that this folder was made with, and to train.log."""
+        if self.writes:
             try:
-                with open(path, "a", encoding="utf-8", errors="surrogateescape", opener=_open_no_link) as file:
-                    file.write(line + "\n")
+                self._log(line)
             except OSError as error:
-                raise cannot_write(path, error) from None
+                if error.errno != errno.EIO:  # the terminal is gone, but not the training
+                    raise
+            self._note(line)
 
-        return log_both
+    def _note(self, line: str) -> None:
+        path = self.path / "train.log"
+        refuse_link(path)
+        try:
+            with open(path, "a", encoding="utf-8", errors="surrogateescape", opener=_open_no_link) as file:
+                file.write(line + "\n")
+        except OSError as error:
+            raise cannot_write(path, error) from None
 
 
 def refuse_link(path: Path) -> None:

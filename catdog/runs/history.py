@@ -24,7 +24,7 @@ class Progress:
     """Number of epochs after which all validation photos were predicted as one class."""
 
     @classmethod
-    def from_plain(cls, values: dict[str, Any], steps_per_epoch: int, epochs: int) -> "Progress":
+    def from_plain(cls, values: dict[str, Any], steps_per_epoch: float, epochs: int) -> "Progress":
         """Build from the dict of dataclasses.asdict. Raises ValueError if it is not valid for this training."""
         progress = cls(**values)
         if not (
@@ -43,6 +43,10 @@ class Progress:
     def best(self) -> dict[str, float]:
         """The row of the best epoch."""
         return self.history[self.best_epoch]
+
+    def is_stalled(self, early_stopping: int) -> bool:
+        """Whether the validation accuracy has not become better for `early_stopping` epochs, if that is not 0."""
+        return bool(early_stopping) and len(self.history) - 1 - self.best_epoch >= early_stopping
 
     def add(self, row: dict[str, float]) -> bool:
         """Append the row of a finished epoch to the history; return whether it is the best so far."""

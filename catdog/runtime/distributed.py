@@ -109,7 +109,15 @@ class DistributedWorld(World):
         return values[0]
 
     def wait(self) -> None:
-        distributed.barrier()
+        if distributed.is_initialized():
+            distributed.barrier()
+            return
+        key = self._next_key()  # before `start` the main process, which has the store, waits for the others
+        if not self.is_main:
+            self._store.set(f"{key}-{self.rank}", "here")
+        else:
+            for rank in range(1, self.size):
+                self._wait_for(f"{key}-{rank}")
 
     def check_batches(self, smallest: int, parts: int) -> None:
         if smallest // self.size < parts:

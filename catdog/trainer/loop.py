@@ -96,7 +96,7 @@ class Trainer:
     def fit(self) -> None:
         """Train until the last epoch, or until early stopping.
 
-        Raises Interrupted at SIGINT or SIGTERM, and SettingsError where the loss is NaN or infinite.
+        Raises Interrupted at SIGINT, SIGTERM or SIGHUP, and SettingsError where the loss is NaN or infinite.
         """
         photos, epochs = len(self.train), self.config.training.epochs
         is_hidden = None if self.world.is_main else True
@@ -259,9 +259,8 @@ class Trainer:
         return f"epoch {self.state.progress.epoch + 1}/{epochs} loss {loss / count:.4f} accuracy {correct / count:.1%}"
 
     def _is_done(self) -> bool:
-        patience, progress = self.config.training.early_stopping, self.state.progress
-        has_stalled = bool(patience) and len(progress.history) - 1 - progress.best_epoch >= patience
-        return has_stalled or progress.epoch >= self.config.training.epochs
+        training, progress = self.config.training, self.state.progress
+        return progress.is_stalled(training.early_stopping) or progress.epoch >= training.epochs
 
     def _tell(self, event: Event) -> None:
         for listener in self.listeners:

@@ -1,35 +1,135 @@
-"""Reads what a training is resumed from."""
+"""Reads what a training is resumed from, and says what of its configuration is no longer as it was."""
 
-from pathlib import Path
+import json
+import math
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from catdog.checkpoint.model_file import PREVIOUS_FILE, STATE_FILE
 from catdog.checkpoint.saved_state import check_fits, load_newest_state
-from catdog.config.settings import Config
-from catdog.config.toml import load_config, parse_config
+from catdog.config.schema import validate
+from catdog.config.settings import Config, Training
+from catdog.config.toml import load_config, parse_config, to_toml
 from catdog.errors import CatdogError
 from catdog.model.build import build_network
+from catdog.runs.folder import RunFolder
+from catdog.runs.history import Progress
+from catdog.trainer.schedule import learning_rate_at
 from catdog.trainer.snapshots import does_not_fit
 
 
-def load_saved(run: Path) -> tuple[Config, dict[str, Any] | None, str]:
-    """The configuration and the newest whole checkpoint of a run, and a note on it to be logged, or ""."""
+def load_saved(folder: RunFolder, changes: Mapping[str, Any]) -> tuple[Config, dict[str, Any] | None, str]:
+    """(The configuration with `changes`, the newest whole checkpoint, why there is nothing left to train or "").
+
+    Logs what the user should know of it. changes: fields of the section [training] to values, or None to keep theirs.
+    """
+    run = folder.path
     config_file, checkpoints = run / "config.toml", (run / STATE_FILE, run / PREVIOUS_FILE)
     if config_file.is_file() and not any(path.exists() for path in checkpoints):
-        return load_config(config_file), None, f"{run} holds no checkpoint yet, so this starts from the beginning."
+        folder.log(f"{run} holds no checkpoint yet, so this starts from the beginning.")
+        return _changed(load_config(config_file), changes), None, ""
     state, note = load_newest_state(run)
+    if note:
+        folder.log(note)
     try:
-        config = parse_config(state["config"], f"the configuration in {run / STATE_FILE}")
+        before = parse_config(state["config"], f"the configuration in {run / STATE_FILE}")
         if not all(isinstance(name, str) for name in state["classes"]):
             raise ValueError("its classes have no names")
-        if len(config.model.hidden) + len(config.model.local) > len(state["model"]):
+        if len(before.model.hidden) + len(before.model.local) > len(state["model"]):
             raise ValueError("its weights are not those of its configuration")
         with torch.device("meta"):  # shapes without numbers: nothing of a size that only the file claims is made
-            check_fits(state["model"], build_network(config, len(state["classes"])).state_dict(), "model")
+            check_fits(state["model"], build_network(before, len(state["classes"])).state_dict(), "model")
+        progress = Progress.from_plain(state["progress"], math.inf, before.training.epochs)
+        steps_per_epoch = -(-int(state["photos"][0]) // before.training.batch_size)
     except CatdogError:
         raise
     except Exception as error:  # it is whole, but anything may be in a file that somebody made
         raise does_not_fit(run, error) from None
-    return config, state, note
+    config = _changed(before, changes)
+    finished = _nothing_left(folder, before.training, config.training, progress)
+    edited = _edited(folder, before, config, changeable=changes)
+    longer = _more_epochs(before.training, config.training, progress, steps_per_epoch)
+    for line in filter(None, (edited, longer, finished)):
+        folder.log(line)
+    if finished and not (run / "curves.png").exists():  # it was killed just before
+        from catdog.drawing import draw_curves
+
+        draw_curves(progress.history, run / "curves.png")
+    return config, state, finished
+
+
+def _changed(config: Config, changes: Mapping[str, Any]) -> Config:
+    given = {name: value for name, value in changes.items() if value is not None}
+    return validate(replace(config, training=replace(config.training, **given)))
+
+
+def _edited(folder: RunFolder, before: Config, config: Config, changeable: Iterable[str]) -> str:
+    """What config.toml says that is neither in the checkpoint, `before`, nor was asked for, `config`; or ""."""
+    path = folder.path / "config.toml"
+    if not path.is_file():
+        return ""
+    try:
+        found = load_config(path)
+    except CatdogError as error:
+        return f"{str(error).rstrip('.')}; this goes on without it, by the configuration in {STATE_FILE}."
+    here, there, wanted = (
+        dict(line.split(" = ", 1) for line in to_toml(c).splitlines() if " = " in line and line[0] != "#")
+        for c in (found, before, config)
+    )
+    other = {name: value for name, value in here.items() if value not in (there[name], wanted[name]) and name != "out"}
+    if not other:
+        return ""
+    says = ", ".join(f"{name} = {value} where the checkpoint has {there[name]}" for name, value in other.items())
+    flags = [f"--{name.replace('_', '-')} {json.loads(other[name])}" for name in changeable if name in other]
+    if len(flags) == len(other):
+        mend = f"to change it: {folder.resume_command} {' '.join(flags)}"
+    else:
+        mend = f"for a new training with it: catdog train --config {shlex.quote(str(path))}"
+    return f"{path} says {says}, and it is the checkpoint that a resumed training goes by; {mend}"
+
+
+def _more_epochs(before: Training, now: Training, progress: Progress, steps_per_epoch: int) -> str:
+    """What another number of epochs does to the learning rate."""
+    if now.epochs == before.epochs:
+        return ""
+    what = f"training to {now.epochs} epochs instead of {before.epochs}"
+    if now.schedule != "cosine":
+        return (
+            f"{what}: the learning rate (schedule {now.schedule}) does not depend on their number, so this ends as a "
+            f"training of {now.epochs} epochs from the start."
+        )
+    step = progress.epoch * steps_per_epoch + progress.step
+    rate, last = (
+        learning_rate_at(at, steps_per_epoch, training) / 2**progress.rollbacks
+        for at, training in ((step, now), (step - 1, before))
+    )
+    return (
+        f"{what}: the learning rate (schedule cosine) is from here on that of a training of {now.epochs} epochs: "
+        f"{rate:.2g} next{f', where it was {last:.2g}' if step else ''}, and zero again at the end."
+    )
+
+
+def _nothing_left(folder: RunFolder, before: Training, now: Training, progress: Progress) -> str:
+    """Why there is nothing left to train, and how to train on; "" where there is. CatdogError for too few epochs."""
+    run, done = folder.path, progress.epoch
+    is_stalled = progress.is_stalled(now.early_stopping)
+    if now.epochs < done + bool(progress.step) or (now.epochs == done and now.epochs != before.epochs):
+        raise CatdogError(
+            f"{run} has trained {done} epochs{' and a part of the next' if progress.step else ''} already, so "
+            f"--epochs {now.epochs} leaves nothing to train; give more."
+        )
+    if done < now.epochs and not is_stalled:
+        return ""
+    flags = f" --epochs {2 * done}" if done == now.epochs else f" --epochs {now.epochs}" * (now.epochs != before.epochs)
+    flags += " --early-stopping 0" * is_stalled
+    why = f"all {done} epochs are trained"
+    if done < now.epochs:
+        why = f"it stopped early, after epoch {done}, as none was better than epoch {progress.best_epoch + 1}"
+    line = f"{run} is finished: {why}; to train on: {folder.resume_command}{flags}"
+    if now.epochs != before.epochs:
+        raise CatdogError(line)
+    return line

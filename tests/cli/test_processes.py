@@ -3,10 +3,14 @@
 In processes of their own, and with real limits, not with stand-ins for write().
 """
 
+import fcntl
 import os
+import pty
 import shutil
 import signal
 import subprocess
+import sys
+import termios
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -36,6 +40,7 @@ SMALL = (
         "3e-3",
     ],
 )
+SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 ENDLESS = (*SMALL, "--epochs", "100000")
 
 
@@ -46,7 +51,7 @@ def one_line(output: str) -> str:
     return line
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "status"), SIGNALS)
 def test_a_signal_saves_says_how_to_go_on_and_ends_quietly(
     make_photos: MakePhotos, tmp_path: Path, number: int, status: int
 ) -> None:
@@ -61,6 +66,35 @@ def test_a_signal_saves_says_how_to_go_on_and_ends_quietly(
     assert not list(run.glob(".*"))
 
 
+def test_a_terminal_that_is_closed_saves_and_one_that_nohup_ignores_does_not_stop_it(
+    make_photos: MakePhotos, tmp_path: Path
+) -> None:
+    """The end of a real terminal: what is printed afterwards cannot be written, and is in train.log."""
+    photos = make_photos({"cat": 20, "dog": 20})
+    for ignored in (False, True):
+        run = tmp_path / f"run-{ignored}"
+        terminal, its_end = pty.openpty()
+        command = [sys.executable, "-m", "catdog", "train", "--data", str(photos), "--out", str(run)]
+
+        def own_it(its_end: int = its_end, ignored: bool = ignored) -> None:
+            fcntl.ioctl(its_end, termios.TIOCSCTTY, 0)
+            signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+
+        training = subprocess.Popen(
+            [*command, *map(str, SMALL), "--epochs", "30" if ignored else "100000"],
+            stdin=its_end, stdout=its_end, stderr=its_end, start_new_session=True, preexec_fn=own_it,
+        )  # fmt: skip
+        os.close(its_end)
+        while not (run / "metrics.csv").exists():
+            assert training.poll() is None
+            os.read(terminal, 4096)
+        os.close(terminal)
+        assert training.wait(60) == (0 if ignored else 129)
+        last = (run / "train.log").read_text().splitlines()[-1]
+        assert last.startswith("the network is " if ignored else "stopped and saved; go on with: catdog train --resume")
+        assert load_state(run / "last.pt")["progress"]["epoch"] >= 1
+
+
 def test_ctrl_c_again_and_again_ends_it_at_once(make_photos: MakePhotos, tmp_path: Path) -> None:
     run = tmp_path / "run"
     training = Catdog("train", "--data", make_photos({"cat": 20, "dog": 20}), "--out", run, *ENDLESS)
@@ -72,7 +106,7 @@ def test_ctrl_c_again_and_again_ends_it_at_once(make_photos: MakePhotos, tmp_pat
     load_state(run / "last.pt")
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "status"), SIGNALS)
 def test_a_signal_while_photos_are_decoded_leaves_nothing_behind(tmp_path: Path, number: int, status: int) -> None:
     """Decoding all of these would take minutes: each is a photo of 30 million pixels."""
     for label in ("cat", "dog"):
@@ -85,18 +119,20 @@ def test_a_signal_while_photos_are_decoded_leaves_nothing_behind(tmp_path: Path,
     training.wait_until(lambda: len(list(cache.glob(".writing-*/pixels.npy"))) > 0)
     training.send(number)
     assert training.wait(limit=30) == status
-    assert training.output.splitlines()[-1].startswith("run  "), "the plan is the last thing that it said"
+    plan, stopped = training.output.splitlines()[-2:]
+    assert plan.startswith("run  "), "the plan is the last thing that it said before"
+    assert stopped == "stopped before the first step: nothing was trained; start again with the same command."
     assert list(cache.iterdir()) == []
     assert not (tmp_path / "run").exists()
 
 
 def test_what_a_killed_decoding_has_left_is_removed_at_the_next_start(make_photos: MakePhotos, tmp_path: Path) -> None:
     """But what a live one is writing is not."""
-    from catdog.base.work_folder import new_folder
+    from catdog.base.work_folder import claimed_folder
 
     photos, cache = make_photos({"cat": 9, "dog": 9}), tmp_path / "cache" / "pixels"
     (cache / ".writing-killed").mkdir(parents=True)
-    with new_folder(cache, ".writing-") as alive:
+    with claimed_folder(cache / ".writing-other", lambda: None) as alive:
         training = Catdog(
             "train", "--data", photos, "--out", tmp_path / "run", "--cache", cache.parent, *SMALL, "--epochs", 1
         )
@@ -143,6 +179,7 @@ def test_no_room_at_all_is_said_before_the_training(make_photos: MakePhotos, tmp
     assert training.wait() == 2
     assert "last.pt: File too large" in one_line(training.output)
     assert "epoch  " not in training.output
+    assert not (tmp_path / "run").exists()
 
 
 def test_no_room_for_the_cache_is_no_hindrance(make_photos: MakePhotos, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from catdog.data.listing import Listing
 from catdog.data.splits import train_and_val
 from catdog.data.warm_up import WarmUp
 from catdog.errors import CatdogError, ImageError
-from catdog.runs.paths import settle_and_check
+from catdog.runs.paths import new_run
 
 MakeConfig = Callable[..., Config]
 MakePhotos = Callable[..., Path]
@@ -134,8 +134,11 @@ def test_nothing_is_written_where_a_training_would_be_refused(
     config: Config, capfd: pytest.CaptureFixture[str]
 ) -> None:
     inside = Path(config.photos.data) / "cache"
-    with pytest.raises(CatdogError, match="lies in the folder of photos"):
-        settle_and_check(replace(config, photos=replace(config.photos, cache=str(inside))), print)
+    with (
+        pytest.raises(CatdogError, match="lies in the folder of photos"),
+        new_run(replace(config, photos=replace(config.photos, cache=str(inside))), print),
+    ):
+        pass
     with WarmUp(replace(config, photos=replace(config.photos, data=str(inside)))) as warming:
         assert warming._process is not None
         assert warming._process.wait() == 0

@@ -1,6 +1,7 @@
 """One training by several processes, over Gloo, is the training by one."""
 
 import csv
+import functools
 import os
 import shutil
 import signal
@@ -58,6 +59,7 @@ def _member(rank: int, environment: dict[str, str], folder: str, change: Change,
         print(f"catdog: {error}", flush=True)
         os._exit(2)
     except Interrupted as stop:
+        print(stop.advice, flush=True)
         os._exit(128 + stop.signal)
 
 
@@ -248,6 +250,24 @@ def test_a_signal_stops_all_at_one_step_and_any_number_may_go_on(
         if size == 2:
             for name in ("model.safetensors", "metrics.csv", "weights.csv"):
                 assert (run / name).read_bytes() == (whole / name).read_bytes()
+
+
+def ask_for_four_epochs(rank: int) -> None:
+    PATCH.setattr(sys.modules[__name__], "resume", functools.partial(resume, epochs=4))
+
+
+@pytest.mark.slow
+def test_more_epochs_by_several_processes(make_photos: MakePhotos, small_config: MakeConfig, tmp_path: Path) -> None:
+    photos = make_photos({"cat": 20, "dog": 12})
+    changes = {**ALL_ON, "batch_size": 8, "accumulate": 1, "schedule": "constant"}
+    whole = train_by(2, small_config(photos, out=str(tmp_path / "whole"), epochs=4, **changes))
+    run = train_by(2, small_config(photos, epochs=2, **changes))
+    train_by(2, run, ask_for_four_epochs)
+    for name in ("model.safetensors", "metrics.csv", "weights.csv"):
+        assert (run / name).read_bytes() == (whole / name).read_bytes()
+    finished = Processes(2, run, ask_for_four_epochs)
+    assert finished.wait() == [0, 0]
+    assert finished.output.count(f"{run} is finished: all 4 epochs are trained") == 1
 
 
 def test_a_signal_that_comes_while_the_processes_agree_is_not_lost(

@@ -237,7 +237,7 @@ def test_too_many_broken_photos_stop_before_anything_is_written(
 def test_a_run_folder_that_exists_is_refused(make_photos: MakePhotos, small_config: MakeConfig, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "precious").write_text("x")
-    with pytest.raises(CatdogError, match="exists; give another --out, or go on with it by --resume"):
+    with pytest.raises(CatdogError, match=r"run exists and is not empty; give another --out\.$"):
         train(small_config(make_photos({"cat": 9, "dog": 9})), log=quiet)
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["precious"]
 
@@ -246,10 +246,10 @@ def test_a_run_folder_that_exists_is_refused(make_photos: MakePhotos, small_conf
 def test_two_trainings_in_one_folder_are_refused(
     make_photos: MakePhotos, small_config: MakeConfig, tmp_path: Path
 ) -> None:
-    from catdog.runs.folder import RunFolder
+    from catdog.runs.paths import NewRunFolder
 
     config = small_config(make_photos({"cat": 9, "dog": 9}))
-    with RunFolder(tmp_path / "run"), pytest.raises(CatdogError, match="another training is writing"):
+    with NewRunFolder(tmp_path / "run"), pytest.raises(CatdogError, match="another training is writing"):
         train(config, log=quiet)
     train(config, log=quiet)
 

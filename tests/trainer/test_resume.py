@@ -207,11 +207,12 @@ def test_a_second_signal_stops_at_once(
         return prepare_batch(*arguments)
 
     monkeypatch.setattr(trainer_module, "prepare_batch", signal_twice)
-    lines: list[str] = []
     with pytest.raises(Interrupted) as stop:
-        train(small_config(photos), log=lines.append)
+        train(small_config(photos), log=quiet)
     assert (stop.value.signal, stop.value.saved) == (signal.SIGTERM, False)
-    assert lines[-1].startswith("stopped at once, after the last checkpoint; go on with: catdog train --resume")
+    advice = "stopped at once, after the last checkpoint; go on with: catdog train --resume"
+    assert stop.value.advice.startswith(advice)
+    assert (tmp_path / "run" / "train.log").read_text().splitlines()[-1].startswith(advice)
     monkeypatch.undo()
     resume(tmp_path / "run", log=quiet)
     assert_same(tmp_path / "run", whole)

@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
+from catdog.base.locks import Held, unlock
 from catdog.base.text import many
+from catdog.base.work_folder import make_and_lock
 from catdog.errors import CatdogError
 from catdog.tools.dataset.download import download
 
@@ -69,22 +71,28 @@ def fetch(name: str, folder: Path) -> str:
     unpacked = work / "unpacked"
     whole = unpacked / "whole"
     try:
-        work.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(unpacked, ignore_errors=True)
-        whole.mkdir(parents=True)
-        summary = {"pets": _pets, "catsdogs": _catsdogs}[name](work, whole)
-        if folder.exists():
-            folder.rmdir()
-        whole.rename(folder)
-        shutil.rmtree(work, ignore_errors=True)
+        handle = make_and_lock(work)
+        try:
+            shutil.rmtree(unpacked, ignore_errors=True)
+            whole.mkdir(parents=True)
+            summary = {"pets": _pets, "catsdogs": _catsdogs}[name](work, whole)
+            if folder.exists():
+                folder.rmdir()
+            whole.rename(folder)
+            shutil.rmtree(work, ignore_errors=True)
+        finally:
+            shutil.rmtree(unpacked, ignore_errors=True)
+            with contextlib.suppress(OSError):  # not empty if archives, or parts of them, are left for the next call
+                work.rmdir()
+            unlock(handle)
+    except Held:
+        raise CatdogError(
+            f"another process is fetching into {folder}; wait for it, or give another folder to fetch into."
+        ) from None
     except OSError as error:
         raise CatdogError(
             f"cannot fetch into {folder}: {error.strerror or error}; make room, or give another folder."
         ) from None
-    finally:
-        shutil.rmtree(unpacked, ignore_errors=True)
-        with contextlib.suppress(OSError):  # not empty if archives, or parts of them, are left for the next call
-            work.rmdir()
     return f"{summary} in {folder}; README.md there says where they are from, and on what terms."
 
 

@@ -1,5 +1,7 @@
 """Writes the folder of a report, replacing an older one, so that it is always complete."""
 
+import contextlib
+import errno
 import os
 import secrets
 import shutil
@@ -31,7 +33,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
 
     Raises CatdogError where that is impossible; the old folder is then unchanged.
     """
-    new, old = (folder.with_name(f".{folder.name}-{secrets.token_hex(4)}") for _ in range(2))
+    new = _beside(folder)
     try:
         try:
             new.mkdir(parents=True)
@@ -40,17 +42,36 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
                     file.write(data)
                     file.flush()
                     os.fsync(file.fileno())
-            if folder.exists():
-                folder.rename(old)
-            new.rename(folder)
+            while not _put(new, folder):
+                pass
         except BaseException:
             shutil.rmtree(new, ignore_errors=True)
-            if old.exists():
-                old.rename(folder)
             raise
-        shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         raise CatdogError(
             f"cannot write the report {folder}: {error.strerror or error}; give another --out, or --json for the "
             "figures alone."
         ) from None
+
+
+def _put(new: Path, folder: Path) -> bool:
+    """Rename `new` to `folder`, in place of what is there; False where another process has put one there meanwhile."""
+    old = _beside(folder)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            folder.rename(old)
+        new.rename(folder)
+    except BaseException as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            return False
+        with contextlib.suppress(OSError):
+            old.rename(folder)
+        raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
+    return True
+
+
+def _beside(folder: Path) -> Path:
+    """A new name beside `folder`."""
+    return folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")

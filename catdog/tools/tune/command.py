@@ -10,16 +10,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from catdog.base.signals import Interrupted, Signals, stop_at_once
 from catdog.checkpoint.model_file import MODEL_FILE, STATE_FILE, load_model
 from catdog.config.settings import Config
-from catdog.errors import CatdogError, SettingsError
+from catdog.errors import SettingsError
 from catdog.metrics import accuracy_interval
-from catdog.runs.folder import RunFolder
 from catdog.runs.metrics_csv import read_metrics
-from catdog.runs.paths import check_places, settle, unused
+from catdog.runs.paths import new_run
 from catdog.tools.tune.search_space import Dimension, values_as_text
-from catdog.tools.tune.study import BEST, FinishedTrial, Study, Trial, database_in
+from catdog.tools.tune.study import BEST, FinishedTrial, NewStudyFolder, Study, StudyFolder, Trial, database_in
 from catdog.train import resume, train
 from catdog.trainer.events import EpochDone, Event
 
@@ -37,23 +35,15 @@ def start_search(
 
     It ends after `trials` trials in all, and begins none after `minutes`. Without either it ends after TRIALS trials.
     """
-    place = Path(folder) if folder else unused(Path("runs") / time.strftime("tune-%Y-%m-%d-%H%M%S"))
-    config = settle(replace(config, run=replace(config.run, out=str(place))), print)
-    check_places(config)
-    if place.exists() and (not place.is_dir() or any(place.iterdir())):
-        raise CatdogError(
-            f"the study's folder {place} exists; give another --out, or go on with it by --resume {place}."
-        )
     goal = {"trials": TRIALS if trials is None and minutes is None else trials, "minutes": minutes}
-    with RunFolder(place), database_in(place):
-        return _search(Study.create(place, config, space, goal))
+    config = replace(config, run=replace(config.run, out=folder or ""))
+    with new_run(config, print, NewStudyFolder) as (config, claimed), database_in(claimed.path):
+        return _search(Study.create(claimed.path, config, space, goal))
 
 
 def resume_search(folder: Path, trials: int | None, minutes: float | None) -> int:
     """Resume the search in `folder`, to the end set at its start or to another. Returns the exit status."""
-    if not folder.is_dir():
-        raise CatdogError(f"there is no folder {folder} to resume; give one that `catdog tune` made.")
-    with RunFolder(folder), database_in(folder):
+    with StudyFolder(folder), database_in(folder):
         study = Study.resume(folder)
         if trials is not None or minutes is not None:
             study.goal = {"trials": trials, "minutes": minutes}
@@ -66,18 +56,13 @@ def _search(study: Study) -> int:
     epochs = study.config.training.epochs
     print(f"searching {', '.join(study.names)}, in trials of {epochs} epochs; the study is {study.folder}", flush=True)
     is_first = True  # of this process: it is trained whatever `minutes` is, and its plan is printed
-    try:
-        with Signals(stop_at_once):
-            while trials is None or len(study.finished()) < trials:
-                best_before = study.best()
-                finished = _train_trial(study, study.next_trial(), is_verbose=is_first)
-                is_first = False
-                print(_trial_as_text(finished, study, trials, is_best=study.best() != best_before), flush=True)
-                if end is not None and time.monotonic() > end:
-                    break
-    except Interrupted as stop:
-        print(f"stopped and saved; go on with: catdog tune --resume {study.folder}", flush=True)
-        return 128 + stop.signal
+    while trials is None or len(study.finished()) < trials:
+        best_before = study.best()
+        finished = _train_trial(study, study.next_trial(), is_verbose=is_first)
+        is_first = False
+        print(_trial_as_text(finished, study, trials, is_best=study.best() != best_before), flush=True)
+        if end is not None and time.monotonic() > end:
+            break
     print(_summary(study))
     return 0
 

@@ -24,6 +24,8 @@ from catdog.checkpoint.model_file import MODEL_FILE, PREVIOUS_FILE, STATE_FILE
 from catdog.config.settings import Config
 from catdog.config.toml import load_config, to_toml
 from catdog.errors import CatdogError
+from catdog.runs.folder import RunFolder
+from catdog.runs.paths import NewRunFolder
 from catdog.tools.tune.search_space import Dimension, Value, with_values
 
 try:
@@ -84,8 +86,25 @@ class Trial:
         return 0 < len(self.accuracies) < self.epochs and self.record.should_prune()
 
 
+class StudyFolder(RunFolder):
+    """The folder of a study, claimed as that of a training is; it has no log of its own."""
+
+    kind, verb = "study folder", "tune"
+
+    def _note(self, line: str) -> None:
+        pass
+
+
+class NewStudyFolder(StudyFolder, NewRunFolder):
+    """The folder of a new study."""
+
+    by_time = "tune-%Y-%m-%d-%H%M%S"
+    kept_from = TRIALS
+    before = (CONFIG, DATABASE)
+
+
 class Study:
-    """Open study. Make one with `create` or `resume`, inside a RunFolder, which locks it against other processes."""
+    """Open study. Make one with `create` or `resume`, in its StudyFolder, which locks it against other processes."""
 
     def __init__(self, folder: Path, config: Config, study: optuna.Study) -> None:
         self.folder, self.config, self._study = folder, config, study
