@@ -4,6 +4,7 @@ A folder of photos is an ImageFolder, `DIR/<class>/*`, or one ImageFolder a spli
 `DIR/val/<class>/*` (also `valid`, `validation`) and `DIR/test/<class>/*`.
 """
 
+import errno
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -110,40 +111,48 @@ def photos_below(folder: str | Path) -> Iterator[str]:
 def files_below(folder: str | Path) -> Iterator[str]:
     """Paths below `folder` (relative to it) of all files but hidden ones, sorted.
 
-    Links to folders are followed; one that leads back to a folder it lies in is not.
+    Links to folders are followed. A folder that is met again, by a link, is passed over, so that loops end.
     """
-
-    def walk(relative: str, above: frozenset[tuple[int, int]]) -> Iterator[str]:
-        here = os.path.join(folder, relative)
-        names, folders = [], set()  # and no directory entries, of which a million would take 300 MB
-        with _listing(here):
-            status = os.stat(here)
-            if (status.st_dev, status.st_ino) in above:
-                return
-            with os.scandir(here) as entries:
+    seen: set[tuple[int, int]] = set()
+    waiting = [""]  # the next one last, folders with a slash; no recursion, since they may be thousands deep
+    while waiting:
+        path = waiting.pop()
+        if path and not path.endswith(os.sep):
+            yield path
+            continue
+        names = []  # and no directory entries, of which a million would take 300 MB
+        with _listing(folder, path):
+            status = os.stat(os.path.join(folder, path))
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            with os.scandir(os.path.join(folder, path)) as entries:
                 for entry in entries:
                     if not is_hidden(entry.name):
-                        names.append(entry.name)
-                        if entry.is_dir():
-                            folders.add(entry.name)
-        inside = above | {(status.st_dev, status.st_ino)}
-        names.sort()
-        before = os.path.join(relative, "") if relative else ""
-        for name in names:
-            if name in folders:
-                yield from walk(before + name, inside)
-            else:
-                yield before + name
+                        names.append(entry.name + os.sep * _is_folder(entry))
+        names.sort(key=lambda name: name.removesuffix(os.sep), reverse=True)
+        waiting += [path + name for name in names]
 
-    return walk("", frozenset())
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself, or to where one may not look
+        return False
 
 
 @contextmanager
-def _listing(folder: str | Path) -> Iterator[None]:
+def _listing(folder: str | Path, below: str = "") -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise CatdogError(f"cannot list the folder {folder}: {error.strerror}; check it and its permissions.") from None
+        if error.errno == errno.ENAMETOOLONG:
+            raise CatdogError(
+                f"folders in {folder} lie too deep in each other, in a path of {len(below):,} letters, which is more than "
+                "the system can open; move the innermost ones further up."
+            ) from None
+        place = os.path.join(folder, below)
+        raise CatdogError(f"cannot list the folder {place}: {error.strerror}; check it and its permissions.") from None
 
 
 def folders_and_files(folder: Path) -> tuple[list[str], list[str]]:
@@ -152,7 +161,7 @@ def folders_and_files(folder: Path) -> tuple[list[str], list[str]]:
     with _listing(folder), os.scandir(folder) as entries:
         for entry in entries:
             if not is_hidden(entry.name):
-                found[not entry.is_dir()].append(entry.name)
+                found[not _is_folder(entry)].append(entry.name)
     return sorted(found[0]), sorted(found[1])
 
 

@@ -1,5 +1,6 @@
 import os
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,52 @@ def test_links_to_folders_are_followed_and_loops_end(make_photos: MakePhotos, tm
     dogs = [path for path in found.paths if path.startswith("dog")]
     assert "dog/gone.jpg" in dogs
     assert not any("loop/dog" in path for path in dogs)
+
+
+@pytest.fixture
+def nested() -> Iterator[Callable[..., Path]]:
+    """nested(folder, depth, name="d") -> the innermost of so many folders in each other, made step by step."""
+    made = []
+
+    def make(folder: Path, depth: int, name: str = "d") -> Path:
+        made.append(folder)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            for _ in range(depth):
+                os.mkdir(name)
+                os.chdir(name)
+            return Path(os.getcwd())
+
+    yield make
+    for folder in made:  # which is too deep for pytest to remove
+        subprocess.run(["rm", "-rf", folder], check=True)
+
+
+def test_folders_may_be_nested_deeper_than_python_recurses(make_photos: MakePhotos, nested: MakePhotos) -> None:
+    root = make_photos({"cat": 1, "dog": 1})
+    inside = nested(root / "cat", 1300)
+    (inside / "deep.png").write_bytes(b"x")
+    assert inside.relative_to(root / "cat").parts == ("d",) * 1300
+    assert list_photos(root).paths == ["cat/cat-000.png", f"cat/{'d/' * 1300}deep.png", "dog/dog-000.png"]
+
+
+def test_a_path_that_the_system_cannot_open_is_one_sentence(make_photos: MakePhotos, nested: MakePhotos) -> None:
+    root = make_photos({"cat": 1, "dog": 1})
+    nested(root / "cat", 100, "x" * 100)
+    with pytest.raises(CatdogError, match=r"folders in .*cat lie too deep in each other") as refused:
+        list_photos(root)
+    assert len(str(refused.value)) < 400
+
+
+def test_folders_that_are_all_linked_to_each_other_are_listed_once(make_photos: MakePhotos) -> None:
+    names = [f"f{i:02}" for i in range(12)]  # some 12! ways lead through them
+    root = make_photos(dict.fromkeys(names, 1))
+    for one in names:
+        for other in names:
+            (root / one / f"to {other}").symlink_to(root / other)
+        (root / one / "self.png").symlink_to("self.png")
+    assert len(list(photos_below(root))) == 2 * len(names)
+    assert {os.path.basename(path) for path in photos_below(root)} == {"self.png", *(f"{n}-000.png" for n in names)}
 
 
 def test_the_split_is_stratified_and_adding_photos_moves_none(make_photos: MakePhotos) -> None:
