@@ -20,6 +20,7 @@ from catdog.config.toml import parse_config, to_toml
 from catdog.data.imagefolder import PhotoFolder
 from catdog.data.listing import Listing
 from catdog.data.load import open_folders
+from catdog.data.remarks import remarks
 from catdog.data.splits import photo_folder, train_and_val
 from catdog.errors import CatdogError, SettingsError
 from catdog.model.build import build_network
@@ -100,6 +101,8 @@ def _train(
         model = build_network(config, len(listings[0].classes), pretrained=saved is None)
     if world.is_main:
         log(describe_plan(config, model, listings, device, device_in_words))
+        for remark in remarks(photo_folder(photos), *listings):
+            log(remark)
 
     # It takes a second, which the first optimizer would wait for: so it is done beside all that comes before.
     threading.Thread(target=import_module, args=("torch._dynamo",), daemon=True).start()

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from catdog.base.class_names import are_too_long, look_alike, quoted, why_refused
 from catdog.base.text import many
-from catdog.data.listing import Listing, files_below, folders_and_files, is_photo_name, photos_below
+from catdog.data.listing import Listing, files_below, folders_and_files, is_photo_name
+from catdog.data.remarks import unused_folders
 from catdog.errors import ImageError
 from catdog.images.decoder import decode
 
@@ -35,8 +37,7 @@ def check_layout(root: Path, splits: dict[str, Listing]) -> Iterator[Finding]:
         folders = {""}
     else:
         folders = {listing.root.name for listing in splits.values()}
-        beside = [name for name in folders_and_files(root)[0] if name not in folders]
-        unused = [name for name in beside if any(True for _ in photos_below(root / name))]
+        unused = list(unused_folders(root, {split: listing.root for split, listing in splits.items()}))
         if unused:
             yield Finding(
                 "unused_folders",
@@ -91,6 +92,15 @@ def _check_classes(root: Path, splits: dict[str, Listing]) -> Iterator[Finding]:
         if lacking:
             message = f"{here}/ lacks classes that {first.root.name}/ holds; add a folder of photos for each."
             yield Finding("missing_classes", True, message, _paths(lacking))
+    for group in look_alike(dict.fromkeys(name for listing in splits.values() for name in listing.classes)):
+        message = f"{' and '.join(map(quoted, group))} look alike, and are taken for different classes; give one its name."
+        yield Finding("classes_alike", True, message)
+    for name in first.classes:
+        if refused := why_refused(name):
+            yield Finding("class_names", True, f"{refused}; rename the folder.")
+    if are_too_long(first.classes):
+        message = f"the names of the {len(first.classes):,} classes are too long for a model file; shorten them."
+        yield Finding("class_names", True, message)
     if empty:
         message = f"{many(len(empty), 'class folder')} without photos; add some, or remove it."
         yield Finding("empty_classes", True, message, _paths(empty))
