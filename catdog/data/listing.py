@@ -121,9 +121,13 @@ def photos_below(folder: str | Path, left_out: Counter[str] | None = None) -> It
 def files_below(folder: str | Path) -> Iterator[str]:
     """Paths below `folder` (relative to it) of all files but hidden ones, sorted.
 
-    Links to folders are followed. A folder that is met again, by a link, is passed over, so that loops end.
+    Links to folders are followed. A folder that is met again by a link, or lies above, is passed over, so that loops end.
     """
     seen: set[tuple[int, int]] = set()
+    with _listing(folder):
+        for above in Path(os.path.abspath(folder)).parents:
+            status = os.stat(above)
+            seen.add((status.st_dev, status.st_ino))
     waiting = [""]  # the next one last, folders with a slash; no recursion, since they may be thousands deep
     while waiting:
         path = waiting.pop()

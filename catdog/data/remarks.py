@@ -39,7 +39,7 @@ def remarks(root: Path, *listings: Listing) -> Iterator[str]:
     if left_out:
         yield f"warning: {left_out_in_words(left_out)}; catdog data check {quote(str(root))} lists them."
     for group in look_alike(dict.fromkeys(chain.from_iterable(listing.classes for listing in listings))):
-        yield f"warning: the classes {' and '.join(map(quoted, group))} are taken for different ones; is one a mistake?"
+        yield f"warning: the classes {' and '.join(map(quoted, group))} look alike, and are taken for different ones; rename one, or put all in one."
 
 
 def unused_folders(root: Path, splits: Mapping[str, Path]) -> dict[str, int]:

@@ -93,7 +93,7 @@ def _check_classes(root: Path, splits: dict[str, Listing]) -> Iterator[Finding]:
             message = f"{here}/ lacks classes that {first.root.name}/ holds; add a folder of photos for each."
             yield Finding("missing_classes", True, message, _paths(lacking))
     for group in look_alike(dict.fromkeys(name for listing in splits.values() for name in listing.classes)):
-        message = f"{' and '.join(map(quoted, group))} look alike, and are taken for different classes; give one its name."
+        message = f"{' and '.join(map(quoted, group))} look alike, and are taken for different classes; rename one, or put all in one."
         yield Finding("classes_alike", True, message)
     for name in first.classes:
         if refused := why_refused(name):
