@@ -20,7 +20,6 @@ from catdog.config.toml import parse_config, to_toml
 from catdog.data.imagefolder import PhotoFolder
 from catdog.data.listing import Listing
 from catdog.data.load import open_folders
-from catdog.data.remarks import remarks
 from catdog.data.splits import photo_folder, train_and_val
 from catdog.errors import CatdogError, SettingsError
 from catdog.model.build import build_network
@@ -94,6 +93,9 @@ def _train(
     saved = world.from_main(saved)
     with world.first_on_machine():  # who draws the drawn set, if it is wanted
         listings = train_and_val(photo_folder(photos), photos.val_share, config.run.seed)
+    from catdog.checkpoint.class_names import require_names
+
+    require_names(listings[0])
     if saved is not None:
         check_classes(saved, listings[0], run)
     torch.manual_seed(config.run.seed)
@@ -101,6 +103,8 @@ def _train(
         model = build_network(config, len(listings[0].classes), pretrained=saved is None)
     if world.is_main:
         log(describe_plan(config, model, listings, device, device_in_words))
+        from catdog.data.remarks import remarks
+
         for remark in remarks(photo_folder(photos), *listings):
             log(remark)
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from catdog.architecture import ACTIVATIONS, MAX_LAYERS, Architecture
-from catdog.base.class_names import why_refused
 from catdog.checkpoint.quantize import STORAGES
 from catdog.errors import CatdogError
 
@@ -121,3 +120,10 @@ def _finite(value: Any) -> float:
 def _three(values: Any) -> tuple[float, float, float]:
     red, green, blue = (_finite(value) for value in values)
     return red, green, blue
+
+
+def why_refused(name: Any) -> str:
+    """Why `name` cannot be a class's, which is a folder's and never a path; empty if it can."""
+    if not isinstance(name, str) or not name or name in (".", "..") or len(name) > 255 or set(name) & {"/", "\\", "\0"}:
+        return f"{name!a:.80} cannot be the name of a class: one has 1 to 255 letters, and no slash or backslash"
+    return ""

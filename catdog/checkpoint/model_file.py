@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from catdog.base.class_names import HEADER_LIMIT
 from catdog.checkpoint.model_card import FORMAT_VERSION, ModelCard, card_from_json, unusable_model
 from catdog.checkpoint.quantize import SCALE, dequantize, quantize, stored_layout
 from catdog.errors import CatdogError
@@ -22,6 +21,7 @@ from catdog.errors import CatdogError
 MODEL_FILE = "model.safetensors"
 STATE_FILE = "last.pt"
 PREVIOUS_FILE = "previous.pt"
+HEADER_LIMIT = 2**25  # bytes of JSON before the weights; reading more would take too much memory
 
 
 def save_model(path: Path, tensors: Mapping[str, np.ndarray], card: ModelCard) -> None:

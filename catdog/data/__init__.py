@@ -5,9 +5,9 @@ imagefolder, load   PhotoFolder, the torchvision ImageFolder that training itera
 batches, prefetch   which photos each batch holds; the batches themselves, through torch's DataLoader
 pixel_cache         decoded pixels, kept between runs; cache_dir bounds and clears what is kept
 decode_pool         decoding in parallel; decode_process is one of its processes
-readable            leaving broken photos out of a listing
 warm_up             decoding while torch is imported
-remarks             what is left out of a folder, and what looks like a mistake
+mistakes, remarks   layouts that cannot be trained on; what of a folder is left out, or looks like a mistake
+held_out            which photos to evaluate on; named_folder opens a folder for a program of one's own
 statistics          means and deviations of colours
 duplicates          the same file in two places
 drawn, inputs       the drawn cats and dogs; what the command line names as photos

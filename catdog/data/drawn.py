@@ -404,7 +404,7 @@ def write_sample(folder: Path, count: int, size: tuple[int, int] = DEFAULT_SIZE,
 
 def _draw_all(folder: Path, count: int, size: tuple[int, int], seed: int) -> None:
     """Drawing holds Python's lock, so it takes processes to use all cores; few drawings are not worth starting any."""
-    tasks = [[str(folder), start, min(start + _TASK, count), size, seed] for start in range(0, count, _TASK)]
+    tasks = [(str(folder), start, min(start + _TASK, count), size, seed) for start in range(0, count, _TASK)]
     workers = min(os.cpu_count() or 1, len(tasks))
     if workers == 1 or count < 200 or not sys.executable:
         for task in tasks:
@@ -426,7 +426,7 @@ def _draw_all(folder: Path, count: int, size: tuple[int, int], seed: int) -> Non
         process.communicate()  # closes the pipes
 
 
-def _ask(idle: "deque[subprocess.Popen[bytes]]", task: list[Any]) -> None:
+def _ask(idle: "deque[subprocess.Popen[bytes]]", task: tuple[Any, ...]) -> None:
     """Have an idle process draw some; OSError with its reason where it cannot."""
     process = idle.pop()
     assert process.stdin is not None and process.stdout is not None

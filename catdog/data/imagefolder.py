@@ -13,7 +13,6 @@ from torchvision.datasets import ImageFolder, VisionDataset
 
 from catdog.data.decode_pool import DecodePool
 from catdog.data.listing import Listing, Skipped
-from catdog.data.splits import class_folders
 from catdog.errors import CatdogError, ImageError
 from catdog.images.decoder import decode, decode_files
 
@@ -52,9 +51,9 @@ class PhotoFolder(ImageFolder):
     pixels: all photos decoded before, uint8 N x 3 x H x W (see `load_photos`); None decodes each photo each time that
     it is asked for, batches by the `pool` if there is one. skipped: photos left out of the listing as unreadable.
 
-    Reading a broken photo raises ImageError. on_error="skip" decodes each photo once when the folder is opened, and leaves
-    broken ones out of it: `len` counts the others, and `skipped` names them. max_skipped: a batch leaves broken photos out
-    instead, up to this share of all; it raises CatdogError where there are more, or no other in the batch.
+    Reading a broken photo raises ImageError. on_error="skip" decodes each photo once when the folder is opened, and
+    leaves broken ones out: `len` counts the others, `skipped` names them. max_skipped: a batch leaves broken photos
+    out, up to this share of all; it raises CatdogError where there are more, or no other in the batch.
     """
 
     def __init__(
@@ -70,13 +69,11 @@ class PhotoFolder(ImageFolder):
         max_skipped: float = 0.0,
         on_error: Literal["raise", "skip"] = "raise",
     ) -> None:
-        self.listing = photos if isinstance(photos, Listing) else class_folders(photos)
-        if on_error not in ("raise", "skip"):
-            raise ValueError(f'on_error must be "raise" or "skip", not {on_error!r}')
-        if on_error == "skip":
-            from catdog.data.readable import leave_out_broken  # which training does without
+        if not isinstance(photos, Listing) or on_error != "raise":
+            from catdog.data.named_folder import open_named  # which training does without
 
-            self.listing, skipped = leave_out_broken(self.listing)
+            photos, skipped = open_named(photos, on_error)
+        self.listing = photos
         # Not ImageFolder's own __init__, which lists the folder by other rules, and a million photos in 500 MB.
         VisionDataset.__init__(self, str(self.listing.root), transform=transform, target_transform=target_transform)
         self.loader, self.extensions = partial(decode, size=size), None

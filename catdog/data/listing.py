@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from catdog.base.class_names import quoted
+from catdog.base.text import quoted
 from catdog.errors import CatdogError
 
 # By name alone; what a file holds is found out when it is decoded.
@@ -75,8 +75,8 @@ class Listing:
             if name not in position:
                 known = ", ".join(map(quoted, classes[:20])) + (", ..." if len(classes) > 20 else "")
                 raise CatdogError(
-                    f"{self.root} holds the class {quoted(name)}, which {whose} does not know (it knows {known}); rename "
-                    "or remove that folder."
+                    f"{self.root} holds the class {quoted(name)}, which {whose} does not know (it knows {known}); "
+                    "rename or remove that folder."
                 )
         labels = [position[self.classes[label]] for label in self.labels]
         return replace(self, classes=tuple(classes), labels=labels)
@@ -121,31 +121,26 @@ def photos_below(folder: str | Path, left_out: Counter[str] | None = None) -> It
 def files_below(folder: str | Path) -> Iterator[str]:
     """Paths below `folder` (relative to it) of all files but hidden ones, sorted.
 
-    Links to folders are followed. A folder that is met again by a link, or lies above, is passed over, so that loops end.
+    Links to folders are followed; a folder that is met again by a link, or lies above, is passed over.
     """
     seen: set[tuple[int, int]] = set()
-    with _listing(folder):
-        for above in Path(os.path.abspath(folder)).parents:
-            status = os.stat(above)
-            seen.add((status.st_dev, status.st_ino))
+    for status in map(os.stat, Path(os.path.abspath(folder)).parents):
+        seen.add((status.st_dev, status.st_ino))
     waiting = [""]  # the next one last, folders with a slash; no recursion, since they may be thousands deep
     while waiting:
         path = waiting.pop()
         if path and not path.endswith(os.sep):
             yield path
             continue
-        names = []  # and no directory entries, of which a million would take 300 MB
-        with _listing(folder, path):
-            status = os.stat(os.path.join(folder, path))
-            if (status.st_dev, status.st_ino) in seen:
-                continue
+        here = os.path.join(folder, path)
+        with _listing(here):
+            status = os.stat(here)
+        if (status.st_dev, status.st_ino) not in seen:
             seen.add((status.st_dev, status.st_ino))
-            with os.scandir(os.path.join(folder, path)) as entries:
-                for entry in entries:
-                    if not is_hidden(entry.name):
-                        names.append(entry.name + os.sep * _is_folder(entry))
-        names.sort(key=lambda name: name.removesuffix(os.sep), reverse=True)
-        waiting += [path + name for name in names]
+            folders, files = folders_and_files(here)
+            names = [*(name + os.sep for name in folders), *files]
+            names.sort(key=lambda name: name.removesuffix(os.sep), reverse=True)
+            waiting += [path + name for name in names]
 
 
 def _is_folder(entry: "os.DirEntry[str]") -> bool:
@@ -156,20 +151,16 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
 
 
 @contextmanager
-def _listing(folder: str | Path, below: str = "") -> Iterator[None]:
+def _listing(folder: str | Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:
-            raise CatdogError(
-                f"folders in {folder} lie too deep in each other, in a path of {len(below):,} letters, which is more than "
-                "the system can open; move the innermost ones further up."
-            ) from None
-        place = os.path.join(folder, below)
-        raise CatdogError(f"cannot list the folder {place}: {error.strerror}; check it and its permissions.") from None
+        mend = "move it further up" if error.errno == errno.ENAMETOOLONG else "check it and its permissions"
+        place = folder if len(str(folder)) < 999 else f"{folder!s:.200} ..."
+        raise CatdogError(f"cannot list the folder {place}: {error.strerror}; {mend}.") from None
 
 
-def folders_and_files(folder: Path) -> tuple[list[str], list[str]]:
+def folders_and_files(folder: str | Path) -> tuple[list[str], list[str]]:
     """Names of the folders, and of the files, directly in `folder`, each sorted; hidden ones are left out."""
     found: tuple[list[str], list[str]] = ([], [])
     with _listing(folder), os.scandir(folder) as entries:
@@ -179,21 +170,7 @@ def folders_and_files(folder: Path) -> tuple[list[str], list[str]]:
     return sorted(found[0]), sorted(found[1])
 
 
-def folders_alone(folder: Path) -> list[str]:
-    """Names of the folders directly in `folder`, sorted; none where a photo lies beside them."""
-    found = []
-    with _listing(folder), os.scandir(folder) as entries:
-        for entry in entries:
-            if is_hidden(entry.name):
-                continue
-            if _is_folder(entry):
-                found.append(entry.name)
-            elif is_photo_name(entry.name):
-                return []
-    return sorted(found)
-
-
-def subfolders(folder: Path) -> list[str]:
+def subfolders(folder: str | Path) -> list[str]:
     return folders_and_files(folder)[0]
 
 

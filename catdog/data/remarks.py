@@ -1,21 +1,22 @@
 """What a person should know of a folder of photos before a network is trained or measured on it: a line for each."""
 
+import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from shlex import quote
 
-from catdog.base.class_names import look_alike, quoted
-from catdog.base.text import many, on_one_line
+from catdog.base.text import many, on_one_line, quoted
 from catdog.data.listing import Listing, folders_and_files, is_photo_name, photos_below
 from catdog.data.splits import find_splits
 
+ALIKE = "look alike, and are taken for different classes; rename one, or put all in one."
 _NAMED = 5  # folders, at most, that a line names
 
 
 def remarks(root: Path, *listings: Listing) -> Iterator[str]:
-    """Warnings about the folder `root`, of which `listings` are used: photos that are not, and names that look alike."""
+    """Warnings about the folder `root`, of which `listings` are used: other photos, and names that look alike."""
     splits = find_splits(root)
     if len(listings) > 1 and "test" in splits:
         note = "" if "val" in splits else "; a share of the photos to train on is kept for validation"
@@ -30,8 +31,8 @@ def remarks(root: Path, *listings: Listing) -> Iterator[str]:
     loose = [name for folder in {root, *used} for name in folders_and_files(folder)[1] if is_photo_name(name)]
     if loose:
         yield (
-            f"warning: {many(len(loose), 'photo')} outside any class folder, such as {on_one_line(loose[0])}, will not be "
-            "used; move each into its class."
+            f"warning: {many(len(loose), 'photo')} outside any class folder, such as {on_one_line(loose[0])}, will not "
+            "be used; move each into its class."
         )
     left_out = Counter[str]()
     for listing in used.values():
@@ -39,7 +40,15 @@ def remarks(root: Path, *listings: Listing) -> Iterator[str]:
     if left_out:
         yield f"warning: {left_out_in_words(left_out)}; catdog data check {quote(str(root))} lists them."
     for group in look_alike(dict.fromkeys(chain.from_iterable(listing.classes for listing in listings))):
-        yield f"warning: the classes {' and '.join(map(quoted, group))} look alike, and are taken for different ones; rename one, or put all in one."
+        yield f"warning: the classes {' and '.join(map(quoted, group))} {ALIKE}"
+
+
+def look_alike(names: Iterable[str]) -> list[list[str]]:
+    """Groups of names that differ only in upper and lower case, in spaces, or in how their letters are composed."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(" ".join(unicodedata.normalize("NFKC", name).casefold().split()), []).append(name)
+    return [group for group in groups.values() if len(group) > 1]
 
 
 def unused_folders(root: Path, splits: Mapping[str, Path]) -> dict[str, int]:

@@ -3,14 +3,11 @@
 import hashlib
 import os
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
-from catdog.base.class_names import are_too_long, why_refused
-from catdog.base.text import on_one_line
-from catdog.config.settings import Config, Photos
+from catdog.config.settings import Photos
 from catdog.data.cache_dir import DRAWN, folder_of
-from catdog.data.listing import Listing, folders_alone, list_photos, require_folder, subfolders
+from catdog.data.listing import Listing, list_photos, require_folder, subfolders
 from catdog.errors import CatdogError
 
 SAMPLE = "sample"  # as the folder of photos: the drawn set
@@ -35,18 +32,6 @@ def photo_folder(photos: Photos) -> Path:
     return folder
 
 
-def held_out_photos(folder: Path, config: Config | None) -> Listing:
-    """The photos in `folder` to evaluate on: val/, else test/; of the folder that `config` trained on, the share that
-    was set aside; of any other folder, all."""
-    splits = find_splits(folder)
-    for split in ("val", "test"):
-        if split in splits:
-            return list_photos(splits[split])
-    if config is not None and photo_folder(config.photos).resolve() == folder.resolve():
-        return train_and_val(folder, config.photos.val_share, config.run.seed)[1]
-    return list_photos(splits.get("train", folder))
-
-
 SPLITS = {"train": "train|training|trn", "val": "val|valid|validation|dev", "test": "test|testing|tst|eval|evaluation"}
 """The names that folders of each split go by: in any case, and also as in `Training Set`, `val_images`, `test2017`."""
 
@@ -61,56 +46,28 @@ def _split_called(name: str) -> str | None:
 def find_splits(root: str | Path) -> dict[str, Path]:
     """The split folders of `root`, by "train", "val" and "test"; empty where `root` is a single ImageFolder.
 
-    Raises CatdogError where two folders go by the name of one split, or where folders that look like splits would be
-    taken for classes.
+    Raises CatdogError where two folders are named like one split, or splits would be taken for classes.
     """
+    from catdog.data.mistakes import require_no_classes_within, require_no_splits
+
     root = Path(root)
     require_folder(root)
     found: dict[str, Path] = {}
     flat: dict[str, str] = {}
     for name in subfolders(root):
-        split = _split_called(name)
-        if split is None:
+        if (split := _split_called(name)) is None:
             continue
         if not subfolders(root / name):  # a class may be called "test": a split is a folder of class folders
             flat[split] = name
         elif split in found:
-            raise CatdogError(
-                f"{root} holds both {found[split].name}/ and {name}/, two names for one split; keep one of them."
-            )
+            names = f"{found[split].name}/ and {name}/"
+            raise CatdogError(f"{root} holds both {names}, two names for one split; keep one of them.")
         else:
             found[split] = root / name
-    if not found and "train" in flat and len(flat) > 1:
-        raise CatdogError(
-            f"{root} holds {' and '.join(f'{name}/' for name in flat.values())}, which are named like splits but hold no "
-            f"class folders; put the photos of each class into one folder, such as {root / flat['train'] / 'cat'}."
-        )
-    _require_classes_first(found.get("train", root))
+    if "train" not in found:
+        require_no_splits(root, flat)
+    require_no_classes_within(found.get("train", root))
     return {split: found[split] for split in SPLITS if split in found}
-
-
-def _require_classes_first(root: Path) -> None:
-    """Raise CatdogError where all folders of `root` hold nothing but folders of the same names: those are the classes."""
-    names = subfolders(root)
-    inner = folders_alone(root / names[0]) if len(names) > 1 else []
-    if len(inner) > 1 and all(folders_alone(root / name) == inner for name in names[1:]):
-        raise CatdogError(
-            f"the folders of {root} ({_some(names)}) all hold the same folders ({_some(inner)}), which look like the "
-            f"classes; give one of them, such as {root / names[0]}, or call them train and val; if they are the classes, "
-            "give the folders within each of them other names."
-        )
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(map(on_one_line, names[:3])) + (", ..." if len(names) > 3 else "")
-
-
-def class_folders(root: str | Path) -> Listing:
-    """The ImageFolder at `root`. Raises CatdogError where that holds splits."""
-    if splits := find_splits(root):
-        some = next(iter(splits.values()))
-        raise CatdogError(f"{root} holds {'/, '.join(path.name for path in splits.values())}/; give {some} or the like.")
-    return list_photos(root)
 
 
 def train_and_val(root: str | Path, val_share: float, seed: int) -> tuple[Listing, Listing]:
@@ -122,11 +79,11 @@ def train_and_val(root: str | Path, val_share: float, seed: int) -> tuple[Listin
     root = Path(root)
     splits = find_splits(root)
     if splits and "train" not in splits:
-        raise CatdogError(
-            f"{root} has {'/, '.join(path.name for path in splits.values())}/ but no train/; put the photos to train on in "
-            f"{root}/train/<class>/."
-        )
+        names = "/, ".join(path.name for path in splits.values())
+        raise CatdogError(f"{root} has {names}/ but no train/; put the photos to train on in {root}/train/<class>/.")
     listing = list_photos(splits.get("train", root))
+    from catdog.data.mistakes import require_classes
+
     require_classes(listing)
     if "val" not in splits:
         return split(listing, val_share, seed)
@@ -136,31 +93,6 @@ def train_and_val(root: str | Path, val_share: float, seed: int) -> tuple[Listin
             f"{val.root} holds no photos to validate on; add some, or remove it to set some of train/ aside."
         )
     return listing, val.with_classes(listing.classes, whose=str(listing.root))
-
-
-def require_classes(listing: Listing) -> None:
-    counts = dict(zip(listing.classes, listing.counts(), strict=True))
-    for name, count in counts.items():
-        if count == 0:
-            raise CatdogError(
-                f"the class folder {listing.root / name} holds no photos; add some, or remove the folder."
-            )
-    if len(counts) == 0:
-        raise CatdogError(
-            f"{listing.root} holds no class folders; make one folder of photos for each class, such as "
-            f"{listing.root / 'cat'} and {listing.root / 'dog'}."
-        )
-    if len(counts) == 1:
-        (name,) = listing.classes
-        inner = folders_alone(listing.root / name)
-        mend = f"if {_some(inner)} are the classes, give {listing.root / name}" if len(inner) > 1 else ""
-        raise CatdogError(
-            f"{listing.root} holds one class only, {name!r}; {mend or 'a classifier needs at least two class folders'}."
-        )
-    for refused in filter(None, map(why_refused, listing.classes)):
-        raise CatdogError(f"{listing.root}: {refused}; rename that folder.")
-    if are_too_long(listing.classes):
-        raise CatdogError(f"{listing.root}: the names of its {len(counts):,} classes are too long for a model file; shorten them.")
 
 
 def split(listing: Listing, val_share: float, seed: int) -> tuple[Listing, Listing]:

@@ -6,7 +6,8 @@ Whatever the file holds:
   16 bits are scaled to 8. Grey levels without a depth of their own (32-bit integers, floats) run from black to white
   over the narrowest of 0..1 (floats only), 0..255 and 0..65535 that holds them all, else from the least to the
   greatest; NaN is black.
-- A file that cannot be decoded, is cut off, or is seen to be damaged raises `ImageError`. No warning is printed; no pipe or device is opened.
+- A file that cannot be decoded, is cut off or found damaged raises `ImageError`. Nothing is printed; no pipe or device
+  is opened.
 - One call takes less than 1 GiB: MAX_MEMORY at most for the file and its pixels, beside them the strips in which
   colours are converted. A picture that would need more is refused by its header, before it is decoded.
 """
@@ -23,7 +24,7 @@ import simplejpeg
 from PIL import Image
 
 from catdog.errors import ImageError
-from catdog.images.formats import Jpeg, check_scan, detect_format, exif_orientation, parse_jpeg
+from catdog.images.formats import Jpeg, detect_format, exif_orientation, parse_jpeg
 from catdog.images.geometry import finish, jpeg_divisor
 from catdog.images.limits import MAX_BYTES, check_size, jpeg_bytes_per_pixel
 
@@ -109,7 +110,7 @@ def _decode(data: bytes, size: tuple[int, int] | None) -> tuple[np.ndarray, tupl
         jpeg = parse_jpeg(data) if kind == "JPEG" else None
         if jpeg is not None and (done := _decode_with_turbo(jpeg, size)) is not None:
             return done
-        from catdog.images.pillow import decode_with_pillow  # which ordinary JPEGs do without
+        from catdog.images.pillow import decode_with_pillow
 
         return decode_with_pillow(kind, data, jpeg, size)
     except ImageError:
@@ -125,8 +126,8 @@ def _decode(data: bytes, size: tuple[int, int] | None) -> tuple[np.ndarray, tupl
 def _decode_with_turbo(jpeg: Jpeg, size: tuple[int, int] | None) -> tuple[np.ndarray, tuple[int, int]] | None:
     """Decode an 8-bit JPEG of 1 or 3 components with libjpeg-turbo (simplejpeg): the same pixels as Pillow's, faster.
 
-    None for any other JPEG, and where libjpeg-turbo cannot decode it: then Pillow does. Raises ImageError where it warns
-    that the compressed data are damaged, as Pillow does not.
+    None for any other JPEG, and where libjpeg-turbo cannot decode it: then Pillow does. Raises ImageError where
+    libjpeg-turbo warns of damage, of which Pillow says nothing.
     """
     if len(jpeg.frame) < 10 or jpeg.frame[1] not in (0xC0, 0xC1, 0xC2) or jpeg.frame[4] != 8:  # bits a sample
         return None
@@ -146,6 +147,8 @@ def _decode_with_turbo(jpeg: Jpeg, size: tuple[int, int] | None) -> tuple[np.nda
             jpeg.data, "GRAY" if components == 1 else "RGBX", min_height=least[0], min_width=least[1]
         )
     except (ValueError, RuntimeError) as error:
+        from catdog.images.pillow import check_scan  # which ordinary JPEGs do without
+
         check_scan(jpeg.data, str(error))
         return None
     mode = "L" if components == 1 else "RGBX"

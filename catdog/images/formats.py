@@ -100,21 +100,6 @@ def parse_jpeg(data: bytes) -> Jpeg:
     raise ImageError("a JPEG of too many parts: save it again, as JPEG or PNG")
 
 
-def check_scan(data: bytes, warning: str) -> None:
-    """Raise ImageError if libjpeg's `warning` says that the compressed data of a JPEG are damaged: areas are wrong then.
-
-    Zeros between the last of them and the end marker, with which some cameras fill up the file, are no damage.
-    """
-    filled = re.search(r"(\d+) extraneous bytes before marker 0xd9", warning)
-    if filled and not data[-2 - int(filled[1]) : -2].strip(b"\0"):
-        return
-    if warning.startswith(("Corrupt JPEG data", "Inconsistent progression", "Premature end")):
-        raise ImageError(
-            f"a damaged JPEG, of which areas are wrong or missing ({warning[:100]}): copy or download it again, or, if "
-            "it looks as it should, save it again"
-        )
-
-
 def tiff_entries(tiff: bytes) -> Iterator[tuple[int, int, int, int]]:
     """Yield (tag, type, count, value if it is one integer, else 0) of the first directory of TIFF or Exif data.
 

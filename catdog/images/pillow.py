@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import io
 import logging
+import re
 import struct
 import zlib
 from functools import cache
@@ -124,6 +125,21 @@ def check_tiff(data: bytes) -> None:
             tile *= value
     if tile > MAX_PIXELS // 2:
         raise ImageError("a TIFF of too large tiles: save it again, as JPEG or PNG")
+
+
+def check_scan(data: bytes, warning: str) -> None:
+    """Raise ImageError if libjpeg's `warning` says that compressed data of a JPEG are damaged: areas are wrong then.
+
+    Zeros between the last of them and the end marker, with which some cameras fill up the file, are no damage.
+    """
+    filled = re.search(r"(\d+) extraneous bytes before marker 0xd9", warning)
+    if filled and not data[-2 - int(filled[1]) : -2].strip(b"\0"):
+        return
+    if warning.startswith(("Corrupt JPEG data", "Inconsistent progression", "Premature end")):
+        raise ImageError(
+            f"a damaged JPEG, of which areas are wrong or missing ({warning[:100]}): copy or download it again, or, if "
+            "it looks as it should, save it again"
+        )
 
 
 @cache

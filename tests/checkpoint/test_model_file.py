@@ -14,11 +14,10 @@ from safetensors.numpy import save
 
 from catdog.architecture import Architecture
 from catdog.base.atomic import write_atomic
-from catdog.base.class_names import HEADER_LIMIT, are_too_long
+from catdog.checkpoint.class_names import refused_names, require_names
 from catdog.checkpoint.model_card import ModelCard
-from catdog.checkpoint.model_file import expected_shapes, load_model, save_model
+from catdog.checkpoint.model_file import HEADER_LIMIT, expected_shapes, load_model, save_model
 from catdog.data.listing import Listing
-from catdog.data.splits import require_classes
 from catdog.errors import CatdogError
 from catdog.model.mlp import MLP
 
@@ -63,7 +62,11 @@ NAMES = st.one_of(st.text(min_size=1, max_size=260), st.binary(min_size=1, max_s
 
 @pytest.mark.slow
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(names=st.lists(st.one_of(NAMES, st.sampled_from(["a\\b", "..", " ", "\n", "\x1f", "\ud800"])), min_size=2, unique=True))
+@given(
+    names=st.lists(
+        st.one_of(NAMES, st.sampled_from(["a\\b", "..", " ", "\n", "\x1f", "\ud800"])), min_size=2, unique=True
+    )
+)
 def test_what_training_accepts_as_classes_reads_back_and_what_it_refuses_does_not(
     tmp_path: Path, names: list[str]
 ) -> None:
@@ -71,7 +74,7 @@ def test_what_training_accepts_as_classes_reads_back_and_what_it_refuses_does_no
     save_model(tmp_path / "m", tensors(card), card)
     listing = Listing(Path("photos"), card.classes, [os.path.join(name, "1.jpg") for name in names], range(len(names)))
     try:
-        require_classes(listing)
+        require_names(listing)
     except CatdogError as refused:
         assert "cannot be the name of a class" in str(refused) and str(refused).count("\n") == 0
         with pytest.raises(CatdogError, match="cannot be the name of a class"):
@@ -94,9 +97,10 @@ def test_ten_thousand_classes_of_the_longest_names_read_back_or_are_refused(tmp_
         train_counts=(10**9,) * len(names),
     )
     save_model(tmp_path / "m", tensors(card), card)
-    assert not are_too_long(names)
+    assert not list(refused_names(names))
     assert load_model(tmp_path / "m")[1] == card
-    assert are_too_long([f"{k}{name}" for k in range(16) for name in names])
+    (too_many,) = refused_names(tuple(f"{k}{name[:-1]}" for k in range(16) for name in names))
+    assert "160,000 classes are together too long for a model file" in too_many
 
 
 def test_a_class_whose_name_is_not_text_is_kept_too(tmp_path: Path) -> None:

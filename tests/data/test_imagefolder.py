@@ -153,7 +153,7 @@ def test_a_broken_photo_raises_or_is_left_out_when_the_folder_is_opened(
     assert [os.path.basename(photo.path) for photo in folder.skipped] == ["cat-000b.jpg", "a.png"]
     assert (len(folder), list(folder.samples), list(folder.targets)) == (5, list(good.samples), [0, 0, 0, 1, 1])
     for workers in (0, 2):
-        batches = DataLoader(folder, batch_size=2, num_workers=workers)
+        batches: DataLoader[Any] = DataLoader(folder, batch_size=2, num_workers=workers)
         for (images, labels), (same, same_labels) in zip(batches, DataLoader(good, batch_size=2), strict=True):
             assert torch.equal(images, same) and torch.equal(labels, same_labels)
 

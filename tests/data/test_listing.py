@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from torchvision.datasets import ImageFolder
 
+from catdog.data.held_out import held_out_photos
 from catdog.data.listing import has_photos, list_photos, photos_below
 from catdog.data.remarks import remarks
-from catdog.data.splits import find_splits, held_out_photos, split, train_and_val
+from catdog.data.splits import find_splits, split, train_and_val
 from catdog.errors import CatdogError
 
 MakePhotos = Callable[..., Path]
@@ -86,7 +87,9 @@ def test_folders_may_be_nested_deeper_than_python_recurses(make_photos: MakePhot
 def test_a_path_that_the_system_cannot_open_is_one_sentence(make_photos: MakePhotos, nested: MakePhotos) -> None:
     root = make_photos({"cat": 1, "dog": 1})
     nested(root / "cat", 100, "x" * 100)
-    with pytest.raises(CatdogError, match=r"folders in .*cat lie too deep in each other") as refused:
+    with pytest.raises(
+        CatdogError, match=r"cannot list the folder .*cat/xxx.*xxx \.\.\.: File name too long; move it further up"
+    ) as refused:
         list_photos(root)
     assert len(str(refused.value)) < 400
 
@@ -177,7 +180,14 @@ def test_photos_that_are_not_used_are_counted_and_named(make_photos: MakePhotos)
     make_photos({"diesel": 6, "steam": 6}, name="two words/train")
     root = make_photos({"car": 12, "bus": 12, "plans": 0}, name="two words")
     (root / "plans" / "plan.pdf").touch()
-    for name in ("train/steam/1.jxl", "train/steam/2.JXL", "train/diesel/3.CR2", "train/diesel/4", "loose.jpg", "x.txt"):
+    for name in (
+        "train/steam/1.jxl",
+        "train/steam/2.JXL",
+        "train/diesel/3.CR2",
+        "train/diesel/4",
+        "loose.jpg",
+        "x.txt",
+    ):
         (root / name).write_bytes(b"x")
     (root / "train" / "loose.png").write_bytes(b"x")
     train, val = train_and_val(root, 0.2, 0)
@@ -235,7 +245,6 @@ def test_has_photos(make_photos: MakePhotos, tmp_path: Path) -> None:
         ({"train": 3, "test1": 3}, "holds test1/ and train/, which are named like splits but hold no class folders"),
         ({"fold1/cat": 3, "fold1/dog": 3, "fold2/cat": 3, "fold2/dog": 3}, "(fold1, fold2) all hold the same folders"),
         ({"PetImages/Cat": 3, "PetImages/Dog": 3}, "if Cat, Dog are the classes, give"),
-        ({"a\\b": 3, "dog": 3}, "'a\\\\b' cannot be the name of a class"),
         ({"train/cat": 1, "train/dog": 1, "val/cat": 1, "valid/cat": 1}, "holds both val/ and valid/"),
     ],
 )

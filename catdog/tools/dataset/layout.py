@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from catdog.base.class_names import are_too_long, look_alike, quoted, why_refused
-from catdog.base.text import many
+from catdog.base.text import many, quoted
+from catdog.checkpoint.class_names import refused_names
 from catdog.data.listing import Listing, files_below, folders_and_files, is_photo_name
-from catdog.data.remarks import unused_folders
+from catdog.data.remarks import ALIKE, look_alike, unused_folders
 from catdog.errors import ImageError
 from catdog.images.decoder import decode
 
@@ -93,14 +93,9 @@ def _check_classes(root: Path, splits: dict[str, Listing]) -> Iterator[Finding]:
             message = f"{here}/ lacks classes that {first.root.name}/ holds; add a folder of photos for each."
             yield Finding("missing_classes", True, message, _paths(lacking))
     for group in look_alike(dict.fromkeys(name for listing in splits.values() for name in listing.classes)):
-        message = f"{' and '.join(map(quoted, group))} look alike, and are taken for different classes; rename one, or put all in one."
-        yield Finding("classes_alike", True, message)
-    for name in first.classes:
-        if refused := why_refused(name):
-            yield Finding("class_names", True, f"{refused}; rename the folder.")
-    if are_too_long(first.classes):
-        message = f"the names of the {len(first.classes):,} classes are too long for a model file; shorten them."
-        yield Finding("class_names", True, message)
+        yield Finding("classes_alike", True, f"{' and '.join(map(quoted, group))} {ALIKE}")
+    for refused in refused_names(first.classes):
+        yield Finding("class_names", True, refused)
     if empty:
         message = f"{many(len(empty), 'class folder')} without photos; add some, or remove it."
         yield Finding("empty_classes", True, message, _paths(empty))

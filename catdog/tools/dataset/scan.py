@@ -9,10 +9,10 @@ from typing import Generic, TypeVar
 import numpy as np
 from tqdm import tqdm
 
-from catdog.base.class_names import look_alike, quoted
-from catdog.base.text import on_one_line
+from catdog.base.text import on_one_line, quoted
 from catdog.data.decode_pool import DecodePool
 from catdog.data.listing import Listing, list_photos
+from catdog.data.remarks import look_alike
 from catdog.data.splits import find_splits
 
 T = TypeVar("T")

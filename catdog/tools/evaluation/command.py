@@ -14,9 +14,10 @@ from catdog.base.text import many, on_one_line
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
 from catdog.data import pixel_cache as cache
+from catdog.data.held_out import held_out_photos
 from catdog.data.listing import Listing
 from catdog.data.remarks import remarks
-from catdog.data.splits import held_out_photos, photo_folder, train_and_val
+from catdog.data.splits import photo_folder, train_and_val
 from catdog.errors import CatdogError
 from catdog.predict import Classifier
 from catdog.runs.locate import comes_with_catdog, find_model, name_of, output_folder
