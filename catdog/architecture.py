@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 MLP = "mlp"  # the `model` of an architecture that is not one of torchvision's
 Activation = Literal["relu", "gelu", "tanh", "sigmoid"]
 ACTIVATIONS: tuple[str, ...] = get_args(Activation)
+MAX_LAYERS = 1000  # of a kind
 
 
 @dataclass(frozen=True)

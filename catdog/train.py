@@ -104,6 +104,9 @@ def _train(
     saved = world.from_main(saved)
     with world.first_on_machine():  # who draws the drawn set, if it is wanted
         listings = train_and_val(photo_folder(photos), photos.val_share, config.run.seed)
+    from catdog.checkpoint.class_names import require_names
+
+    require_names(listings[0])
     if saved is not None:
         check_classes(saved, listings[0], run)
     torch.manual_seed(config.run.seed)
@@ -111,6 +114,10 @@ def _train(
         model = build_network(config, len(listings[0].classes), pretrained=saved is None)
     if world.is_main:
         log(describe_plan(config, model, listings, device, device_in_words))
+        from catdog.data.remarks import remarks
+
+        for remark in remarks(photo_folder(photos), *listings):
+            log(remark)
 
     # It takes a second, which the first optimizer would wait for: so it is done beside all that comes before.
     threading.Thread(target=import_module, args=("torch._dynamo",), daemon=True).start()

@@ -26,7 +26,8 @@ from catdog.checkpoint.quantize import dequantize, quantize
 from catdog.config.schema import fields
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
-from catdog.data.splits import held_out_photos, photo_folder
+from catdog.data.held_out import held_out_photos
+from catdog.data.splits import photo_folder
 from catdog.errors import CatdogError
 from catdog.metrics import accuracy_interval
 from catdog.predict import Classifier

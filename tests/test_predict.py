@@ -75,8 +75,8 @@ def test_the_forward_pass_in_numpy_is_the_trainers(
         epochs=2,
     )
     classifier = Classifier.load(train(config, log=quiet))
+    from catdog.data.held_out import held_out_photos
     from catdog.data.pixel_cache import decode_all
-    from catdog.data.splits import held_out_photos
 
     photos = held_out_photos(Path(config.photos.data), config)
     found = classifier.logits(decode_all(photos, (6, 8)).pixels)

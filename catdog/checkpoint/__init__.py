@@ -1,6 +1,7 @@
 """Files that hold a network.
 
 model_file       model.safetensors: the best weights, and all that prediction needs; model_card: its header
+class_names      which names of classes it can hold
 quantize         weights in 8 or 16 bits
 training_state   last.pt and previous.pt: written by a training; saved_state loads them to resume it
 """

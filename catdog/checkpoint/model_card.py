@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from catdog.architecture import ACTIVATIONS, Architecture
+from catdog.architecture import ACTIVATIONS, MAX_LAYERS, Architecture
 from catdog.checkpoint.quantize import STORAGES
 from catdog.errors import CatdogError
 
@@ -70,7 +70,7 @@ def card_from_json(path: Path, text: str) -> tuple[ModelCard, str, str]:
         )
         card = ModelCard(
             architecture=architecture,
-            classes=tuple(_class_name(name) for name in about["classes"]),
+            classes=tuple(about["classes"]),
             mean=_three(about["mean"]),
             std=_three(about["std"]),
             resize_filter=str(about["resize_filter"]),
@@ -86,6 +86,8 @@ def card_from_json(path: Path, text: str) -> tuple[ModelCard, str, str]:
         )
         if card.storage not in STORAGES:
             raise ValueError("storage")
+        if refused := next(filter(None, map(why_refused, card.classes)), ""):
+            raise ValueError(refused)
         if len(set(card.classes)) != len(card.classes) or len(card.classes) < 2:
             raise ValueError("classes")
         if min(card.std) <= 0 or card.temperature <= 0:
@@ -104,7 +106,7 @@ def card_from_json(path: Path, text: str) -> tuple[ModelCard, str, str]:
 def _whole_numbers(values: Any, count: int | None = None) -> Any:
     if not isinstance(values, list) or any(type(value) is not int or not 0 < value < 2**31 for value in values):
         raise ValueError(f"{values!r:.80} is not a list of whole numbers")
-    if len(values) > 1000 or count not in (None, len(values)):
+    if len(values) > MAX_LAYERS or count not in (None, len(values)):
         raise ValueError("a list of another length was expected")
     return tuple(values)
 
@@ -120,8 +122,8 @@ def _three(values: Any) -> tuple[float, float, float]:
     return red, green, blue
 
 
-def _class_name(name: Any) -> str:
-    """Return `name` if it is a valid class name, which is a folder's name and never a path; else raise ValueError."""
+def why_refused(name: Any) -> str:
+    """Why `name` cannot be a class's, which is a folder's and never a path; empty if it can."""
     if not isinstance(name, str) or not name or name in (".", "..") or len(name) > 255 or set(name) & {"/", "\\", "\0"}:
-        raise ValueError(f"{name!r:.80} is not the name of a class")
-    return name
+        return f"{name!a:.80} cannot be the name of a class: one has 1 to 255 letters, and no slash or backslash"
+    return ""

@@ -21,7 +21,7 @@ from catdog.errors import CatdogError
 MODEL_FILE = "model.safetensors"
 STATE_FILE = "last.pt"
 PREVIOUS_FILE = "previous.pt"
-_HEADER_LIMIT = 1 << 20  # bytes of JSON before the weights; ours is a few thousand
+HEADER_LIMIT = 2**25  # bytes of JSON before the weights; reading more would take too much memory
 
 
 def save_model(path: Path, tensors: Mapping[str, np.ndarray], card: ModelCard) -> None:
@@ -57,7 +57,7 @@ def load_model(path: Path) -> tuple[dict[str, NDArray[np.float32]], ModelCard]:
     try:
         with open(path, "rb") as file:
             length = int.from_bytes(file.read(8), "little")
-        if length > _HEADER_LIMIT:
+        if length > HEADER_LIMIT:
             raise unusable_model(path, "its header is damaged")
         with safe_open(path, framework="numpy") as stored:
             metadata = stored.metadata() or {}

@@ -10,6 +10,7 @@ import typing
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from catdog.architecture import MAX_LAYERS
 from catdog.config.settings import Augment, Config, Model, Photos, Run, Training
 from catdog.errors import CatdogError
 
@@ -107,6 +108,8 @@ def validate(config: Config) -> Config:
     """
     for f in fields().values():
         value = getattr(getattr(config, f.section), f.name)
+        if isinstance(value, tuple) and len(value) > MAX_LAYERS:
+            raise CatdogError(f"{f.name} ({f.flag}) must be {MAX_LAYERS:,} numbers at most, not {len(value):,}.")
         if f.range is not None:
             low, high = f.range
             for number in value if isinstance(value, tuple) else (value,):

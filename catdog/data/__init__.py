@@ -6,6 +6,8 @@ batches, prefetch   which photos each batch holds; the batches themselves, throu
 pixel_cache         decoded pixels, kept between runs; cache_dir bounds and clears what is kept
 decode_pool         decoding in parallel; decode_process is one of its processes
 warm_up             decoding while torch is imported
+mistakes, remarks   layouts that cannot be trained on; what of a folder is left out, or looks like a mistake
+held_out            which photos to evaluate on; named_folder opens a folder for a program of one's own
 statistics          means and deviations of colours
 duplicates          the same file in two places
 drawn, inputs       the drawn cats and dogs; what the command line names as photos

@@ -7,19 +7,24 @@ from the same distributions for both.
 import colorsys
 import hashlib
 import itertools
+import json
 import math
-import multiprocessing
 import os
 import random
 import shutil
-import signal
+import subprocess
+import sys
+from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from catdog.base.work_folder import claimed_folder
+from catdog.base.worker import claim_standard_output, start_python
 from catdog.errors import CatdogError
 
 CLASSES = ("cat", "dog")
@@ -28,6 +33,7 @@ UNFINISHED = ".drawing-"  # how the folder is called until all is drawn
 DEFAULT_COUNT = 6000
 DEFAULT_SIZE = (96, 96)
 _SUPERSAMPLING = 2
+_TASK = 32  # drawings that a process makes in a turn
 
 Point = tuple[float, float]
 Colour = tuple[int, int, int]
@@ -408,36 +414,65 @@ def write_sample(
             for label in CLASSES:
                 shutil.rmtree(temporary / label, ignore_errors=True)  # of a process that was killed
                 (temporary / label).mkdir()
-            jobs = [(str(temporary), k, size, seed) for k in range(count)]
-            _in_processes(jobs)
+            _draw_all(temporary, count, size, seed)
             temporary.rename(folder)
     except OSError as error:
         raise CatdogError(f"cannot draw into {folder}: {error.strerror or error}; give another folder.") from None
 
 
-def _in_processes(jobs: list[tuple[str, int, tuple[int, int], int]]) -> None:
+def _draw_all(folder: Path, count: int, size: tuple[int, int], seed: int) -> None:
     """Drawing holds Python's lock, so it takes processes to use all cores; few drawings are not worth starting any."""
-    workers = os.cpu_count() or 1
-    if workers == 1 or len(jobs) < 200:
-        for job in jobs:
-            _draw_to_file(job)
+    tasks = [(str(folder), start, min(start + _TASK, count), size, seed) for start in range(0, count, _TASK)]
+    workers = min(os.cpu_count() or 1, len(tasks))
+    if workers == 1 or count < 200 or not sys.executable:
+        for task in tasks:
+            _draw_files(*task)
         return
-    # A fork server is started clean: no threads of ours to break, and it does not run the caller's script again.
-    context = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
-    with context.Pool(workers, _leave_signals_to_parent) as pool:
-        for _ in pool.imap_unordered(_draw_to_file, jobs, chunksize=32):
-            pass
+    processes: list[subprocess.Popen[bytes]] = []
+    with ThreadPoolExecutor(workers) as threads:
+        try:
+            processes += [start_python("from catdog.data.drawn import serve; serve()") for _ in range(workers)]
+            idle = deque(processes)
+            for _ in threads.map(lambda task: _ask(idle, task), tasks):
+                pass
+        finally:
+            threads.shutdown(wait=False, cancel_futures=True)
+            for process in processes:
+                process.kill()  # whoever waits for an answer gets none
+                process.wait()
+    for process in processes:
+        process.communicate()  # closes the pipes
 
 
-def _leave_signals_to_parent() -> None:
-    """Ctrl-C and the end of a terminal reach the workers too; it is for their parent to end them."""
-    for name in ("SIGINT", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+def _ask(idle: "deque[subprocess.Popen[bytes]]", task: tuple[Any, ...]) -> None:
+    """Have an idle process draw some; OSError with its reason where it cannot."""
+    process = idle.pop()
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.write(json.dumps(task).encode() + b"\n")
+    process.stdin.flush()
+    answer = process.stdout.readline()
+    reason = json.loads(answer) if answer else "a process that draws has ended"
+    if reason:
+        raise OSError(reason)
+    idle.append(process)
 
 
-def _draw_to_file(job: tuple[str, int, tuple[int, int], int]) -> None:
-    folder, k, size, seed = job
-    label, number = CLASSES[k % len(CLASSES)], k // len(CLASSES)
-    picture = draw(label, seed * 1_000_003 + number, size)
-    picture.save(os.path.join(folder, label, f"{label}-{number:05}.jpg"), quality=92)
+def serve() -> None:
+    """Be one of the processes: a line of standard input is a task, and is answered by a line, "" or what went wrong."""
+    with claim_standard_output() as answers:
+        for task in sys.stdin.buffer:
+            reason = ""
+            try:
+                _draw_files(*json.loads(task))
+            except OSError as error:
+                reason = error.strerror or str(error)
+            answers.write(json.dumps(reason).encode() + b"\n")
+            answers.flush()
+
+
+def _draw_files(folder: str, start: int, stop: int, size: tuple[int, int], seed: int) -> None:
+    """Draw the pictures `start` to `stop` of the set."""
+    for k in range(start, stop):
+        label, number = CLASSES[k % len(CLASSES)], k // len(CLASSES)
+        picture = draw(label, seed * 1_000_003 + number, (size[0], size[1]))
+        picture.save(os.path.join(folder, label, f"{label}-{number:05}.jpg"), quality=92)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 from torchvision.datasets import ImageFolder, VisionDataset
 
 from catdog.data.decode_pool import DecodePool
-from catdog.data.listing import Listing, Skipped, list_photos
+from catdog.data.listing import Listing, Skipped
 from catdog.errors import CatdogError, ImageError
 from catdog.images.decoder import decode, decode_files
 
@@ -51,8 +51,9 @@ class PhotoFolder(ImageFolder):
     pixels: all photos decoded before, uint8 N x 3 x H x W (see `load_photos`); None decodes each photo each time that
     it is asked for, batches by the `pool` if there is one. skipped: photos left out of the listing as unreadable.
 
-    Reading a broken photo raises ImageError. A batch leaves it out, unless `strict`; it raises CatdogError where more
-    than the share `max_skipped` of all photos, or all of the batch, cannot be read.
+    Reading a broken photo raises ImageError. on_error="skip" decodes each photo once when the folder is opened, and
+    leaves broken ones out: `len` counts the others, `skipped` names them. max_skipped: a batch leaves broken photos
+    out, up to this share of all; it raises CatdogError where there are more, or no other in the batch.
     """
 
     def __init__(
@@ -65,10 +66,14 @@ class PhotoFolder(ImageFolder):
         pixels: Tensor | None = None,
         skipped: Sequence[Skipped] = (),
         pool: DecodePool | None = None,
-        strict: bool = False,
-        max_skipped: float = 1.0,
+        max_skipped: float = 0.0,
+        on_error: Literal["raise", "skip"] = "raise",
     ) -> None:
-        self.listing = photos if isinstance(photos, Listing) else list_photos(photos)
+        if not isinstance(photos, Listing) or on_error != "raise":
+            from catdog.data.named_folder import open_named  # which training does without
+
+            photos, skipped = open_named(photos, on_error)
+        self.listing = photos
         # Not ImageFolder's own __init__, which lists the folder by other rules, and a million photos in 500 MB.
         VisionDataset.__init__(self, str(self.listing.root), transform=transform, target_transform=target_transform)
         self.loader, self.extensions = partial(decode, size=size), None
@@ -83,7 +88,7 @@ class PhotoFolder(ImageFolder):
         self.device = torch.device("cpu")
         """Where batches are to arrive."""
         self._stays = False
-        self.pool, self.strict, self.max_skipped = pool, strict, max_skipped
+        self.pool, self.max_skipped = pool, max_skipped
         self._skipped, self._unreadable = list(skipped), dict[int, str]()
 
     @classmethod
@@ -160,7 +165,7 @@ class PhotoFolder(ImageFolder):
         else:
             found_reasons = [part.reasons for part in self.pool.decode_all(paths, pixels, _TASK)]
         for reasons in found_reasons:
-            if self.strict and reasons:
+            if reasons and not self.max_skipped:
                 raise ImageError(next(iter(reasons.values())))
             self._unreadable.update({indices[position]: reason for position, reason in reasons.items()})
         found = torch.from_numpy(pixels)

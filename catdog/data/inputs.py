@@ -2,7 +2,9 @@
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from shlex import quote
 
 from catdog.data.listing import photos_below
 from catdog.errors import ImageError
@@ -14,10 +16,15 @@ def photos_of(inputs: Sequence[str]) -> Iterator[tuple[str, str | bytes | ImageE
         if name == "-":
             yield name, sys.stdin.buffer.read()
         elif os.path.isdir(name):
-            empty = True
-            for below in photos_below(name):
+            empty, left_out = True, Counter[str]()
+            for below in photos_below(name, left_out):
                 empty = False
                 yield os.path.join(name, below), os.path.join(name, below)
+            if left_out:
+                from catdog.data.remarks import left_out_in_words
+
+                words = left_out_in_words(left_out)
+                print(f"{name}: {words}; catdog data check {quote(name)} lists them.", file=sys.stderr)
             if empty:
                 yield name, ImageError(f"{name}: the folder holds no photos.")
         else:

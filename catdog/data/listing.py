@@ -1,16 +1,19 @@
 """Which photo files there are, of which class, and in which split: names only, nothing is opened.
 
 A folder of photos is an ImageFolder, `DIR/<class>/*`, or one ImageFolder a split, `DIR/train/<class>/*` and
-`DIR/val/<class>/*` (also `valid`, `validation`) and `DIR/test/<class>/*`.
+`DIR/val/<class>/*` and `DIR/test/<class>/*`; `catdog.data.splits.SPLITS` lists the names that splits go by.
 """
 
+import errno
 import os
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from catdog.base.text import quoted
 from catdog.errors import CatdogError
 
 # By name alone; what a file holds is found out when it is decoded.
@@ -32,6 +35,8 @@ class Listing:
     classes: tuple[str, ...]
     paths: Sequence[str]
     labels: Sequence[int]
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """How many files of the class folders are left out as no photos by their names, by ending."""
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -54,11 +59,10 @@ class Listing:
 
     def select(self, keep: Sequence[bool]) -> "Listing":
         """The photos for which `keep` is true."""
-        return Listing(
-            self.root,
-            self.classes,
-            [path for path, kept in zip(self.paths, keep, strict=True) if kept],
-            [label for label, kept in zip(self.labels, keep, strict=True) if kept],
+        return replace(
+            self,
+            paths=[path for path, kept in zip(self.paths, keep, strict=True) if kept],
+            labels=[label for label, kept in zip(self.labels, keep, strict=True) if kept],
         )
 
     def with_classes(self, classes: Sequence[str], whose: str) -> "Listing":
@@ -66,14 +70,16 @@ class Listing:
 
         `classes` may hold more classes than there are here; CatdogError names one that it lacks.
         """
+        position = {name: label for label, name in enumerate(classes)}
         for name in self.classes:
-            if name not in classes:
+            if name not in position:
+                known = ", ".join(map(quoted, classes[:20])) + (", ..." if len(classes) > 20 else "")
                 raise CatdogError(
-                    f"{self.root} holds the class {name!r}, which {whose} does not know (it knows "
-                    f"{', '.join(classes)}); rename or remove that folder."
+                    f"{self.root} holds the class {quoted(name)}, which {whose} does not know (it knows {known}); "
+                    "rename or remove that folder."
                 )
-        position = [list(classes).index(name) for name in self.classes]
-        return Listing(self.root, tuple(classes), self.paths, [position[label] for label in self.labels])
+        labels = [position[self.classes[label]] for label in self.labels]
+        return replace(self, classes=tuple(classes), labels=labels)
 
 
 class _Files(Sequence[str]):
@@ -99,43 +105,49 @@ def is_photo_name(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in EXTENSIONS
 
 
-def photos_below(folder: str | Path) -> Iterator[str]:
+def photos_below(folder: str | Path, left_out: Counter[str] | None = None) -> Iterator[str]:
     """Paths below `folder` (relative to it) of all files named like photos, sorted; hidden ones are left out.
 
-    A dangling link named like a photo is listed, so that decoding can say what is wrong with it.
+    left_out: counts the others, by the ending of their names. A dangling link named like a photo is listed, so that
+    decoding can say what is wrong with it.
     """
-    return (path for path in files_below(folder) if is_photo_name(path))
+    for path in files_below(folder):
+        if is_photo_name(path):
+            yield path
+        elif left_out is not None:
+            left_out[os.path.splitext(path)[1].lower()] += 1
 
 
 def files_below(folder: str | Path) -> Iterator[str]:
     """Paths below `folder` (relative to it) of all files but hidden ones, sorted.
 
-    Links to folders are followed; one that leads back to a folder it lies in is not.
+    Links to folders are followed; a folder that is met again by a link, or lies above, is passed over.
     """
-
-    def walk(relative: str, above: frozenset[tuple[int, int]]) -> Iterator[str]:
-        here = os.path.join(folder, relative)
-        names, folders = [], set()  # and no directory entries, of which a million would take 300 MB
+    seen: set[tuple[int, int]] = set()
+    for status in map(os.stat, Path(os.path.abspath(folder)).parents):
+        seen.add((status.st_dev, status.st_ino))
+    waiting = [""]  # the next one last, folders with a slash; no recursion, since they may be thousands deep
+    while waiting:
+        path = waiting.pop()
+        if path and not path.endswith(os.sep):
+            yield path
+            continue
+        here = os.path.join(folder, path)
         with _listing(here):
             status = os.stat(here)
-            if (status.st_dev, status.st_ino) in above:
-                return
-            with os.scandir(here) as entries:
-                for entry in entries:
-                    if not is_hidden(entry.name):
-                        names.append(entry.name)
-                        if entry.is_dir():
-                            folders.add(entry.name)
-        inside = above | {(status.st_dev, status.st_ino)}
-        names.sort()
-        before = os.path.join(relative, "") if relative else ""
-        for name in names:
-            if name in folders:
-                yield from walk(before + name, inside)
-            else:
-                yield before + name
+        if (status.st_dev, status.st_ino) not in seen:
+            seen.add((status.st_dev, status.st_ino))
+            folders, files = folders_and_files(here)
+            names = [*(name + os.sep for name in folders), *files]
+            names.sort(key=lambda name: name.removesuffix(os.sep), reverse=True)
+            waiting += [path + name for name in names]
 
-    return walk("", frozenset())
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself, or to where one may not look
+        return False
 
 
 @contextmanager
@@ -143,20 +155,22 @@ def _listing(folder: str | Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise CatdogError(f"cannot list the folder {folder}: {error.strerror}; check it and its permissions.") from None
+        mend = "move it further up" if error.errno == errno.ENAMETOOLONG else "check it and its permissions"
+        place = folder if len(str(folder)) < 999 else f"{folder!s:.200} ..."
+        raise CatdogError(f"cannot list the folder {place}: {error.strerror}; {mend}.") from None
 
 
-def folders_and_files(folder: Path) -> tuple[list[str], list[str]]:
+def folders_and_files(folder: str | Path) -> tuple[list[str], list[str]]:
     """Names of the folders, and of the files, directly in `folder`, each sorted; hidden ones are left out."""
     found: tuple[list[str], list[str]] = ([], [])
     with _listing(folder), os.scandir(folder) as entries:
         for entry in entries:
             if not is_hidden(entry.name):
-                found[not entry.is_dir()].append(entry.name)
+                found[not _is_folder(entry)].append(entry.name)
     return sorted(found[0]), sorted(found[1])
 
 
-def subfolders(folder: Path) -> list[str]:
+def subfolders(folder: str | Path) -> list[str]:
     return folders_and_files(folder)[0]
 
 
@@ -167,11 +181,12 @@ def list_photos(root: str | Path) -> Listing:
     classes = tuple(subfolders(root))
     paths: list[str] = []
     labels: list[int] = []
+    left_out: Counter[str] = Counter()
     for label, name in enumerate(classes):
         before, folder = len(paths), os.path.join(name, "")
-        paths.extend(folder + path for path in photos_below(root / name))
+        paths.extend(folder + path for path in photos_below(root / name, left_out))
         labels.extend([label] * (len(paths) - before))
-    return Listing(root, classes, paths, labels)
+    return Listing(root, classes, paths, labels, left_out)
 
 
 def require_folder(root: Path) -> None:

@@ -62,7 +62,7 @@ def open_folders(listings: Sequence[Listing], photos: Photos, threads: int) -> t
     pool = DecodePool(size, threads, len(listings[0]))  # one set of processes for both
     if photos.cache == "none":
         train, val = (
-            PhotoFolder(listing, size, pool=pool, strict=photos.strict, max_skipped=photos.max_skipped)
+            PhotoFolder(listing, size, pool=pool, max_skipped=0.0 if photos.strict else photos.max_skipped)
             for listing in listings
         )
     else:

@@ -26,7 +26,7 @@ from catdog.data.listing import Listing
 from catdog.errors import CatdogError, ImageError
 from catdog.images.geometry import RESIZE_FILTER
 
-FORMAT = 2  # of an entry, and of what the decoder makes of a photo: raise it when either changes
+FORMAT = 3  # of an entry, and of what the decoder makes of a photo: raise it when either changes
 _UNFINISHED = ".writing-"
 _DONE = "done"  # a file in an unfinished entry: how many of its photos are decoded
 

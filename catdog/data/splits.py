@@ -2,9 +2,10 @@
 
 import hashlib
 import os
+import re
 from pathlib import Path
 
-from catdog.config.settings import Config, Photos
+from catdog.config.settings import Photos
 from catdog.data.cache_dir import DRAWN, folder_of
 from catdog.data.listing import Listing, list_photos, require_folder, subfolders
 from catdog.errors import CatdogError
@@ -31,34 +32,42 @@ def photo_folder(photos: Photos) -> Path:
     return folder
 
 
-def held_out_photos(folder: Path, config: Config | None) -> Listing:
-    """The photos in `folder` to evaluate on: val/, else test/; of the folder that `config` trained on, the share that
-    was set aside; of any other folder, all."""
-    splits = find_splits(folder)
-    for split in ("val", "test"):
-        if split in splits:
-            return list_photos(splits[split])
-    if config is not None and photo_folder(config.photos).resolve() == folder.resolve():
-        return train_and_val(folder, config.photos.val_share, config.run.seed)[1]
-    return list_photos(splits.get("train", folder))
+SPLITS = {"train": "train|training|trn", "val": "val|valid|validation|dev", "test": "test|testing|tst|eval|evaluation"}
+"""The names that folders of each split go by: in any case, and also as in `Training Set`, `val_images`, `test2017`."""
 
 
-SPLITS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
+def _split_called(name: str) -> str | None:
+    for split, names in SPLITS.items():
+        if re.fullmatch(rf"({names})[ _-]?(set|data|images|photos)?[ _-]?\d*", name, re.IGNORECASE | re.ASCII):
+            return split
+    return None
 
 
 def find_splits(root: str | Path) -> dict[str, Path]:
-    """The split folders of `root`, by "train", "val" and "test"; empty where `root` is a single ImageFolder."""
+    """The split folders of `root`, by "train", "val" and "test"; empty where `root` is a single ImageFolder.
+
+    Raises CatdogError where two folders are named like one split, or splits would be taken for classes.
+    """
+    from catdog.data.mistakes import require_no_classes_within, require_no_splits
+
     root = Path(root)
     require_folder(root)
     found: dict[str, Path] = {}
-    for split, names in SPLITS.items():
-        for name in names:
-            # A class may be called "test": a split is a folder of class folders.
-            if (root / name).is_dir() and subfolders(root / name):
-                if split in found:
-                    raise CatdogError(f"{root} holds both {found[split].name}/ and {name}/; keep one of them.")
-                found[split] = root / name
-    return found
+    flat: dict[str, str] = {}
+    for name in subfolders(root):
+        if (split := _split_called(name)) is None:
+            continue
+        if not subfolders(root / name):  # a class may be called "test": a split is a folder of class folders
+            flat[split] = name
+        elif split in found:
+            names = f"{found[split].name}/ and {name}/"
+            raise CatdogError(f"{root} holds both {names}, two names for one split; keep one of them.")
+        else:
+            found[split] = root / name
+    if "train" not in found:
+        require_no_splits(root, flat)
+    require_no_classes_within(found.get("train", root))
+    return {split: found[split] for split in SPLITS if split in found}
 
 
 def train_and_val(root: str | Path, val_share: float, seed: int) -> tuple[Listing, Listing]:
@@ -70,11 +79,12 @@ def train_and_val(root: str | Path, val_share: float, seed: int) -> tuple[Listin
     root = Path(root)
     splits = find_splits(root)
     if splits and "train" not in splits:
-        raise CatdogError(
-            f"{root} has {'/, '.join(splits)}/ but no train/; put the photos to train on in {root}/train/<class>/."
-        )
+        names = "/, ".join(path.name for path in splits.values())
+        raise CatdogError(f"{root} has {names}/ but no train/; put the photos to train on in {root}/train/<class>/.")
     listing = list_photos(splits.get("train", root))
-    _require_classes(listing)
+    from catdog.data.mistakes import require_classes
+
+    require_classes(listing)
     if "val" not in splits:
         return split(listing, val_share, seed)
     val = list_photos(splits["val"])
@@ -83,25 +93,6 @@ def train_and_val(root: str | Path, val_share: float, seed: int) -> tuple[Listin
             f"{val.root} holds no photos to validate on; add some, or remove it to set some of train/ aside."
         )
     return listing, val.with_classes(listing.classes, whose=str(listing.root))
-
-
-def _require_classes(listing: Listing) -> None:
-    counts = dict(zip(listing.classes, listing.counts(), strict=True))
-    for name, count in counts.items():
-        if count == 0:
-            raise CatdogError(
-                f"the class folder {listing.root / name} holds no photos; add some, or remove the folder."
-            )
-    if len(counts) == 0:
-        raise CatdogError(
-            f"{listing.root} holds no class folders; make one folder of photos for each class, such as "
-            f"{listing.root / 'cat'} and {listing.root / 'dog'}."
-        )
-    if len(counts) == 1:
-        raise CatdogError(
-            f"{listing.root} holds one class only, {listing.classes[0]!r}; "
-            "a classifier needs at least two class folders."
-        )
 
 
 def split(listing: Listing, val_share: float, seed: int) -> tuple[Listing, Listing]:

@@ -6,7 +6,8 @@ Whatever the file holds:
   16 bits are scaled to 8. Grey levels without a depth of their own (32-bit integers, floats) run from black to white
   over the narrowest of 0..1 (floats only), 0..255 and 0..65535 that holds them all, else from the least to the
   greatest; NaN is black.
-- A file that cannot be decoded, or is cut off, raises `ImageError`. No warning is printed; no pipe or device is opened.
+- A file that cannot be decoded, is cut off or found damaged raises `ImageError`. Nothing is printed; no pipe or device
+  is opened.
 - One call takes less than 1 GiB: MAX_MEMORY at most for the file and its pixels, beside them the strips in which
   colours are converted. A picture that would need more is refused by its header, before it is decoded.
 """
@@ -109,7 +110,7 @@ def _decode(data: bytes, size: tuple[int, int] | None) -> tuple[np.ndarray, tupl
         jpeg = parse_jpeg(data) if kind == "JPEG" else None
         if jpeg is not None and (done := _decode_with_turbo(jpeg, size)) is not None:
             return done
-        from catdog.images.pillow import decode_with_pillow  # which ordinary JPEGs do without
+        from catdog.images.pillow import decode_with_pillow
 
         return decode_with_pillow(kind, data, jpeg, size)
     except ImageError:
@@ -125,12 +126,13 @@ def _decode(data: bytes, size: tuple[int, int] | None) -> tuple[np.ndarray, tupl
 def _decode_with_turbo(jpeg: Jpeg, size: tuple[int, int] | None) -> tuple[np.ndarray, tuple[int, int]] | None:
     """Decode an 8-bit JPEG of 1 or 3 components with libjpeg-turbo (simplejpeg): the same pixels as Pillow's, faster.
 
-    None for any other JPEG, and where libjpeg-turbo reports an error or a warning: then Pillow decodes it.
+    None for any other JPEG, and where libjpeg-turbo cannot decode it: then Pillow does. Raises ImageError where
+    libjpeg-turbo warns of damage, of which Pillow says nothing.
     """
     if len(jpeg.frame) < 10 or jpeg.frame[1] not in (0xC0, 0xC1, 0xC2) or jpeg.frame[4] != 8:  # bits a sample
         return None
     *full_size, components = struct.unpack_from(">HHB", jpeg.frame, 5)
-    if min(full_size) < 1 or components not in (1, 3) or len(jpeg.frame) < 10 + 3 * components:
+    if min(full_size) < 1 or components not in (1, 3, 4) or len(jpeg.frame) < 10 + 3 * components:
         return None
     samples = [(byte >> 4) * (byte & 15) for byte in jpeg.frame[11 : 11 + 3 * components : 3]]
     check_size("JPEG", full_size[1], full_size[0], jpeg_bytes_per_pixel(samples), len(jpeg.data))
@@ -138,10 +140,16 @@ def _decode_with_turbo(jpeg: Jpeg, size: tuple[int, int] | None) -> tuple[np.nda
     divisor = jpeg_divisor(full_size, orientation, size)
     least = [-(-side // divisor) if divisor > 1 else 0 for side in full_size]
     try:
+        if components == 4:  # inks, which Pillow converts; decoded here, as small as can be, for its warnings
+            simplejpeg.decode_jpeg(jpeg.data, "CMYK", min_height=1, min_width=1)
+            return None
         pixels = simplejpeg.decode_jpeg(
             jpeg.data, "GRAY" if components == 1 else "RGBX", min_height=least[0], min_width=least[1]
         )
-    except (ValueError, RuntimeError):
+    except (ValueError, RuntimeError) as error:
+        from catdog.images.pillow import check_scan  # which ordinary JPEGs do without
+
+        check_scan(jpeg.data, str(error))
         return None
     mode = "L" if components == 1 else "RGBX"
     image = Image.frombuffer(mode, (pixels.shape[1], pixels.shape[0]), pixels, "raw", mode, 0, 1)

@@ -1,9 +1,13 @@
 """Decodes by Pillow whatever is not an ordinary JPEG: other formats, and JPEGs that are odd."""
 
 import contextlib
+import ctypes
 import io
+import logging
+import re
 import struct
 import zlib
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -33,6 +37,7 @@ def decode_with_pillow(
         data, exif, profile = parse_png(data)
     elif kind == "TIFF":
         check_tiff(data)
+        silence_tiff()
     elif kind == "ICO":
         check_icon(data)
     elif kind == "JPEG 2000" and data.find(b"\xff\xd9", data.find(b"\xff\x4f\xff\x51")) < 0:
@@ -120,6 +125,37 @@ def check_tiff(data: bytes) -> None:
             tile *= value
     if tile > MAX_PIXELS // 2:
         raise ImageError("a TIFF of too large tiles: save it again, as JPEG or PNG")
+
+
+def check_scan(data: bytes, warning: str) -> None:
+    """Raise ImageError if libjpeg's `warning` says that compressed data of a JPEG are damaged: areas are wrong then.
+
+    Zeros between the last of them and the end marker, with which some cameras fill up the file, are no damage.
+    """
+    filled = re.search(r"(\d+) extraneous bytes before marker 0xd9", warning)
+    if filled and not data[-2 - int(filled[1]) : -2].strip(b"\0"):
+        return
+    if warning.startswith(("Corrupt JPEG data", "Inconsistent progression", "Premature end")):
+        raise ImageError(
+            f"a damaged JPEG, of which areas are wrong or missing ({warning[:100]}): copy or download it again, or, if "
+            "it looks as it should, save it again"
+        )
+
+
+@cache
+def silence_tiff() -> None:
+    """Turn off what libtiff, and Pillow's log, print on standard error of a TIFF: Pillow raises what they are about.
+
+    https://libtiff.gitlab.io/libtiff/functions/TIFFError.html; Pillow has no switch for it. Where Pillow holds libtiff
+    under no name that can be found, as on Windows, its lines stay.
+    """
+    logging.getLogger("PIL").addHandler(logging.NullHandler())  # without any handler, Python prints errors
+    with contextlib.suppress(OSError, AttributeError):
+        libtiff = ctypes.CDLL(Image.core.__file__)  # and the libraries that it needs, libtiff among them
+        for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
+            set_handler = getattr(libtiff, name)
+            set_handler.restype, set_handler.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+            set_handler(None)
 
 
 def check_icon(data: bytes) -> None:

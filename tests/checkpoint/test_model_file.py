@@ -1,4 +1,5 @@
 import json
+import os
 import struct
 import zlib
 from dataclasses import asdict, replace
@@ -7,12 +8,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from safetensors.numpy import save
 
 from catdog.architecture import Architecture
 from catdog.base.atomic import write_atomic
+from catdog.checkpoint.class_names import refused_names, require_names
 from catdog.checkpoint.model_card import ModelCard
-from catdog.checkpoint.model_file import expected_shapes, load_model, save_model
+from catdog.checkpoint.model_file import HEADER_LIMIT, expected_shapes, load_model, save_model
+from catdog.data.listing import Listing
 from catdog.errors import CatdogError
 from catdog.model.mlp import MLP
 
@@ -52,6 +57,52 @@ def test_a_model_reads_back_as_it_was_saved(tmp_path: Path) -> None:
     assert all(np.array_equal(found[name], array) for name, array in tensors().items())
 
 
+NAMES = st.one_of(st.text(min_size=1, max_size=260), st.binary(min_size=1, max_size=260).map(os.fsdecode))
+
+
+@pytest.mark.slow
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    names=st.lists(
+        st.one_of(NAMES, st.sampled_from(["a\\b", "..", " ", "\n", "\x1f", "\ud800"])), min_size=2, unique=True
+    )
+)
+def test_what_training_accepts_as_classes_reads_back_and_what_it_refuses_does_not(
+    tmp_path: Path, names: list[str]
+) -> None:
+    card = replace(CARD, classes=tuple(names), architecture=Architecture((1, 1), (), "relu", False, 0.0))
+    save_model(tmp_path / "m", tensors(card), card)
+    listing = Listing(Path("photos"), card.classes, [os.path.join(name, "1.jpg") for name in names], range(len(names)))
+    try:
+        require_names(listing)
+    except CatdogError as refused:
+        assert "cannot be the name of a class" in str(refused) and str(refused).count("\n") == 0
+        with pytest.raises(CatdogError, match="cannot be the name of a class"):
+            load_model(tmp_path / "m")
+    else:
+        assert load_model(tmp_path / "m")[1] == card
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("letter", ["x", "猫", "\udcff"])
+def test_ten_thousand_classes_of_the_longest_names_read_back_or_are_refused(tmp_path: Path, letter: str) -> None:
+    long = letter * ((255 - 5) // len(os.fsencode(letter)))
+    names = tuple(f"{k:05}{long}" for k in range(10_000))
+    assert max(len(os.fsencode(name)) for name in names) <= 255
+    card = replace(
+        CARD,
+        classes=names,
+        architecture=Architecture((1, 1), (), "relu", False, 0.0),
+        mean_colours=((255 / 7, 254 / 7, 253 / 7),) * len(names),
+        train_counts=(10**9,) * len(names),
+    )
+    save_model(tmp_path / "m", tensors(card), card)
+    assert not list(refused_names(names))
+    assert load_model(tmp_path / "m")[1] == card
+    (too_many,) = refused_names(tuple(f"{k}{name[:-1]}" for k in range(16) for name in names))
+    assert "160,000 classes are together too long for a model file" in too_many
+
+
 def test_a_class_whose_name_is_not_text_is_kept_too(tmp_path: Path) -> None:
     """Names of folders are bytes; Python gives those that are not UTF-8 as lone surrogates."""
     card = replace(CARD, classes=("cat", b"d\xff".decode("utf-8", "surrogateescape")))
@@ -88,7 +139,7 @@ HOSTILE = {
     "metadata is not JSON": lambda: whole_file({"catdog": "{"}),
     "metadata is deep": lambda: whole_file({"catdog": deep_json()}),
     "metadata is a list": lambda: whole_file({"catdog": "[]"}),
-    "metadata is enormous": lambda: whole_file({**header(), "x": "y" * 5_000_000}),
+    "metadata is enormous": lambda: whole_file({**header(), "x": "y" * HEADER_LIMIT}),
     "unknown version": lambda: whole_file(header(format_version=99)),
     "a path as a class": lambda: whole_file(header(classes=["cat", "../../etc"])),
     "a class twice": lambda: whole_file(header(classes=["cat", "cat"])),

@@ -107,10 +107,10 @@ def test_too_many_unreadable_photos_end_a_stream(make_photos: MakePhotos) -> Non
     with pytest.raises(CatdogError, match=r"3 of the photos in .* --max-skipped 0.1 .*cat"):
         PhotoFolder(listing, (4, 4), max_skipped=0.1).__getitems__(range(20))
     with pytest.raises(CatdogError, match="all of a batch"):
-        PhotoFolder(listing, (4, 4)).__getitems__(range(2))
+        PhotoFolder(listing, (4, 4), max_skipped=1).__getitems__(range(2))
     with pytest.raises(ImageError, match="cat"):
-        PhotoFolder(listing, (4, 4), strict=True).__getitems__(range(20))
-    (batch,) = load_batches(PhotoFolder(listing, (4, 4)), batches_in_order(20, (4, 4)))
+        PhotoFolder(listing, (4, 4)).__getitems__(range(20))
+    (batch,) = load_batches(PhotoFolder(listing, (4, 4), max_skipped=1), batches_in_order(20, (4, 4)))
     assert batch.rows.tolist() == list(range(3, 20)) and len(batch.pixels) == 17
 
 

@@ -1,9 +1,13 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import catdog
 from catdog.data.drawn import CLASSES, draw, write_sample
 from catdog.data.listing import list_photos
 from catdog.errors import CatdogError
@@ -28,6 +32,21 @@ def test_writes_an_image_folder_of_so_many(tmp_path: Path, count: int) -> None:
         with Image.open(found.path(index)) as picture:
             assert picture.size == (24, 16)
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
+
+
+@pytest.mark.slow
+def test_a_script_without_a_guard_draws_once(tmp_path: Path) -> None:
+    """multiprocessing would run the whole script again in each of its processes."""
+    (tmp_path / "script.py").write_text(
+        "from pathlib import Path\nfrom catdog.data.drawn import write_sample\n"
+        "print('begins')\nwrite_sample(Path('set'), 230, (16, 24))\nprint('ends')\n"
+    )
+    folder = str(Path(catdog.__file__).parent.parent)
+    done = subprocess.run(
+        [sys.executable, "script.py"], cwd=tmp_path, env={**os.environ, "PYTHONPATH": folder}, capture_output=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"begins\nends\n", b"")
+    assert len(list_photos(tmp_path / "set")) == 230
 
 
 def test_a_larger_number_only_adds_and_another_seed_draws_others(tmp_path: Path) -> None:

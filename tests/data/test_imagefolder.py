@@ -138,6 +138,33 @@ def test_a_folder_without_a_size_keeps_each_photo_as_large_as_it_is(make_photos:
     assert len(next(iter(DataLoader(folder, batch_size=5)))[0]) == 5
 
 
+@pytest.mark.parametrize("size", [SIZE, None])
+@pytest.mark.parametrize("transform", [None, lambda x: x[:, :5, :6]])
+def test_a_broken_photo_raises_or_is_left_out_when_the_folder_is_opened(
+    make_photos: MakePhotos, size: tuple[int, int] | None, transform: Any
+) -> None:
+    root = make_photos({"cat": 3, "dog": 2})
+    good = PhotoFolder(root, size, transform)
+    (root / "cat" / "cat-000b.jpg").write_bytes(b"\xff\xd8\xff")
+    (root / "dog" / "a.png").symlink_to("nowhere.png")
+    with pytest.raises(ImageError, match=r"cat-000b\.jpg"):
+        list(DataLoader(PhotoFolder(root, size, transform), batch_size=3))
+    folder = PhotoFolder(root, size, transform, on_error="skip")
+    assert [os.path.basename(photo.path) for photo in folder.skipped] == ["cat-000b.jpg", "a.png"]
+    assert (len(folder), list(folder.samples), list(folder.targets)) == (5, list(good.samples), [0, 0, 0, 1, 1])
+    for workers in (0, 2):
+        batches: DataLoader[Any] = DataLoader(folder, batch_size=2, num_workers=workers)
+        for (images, labels), (same, same_labels) in zip(batches, DataLoader(good, batch_size=2), strict=True):
+            assert torch.equal(images, same) and torch.equal(labels, same_labels)
+
+
+def test_a_photo_folder_is_not_opened_where_there_are_splits(make_photos: MakePhotos) -> None:
+    make_photos({"cat": 3, "dog": 2}, name="all/Training")
+    with pytest.raises(CatdogError, match=r"all holds Training/; give .*all/Training"):
+        PhotoFolder(make_photos({}, name="all"))
+    assert len(PhotoFolder(make_photos({}, name="all/Training"))) == 5
+
+
 def test_colour_statistics_are_numpys(make_photos: MakePhotos) -> None:
     photos = load_photos(list_photos(make_photos({"cat": 300, "dog": 4})), SIZE)
     mean, std, colours = colour_statistics(photos)

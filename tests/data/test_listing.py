@@ -1,11 +1,15 @@
 import os
-from collections.abc import Callable
+import shlex
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from torchvision.datasets import ImageFolder
 
+from catdog.data.held_out import held_out_photos
 from catdog.data.listing import has_photos, list_photos, photos_below
+from catdog.data.remarks import remarks
 from catdog.data.splits import find_splits, split, train_and_val
 from catdog.errors import CatdogError
 
@@ -49,10 +53,57 @@ def test_links_to_folders_are_followed_and_loops_end(make_photos: MakePhotos, tm
     (root / "dog" / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
     found = list_photos(root)
     assert dict(zip(found.classes, found.counts(), strict=True))["cat"] == 5
-    # Through the loop dog/ sees cat/ and what it links to once more, but never itself again.
     dogs = [path for path in found.paths if path.startswith("dog")]
-    assert "dog/gone.jpg" in dogs
-    assert not any("loop/dog" in path for path in dogs)
+    assert dogs == ["dog/dog-000.png", "dog/dog-001.png", "dog/gone.jpg"]  # and no cat by way of the loop
+
+
+@pytest.fixture
+def nested() -> Iterator[Callable[..., Path]]:
+    """nested(folder, depth, name="d") -> the innermost of so many folders in each other, made step by step."""
+    made = []
+
+    def make(folder: Path, depth: int, name: str = "d") -> Path:
+        made.append(folder)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            for _ in range(depth):
+                os.mkdir(name)
+                os.chdir(name)
+            return Path(os.getcwd())
+
+    yield make
+    for folder in made:  # which is too deep for pytest to remove
+        subprocess.run(["rm", "-rf", folder], check=True)
+
+
+def test_folders_may_be_nested_deeper_than_python_recurses(make_photos: MakePhotos, nested: MakePhotos) -> None:
+    root = make_photos({"cat": 1, "dog": 1})
+    inside = nested(root / "cat", 1300)
+    (inside / "deep.png").write_bytes(b"x")
+    assert inside.relative_to(root / "cat").parts == ("d",) * 1300
+    assert list_photos(root).paths == ["cat/cat-000.png", f"cat/{'d/' * 1300}deep.png", "dog/dog-000.png"]
+
+
+def test_a_path_that_the_system_cannot_open_is_one_sentence(make_photos: MakePhotos, nested: MakePhotos) -> None:
+    root = make_photos({"cat": 1, "dog": 1})
+    nested(root / "cat", 100, "x" * 100)
+    with pytest.raises(
+        CatdogError, match=r"cannot list the folder .*cat/xxx.*xxx \.\.\.: File name too long; move it further up"
+    ) as refused:
+        list_photos(root)
+    assert len(str(refused.value)) < 400
+
+
+def test_folders_that_are_all_linked_to_each_other_are_listed_once(make_photos: MakePhotos) -> None:
+    names = [f"f{i:02}" for i in range(12)]  # some 12! ways lead through them
+    root = make_photos(dict.fromkeys(names, 1))
+    for one in names:
+        for other in names:
+            (root / one / f"to {other}").symlink_to(root / other)
+        (root / one / "self.png").symlink_to("self.png")
+    (root / names[-1] / "up").symlink_to(root.parent)
+    assert len(list(photos_below(root))) == 2 * len(names)
+    assert {os.path.basename(path) for path in photos_below(root)} == {"self.png", *(f"{n}-000.png" for n in names)}
 
 
 def test_the_split_is_stratified_and_adding_photos_moves_none(make_photos: MakePhotos) -> None:
@@ -76,15 +127,93 @@ def test_even_tiny_classes_are_on_both_sides(make_photos: MakePhotos) -> None:
         assert min(val.counts()) >= 1
 
 
-@pytest.mark.parametrize("name", ["val", "valid", "validation"])
-def test_train_and_val_folders_are_respected(make_photos: MakePhotos, name: str) -> None:
-    make_photos({"cat": 4, "dog": 4, "fox": 4}, name="all/train")
+@pytest.mark.parametrize(
+    ("first", "name"),
+    [
+        ("train", "val"),
+        ("train", "valid"),
+        ("train", "validation"),
+        ("Train", "VAL"),
+        ("training_set", "validation_set"),
+        ("Training Set", "dev"),
+        ("trn", "Val-Images"),
+        ("train2017", "val2017"),
+    ],
+)
+def test_train_and_val_folders_are_respected(make_photos: MakePhotos, first: str, name: str) -> None:
+    make_photos({"cat": 4, "dog": 4, "fox": 4}, name=f"all/{first}")
     # The validation folder lacks a class in the middle, and must not shift the labels of those after it.
     make_photos({"cat": 1, "fox": 2}, name=f"all/{name}")
     train, val = train_and_val(make_photos({}, name="all"), 0.5, 0)
     assert train.classes == val.classes == ("cat", "dog", "fox")
     assert train.counts() == [4, 4, 4]
     assert val.counts() == [1, 0, 2]
+
+
+@pytest.mark.parametrize("name", ["test", "Test", "testing", "test_set", "eval"])
+def test_a_test_folder_is_kept_from_training_and_evaluated_on(make_photos: MakePhotos, name: str) -> None:
+    make_photos({"cat": 9, "dog": 9}, name="all/Training")
+    make_photos({"cat": 3, "dog": 2}, name=f"all/{name}", first=20)
+    root = make_photos({}, name="all")
+    train, val = train_and_val(root, 0.3, 0)
+    assert train.root == val.root == root / "Training"
+    assert len(train) + len(val) == 18
+    assert held_out_photos(root, None).root == root / name
+    assert list(remarks(root, train, val)) == [
+        f"note: {name}/ is not looked at in training; a share of the photos to train on is kept for validation."
+    ]
+
+
+def test_classes_may_hold_folders_of_the_same_names_if_photos_lie_beside_one(make_photos: MakePhotos) -> None:
+    for name in ("cat", "dog"):
+        make_photos({"2023": 2, "2024": 2}, name=f"photos/{name}")
+    root = make_photos({})
+    with pytest.raises(CatdogError, match="all hold the same folders"):
+        train_and_val(root, 0.2, 0)
+    make_photos({"cat": 1})
+    assert train_and_val(root, 0.2, 0)[0].classes == ("cat", "dog")
+    make_photos({"train": 3, "trainer": 3, "evaluate": 3}, name="others")  # and words that only begin like a split's
+    assert find_splits(make_photos({}, name="others")) == {}
+
+
+def test_photos_that_are_not_used_are_counted_and_named(make_photos: MakePhotos) -> None:
+    make_photos({"diesel": 6, "steam": 6}, name="two words/train")
+    root = make_photos({"car": 12, "bus": 12, "plans": 0}, name="two words")
+    (root / "plans" / "plan.pdf").touch()
+    for name in (
+        "train/steam/1.jxl",
+        "train/steam/2.JXL",
+        "train/diesel/3.CR2",
+        "train/diesel/4",
+        "loose.jpg",
+        "x.txt",
+    ):
+        (root / name).write_bytes(b"x")
+    (root / "train" / "loose.png").write_bytes(b"x")
+    train, val = train_and_val(root, 0.2, 0)
+    assert train.classes == ("diesel", "steam")
+    beside, loose, names = remarks(root, train, val)
+    assert beside == "warning: 24 photos in bus/, car/ beside train/ are not used; move them into those, or elsewhere."
+    assert loose.startswith("warning: 2 photos outside any class folder, such as loose.")
+    assert names == (
+        "warning: 4 files left out as no photo by the name (2 .jxl, 1 .cr2, 1 without an ending); "
+        f"catdog data check {shlex.quote(str(root))} lists them."
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        (["Cat", "cat"], "'Cat' and 'cat'"),
+        (["cat", "cat "], "'cat' and 'cat '"),
+        (["caf\u00e9", "cafe\u0301"], "'cafe\\u0301' and 'caf\u00e9'"),
+        (["big cat", "big\u00a0cat"], "'big cat' and 'big\\xa0cat'"),
+    ],
+)
+def test_classes_whose_names_look_alike_are_told_apart(make_photos: MakePhotos, names: list[str], shown: str) -> None:
+    root = make_photos(dict.fromkeys(names, 3))
+    (line,) = remarks(root, *train_and_val(root, 0.3, 0))
+    assert line.startswith(f"warning: the classes {shown} look alike")
 
 
 def test_classes_may_be_called_like_splits(make_photos: MakePhotos) -> None:
@@ -110,7 +239,12 @@ def test_has_photos(make_photos: MakePhotos, tmp_path: Path) -> None:
         ({"cat": 3, "dog": 1}, "dog holds a single photo"),
         ({"train/cat": 3, "train/dog": 3, "val/cow": 1}, "holds the class 'cow', which"),
         ({"train/cat": 3, "train/dog": 3, "val/cat": 0}, "val holds no photos to validate on"),
-        ({"val/cat": 3, "val/dog": 1}, "has val/ but no train/"),
+        ({"Val/cat": 3, "Val/dog": 1}, "has Val/ but no train/"),
+        ({"train/cat": 3, "training/cat": 3}, "holds both train/ and training/, two names for one split"),
+        ({"Train/cat": 3, "TRAIN/cat": 3}, "holds both TRAIN/ and Train/, two names for one split"),
+        ({"train": 3, "test1": 3}, "holds test1/ and train/, which are named like splits but hold no class folders"),
+        ({"fold1/cat": 3, "fold1/dog": 3, "fold2/cat": 3, "fold2/dog": 3}, "(fold1, fold2) all hold the same folders"),
+        ({"PetImages/Cat": 3, "PetImages/Dog": 3}, "if Cat, Dog are the classes, give"),
         ({"train/cat": 1, "train/dog": 1, "val/cat": 1, "valid/cat": 1}, "holds both val/ and valid/"),
     ],
 )

@@ -572,13 +572,26 @@ def test_a_jpeg_decoded_without_pillow_has_the_pixels_that_pillow_gives(
         assert np.array_equal(decode(data), np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
 
 
-def test_a_jpeg_with_odd_parts_is_judged_by_pillow() -> None:
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_rows": 1}])
+def test_a_jpeg_whose_areas_libjpeg_finds_damaged_is_an_error(mode: str, options: dict[str, Any]) -> None:
+    data = encode(photo(mode).resize((256, 192)), "JPEG", quality=80, **options)
+    noise = np.random.default_rng(1).integers(1, 255, 40, np.uint8).tobytes()
+    some = data.index(b"\xff\xda") + 60
+    for damaged in (data[:some] + data[some + 40 :], data[:some] + noise + data[some:], data[:some] + data[-2:]):
+        with pytest.raises(ValueError, match="Corrupt JPEG data"):
+            simplejpeg.decode_jpeg(damaged, {"RGB": "RGB", "L": "GRAY", "CMYK": "CMYK"}[mode])
+        for size in (None, (8, 8)):
+            with pytest.raises(ImageError, match="a damaged JPEG, of which areas are wrong or missing"):
+                decode(damaged, size)
+
+
+def test_zeros_that_fill_up_a_jpeg_are_no_damage() -> None:
     data = encode(photo(), "JPEG", quality=80)
-    scan = data.index(b"\xff\xda")
-    odd = data[: scan + 50] + data[scan + 70 :]  # libjpeg warns of what cannot be
-    with pytest.raises(ValueError):
-        simplejpeg.decode_jpeg(odd)
-    assert np.array_equal(decode(odd), np.asarray(Image.open(io.BytesIO(odd))))
+    filled = data[:-2] + bytes(300) + data[-2:]
+    with pytest.raises(ValueError, match="extraneous bytes"):
+        simplejpeg.decode_jpeg(filled)
+    assert np.array_equal(decode(filled), decode(data))
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF"])
@@ -962,7 +975,11 @@ def test_nothing_is_printed_about_odd_metadata() -> None:
         encode(PHOTO, "ICO", sizes=[(COLUMNS, ROWS)]).replace(bytes([COLUMNS, ROWS]), bytes([16, 16]), 1),
         b"GIF89a" + bytes(20),
         LOSSLESS["tiff"].replace(struct.pack("<HHL", 277, 3, 1), struct.pack("<HHL", 277, 4, 1)),
+        LOSSLESS["tiff"].replace(struct.pack("<HHL", 277, 3, 1), struct.pack("<HHL", 277, 3, 9999)),
     ]
+    for compression in ("tiff_lzw", "jpeg", "packbits", "tiff_adobe_deflate"):  # of which libtiff prints
+        data = encode(photo(), "TIFF", compression=compression)
+        files += [data[:at] + b"\xff\x0f\xf1\x2a" + data[at + 4 :] for at in range(8, len(data) - 4, len(data) // 40)]
     program = """
 import pickle, sys
 from catdog.errors import ImageError

@@ -68,8 +68,8 @@ def test_what_is_kept_for_the_backward_pass_is_what_its_layers_give() -> None:
 def test_predicts_what_the_trainer_measured_and_reads_with_torch_alone(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    from catdog.data.held_out import held_out_photos
     from catdog.data.pixel_cache import decode_all
-    from catdog.data.splits import held_out_photos
     from catdog.trainer import loop as trainer
 
     logits: list[np.ndarray] = []

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from catdog.base.text import many
-from catdog.data.listing import Listing, files_below, folders_and_files, is_photo_name, photos_below
+from catdog.base.text import many, quoted
+from catdog.checkpoint.class_names import refused_names
+from catdog.data.listing import Listing, files_below, folders_and_files, is_photo_name
+from catdog.data.remarks import ALIKE, look_alike, unused_folders
 from catdog.errors import ImageError
 from catdog.images.decoder import decode
 
@@ -35,8 +37,7 @@ def check_layout(root: Path, splits: dict[str, Listing]) -> Iterator[Finding]:
         folders = {""}
     else:
         folders = {listing.root.name for listing in splits.values()}
-        beside = [name for name in folders_and_files(root)[0] if name not in folders]
-        unused = [name for name in beside if any(True for _ in photos_below(root / name))]
+        unused = list(unused_folders(root, {split: listing.root for split, listing in splits.items()}))
         if unused:
             yield Finding(
                 "unused_folders",
@@ -91,6 +92,10 @@ def _check_classes(root: Path, splits: dict[str, Listing]) -> Iterator[Finding]:
         if lacking:
             message = f"{here}/ lacks classes that {first.root.name}/ holds; add a folder of photos for each."
             yield Finding("missing_classes", True, message, _paths(lacking))
+    for group in look_alike(dict.fromkeys(name for listing in splits.values() for name in listing.classes)):
+        yield Finding("classes_alike", True, f"{' and '.join(map(quoted, group))} {ALIKE}")
+    for refused in refused_names(first.classes):
+        yield Finding("class_names", True, refused)
     if empty:
         message = f"{many(len(empty), 'class folder')} without photos; add some, or remove it."
         yield Finding("empty_classes", True, message, _paths(empty))

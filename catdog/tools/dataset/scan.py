@@ -9,9 +9,10 @@ from typing import Generic, TypeVar
 import numpy as np
 from tqdm import tqdm
 
-from catdog.base.text import on_one_line
+from catdog.base.text import on_one_line, quoted
 from catdog.data.decode_pool import DecodePool
 from catdog.data.listing import Listing, list_photos
+from catdog.data.remarks import look_alike
 from catdog.data.splits import find_splits
 
 T = TypeVar("T")
@@ -106,7 +107,9 @@ def table(splits: dict[str, Listing]) -> Iterable[str]:
     """Format the numbers of photos as a table, line by line: a row a class, a column a split."""
     counts = {split: dict(zip(listing.classes, listing.counts(), strict=True)) for split, listing in splits.items()}
     classes = sorted({name for split in counts.values() for name in split})
-    rows = [(on_one_line(name), [split.get(name, 0) for split in counts.values()]) for name in classes]
+    alike = {name for group in look_alike(classes) for name in group}
+    shown = {name: quoted(name) if name in alike else on_one_line(name) for name in classes}
+    rows = [(shown[name], [split.get(name, 0) for split in counts.values()]) for name in classes]
     rows.append(("all", [len(listing) for listing in splits.values()]))
     width = max(len(name) for name, _ in rows) + 2
     yield " " * width + "".join(f"{split or 'photos':>12}" for split in counts)

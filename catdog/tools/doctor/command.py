@@ -1,5 +1,6 @@
 """`catdog doctor`: from a folder of photos, a configuration or a run to a list of findings."""
 
+import sys
 import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -17,6 +18,7 @@ from catdog.data.duplicates import exact_copies_across
 from catdog.data.imagefolder import PhotoFolder
 from catdog.data.listing import Listing, has_photos
 from catdog.data.load import load_photos
+from catdog.data.remarks import remarks
 from catdog.data.splits import SAMPLE, photo_folder, train_and_val
 from catdog.drawing.contact_sheet import require_png
 from catdog.errors import CatdogError
@@ -61,6 +63,8 @@ def main(run: str | None, config_file: str | None, given: Mapping[str, Any], out
     if picture is None and model is not None and not model.resolve().is_relative_to(folder.resolve()):
         picture = model.parent / PICTURE
     train, val = train_and_val(folder, config.photos.val_share, config.run.seed)
+    for remark in remarks(folder, train, val):
+        print(remark, file=sys.stderr)
     patient = examine(config, train, val)
     print(_admission(patient, train, val, model), flush=True)
 

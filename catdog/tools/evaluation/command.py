@@ -14,8 +14,10 @@ from catdog.base.text import many, on_one_line
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
 from catdog.data import pixel_cache as cache
+from catdog.data.held_out import held_out_photos
 from catdog.data.listing import Listing
-from catdog.data.splits import held_out_photos, photo_folder, train_and_val
+from catdog.data.remarks import remarks
+from catdog.data.splits import photo_folder, train_and_val
 from catdog.errors import CatdogError
 from catdog.predict import Classifier
 from catdog.runs.locate import comes_with_catdog, find_model, name_of, output_folder
@@ -38,6 +40,8 @@ def main(run: str | None, data: str | None, as_json: bool, out: str | None) -> i
         )
     folder = Path(data) if data is not None else photo_folder(config.photos)  # type: ignore[union-attr]
     photos = held_out_photos(folder, config).with_classes(classifier.classes, whose="the model")
+    for remark in remarks(folder, photos):
+        print(remark, file=sys.stderr)
     has_folder = config is not None or comes_with_catdog(model)
     place = _report_path(out, folder, output_folder(model) if has_folder and not as_json else None)
     cache_folder = config.photos.cache if config else "auto"

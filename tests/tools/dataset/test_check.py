@@ -145,6 +145,31 @@ def test_folders_that_train_would_stop_at_or_pass_over(tmp_path: Path) -> None:
     assert found(tmp_path / "no train") == {"no_train": []}
 
 
+def test_names_of_classes_that_train_refuses_or_that_look_alike(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed, name in enumerate(("a\\b", "Cat", "cat", "cat ", "caf\u00e9", "cafe\u0301")):
+        save(tmp_path / name / "1.jpg", "cat", 2 * seed)
+        save(tmp_path / name / "2.jpg", "cat", 2 * seed + 1)
+    assert found(tmp_path) == {"classes_alike": [], "class_names": []}
+    assert main(["data", "check", str(tmp_path)]) == 1
+    printed = capsys.readouterr().out
+    assert "- 'Cat' and 'cat' and 'cat ' look alike" in printed
+    assert "- 'cafe\\u0301' and 'caf\u00e9' look alike" in printed
+    assert "- 'a\\\\b' cannot be the name of a class" in printed
+    assert "\n'cat '  " in printed  # and in the table
+
+
+@pytest.mark.parametrize("verb", ["check", "stats"])
+def test_folders_that_would_be_taken_for_classes_are_one_sentence(
+    verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("fold1", "fold2"):
+        fill(tmp_path / name)
+    assert main(["data", verb, str(tmp_path)]) == 2
+    assert "all hold the same folders (cat, dog), which look like the classes" in capsys.readouterr().err
+
+
 def test_photos_with_another_name_are_found_by_content(tmp_path: Path) -> None:
     fill(tmp_path)
     for name in ("cat/photo", "cat/photo.jpg_large", "dog/photo.jpg.1"):
