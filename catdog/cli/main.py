@@ -2,13 +2,13 @@
 
 import argparse
 import atexit
-import contextlib
 import os
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import catdog
+from catdog.base.output import prepare_streams
 from catdog.cli.data import add_cache, add_data
 from catdog.cli.flags import Parser, add_verb
 from catdog.cli.predict import add_predict
@@ -60,23 +60,28 @@ def _completion(arguments: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status. A CatdogError is one sentence on stderr and status 2."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="surrogateescape")  # names of files need not be valid text
+    prepare_streams()
     try:
-        parser = build_parser()
-        arguments, unknown = parser.parse_known_args(argv)
-        if unknown:
-            raise CatdogError(_unknown_flag(parser, arguments, unknown[0]))
-        return arguments.handler(arguments)
+        try:
+            return _run(argv)
+        finally:
+            sys.stdout.flush()  # a full disk is noticed here at the latest
     except CatdogError as error:
         print(f"catdog: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # whoever read our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    parser = build_parser()
+    arguments, unknown = parser.parse_known_args(argv)
+    if unknown:
+        raise CatdogError(_unknown_flag(parser, arguments, unknown[0]))
+    status: int = arguments.handler(arguments)
+    return status
 
 
 def _unknown_flag(parser: argparse.ArgumentParser, arguments: argparse.Namespace, flag: str) -> str:
@@ -92,8 +97,6 @@ def _unknown_flag(parser: argparse.ArgumentParser, arguments: argparse.Namespace
 def entry() -> NoReturn:
     """What the `catdog` command calls: `main`, and the end of the process, for which torch's parts are not freed."""
     status = main()
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError):
-            stream.flush()
+    sys.stderr.flush()
     atexit._run_exitfuncs()
     os._exit(status)

@@ -1,6 +1,5 @@
 """`catdog data stats`: measures a folder of photos: counts, sizes, colour statistics and mean photos."""
 
-import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -9,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from catdog.base.output import json_line
 from catdog.base.text import on_one_line
 from catdog.data.listing import Listing
 from catdog.errors import CatdogError
@@ -167,7 +167,7 @@ def main(folder: str, image_size: tuple[int, int], json_wanted: bool, out: str |
     if picture is not None:
         draw_means(stats, picture)
     if json_wanted:
-        print(json.dumps(as_json(stats)))
+        print(json_line(as_json(stats)))
     else:
         print(as_text(stats))
         if picture is not None:

@@ -1,15 +1,15 @@
 """`catdog evaluate`: evaluates a network, prints the figures as text or JSON, and writes the report."""
 
-import json
 import math
 import os
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from catdog.base.atomic import write_atomic
+from catdog.base.output import json_line
 from catdog.base.text import many, on_one_line
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
@@ -53,7 +53,7 @@ def main(run: str | None, data: str | None, as_json: bool, out: str | None) -> i
         except CatdogError as error:
             fit_note = f"No linear classifier and no nearest neighbours for want of training photos: {error}"
             print(fit_note, file=sys.stderr)
-    print(json.dumps(asdict(result)) if as_json else as_text(result, model, photos, classifier.card.recipe), flush=True)
+    print(json_line(vars(result)) if as_json else as_text(result, model, photos, classifier.card.recipe), flush=True)
     if place is None:
         if not as_json:
             print(
