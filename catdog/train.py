@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 
 from catdog.base.signals import Interrupted, Signals, stop_at_once
-from catdog.base.text import many
+from catdog.base.text import in_shell, many
 from catdog.checkpoint.model_file import MODEL_FILE
 from catdog.config.schema import validate
 from catdog.config.settings import Config
@@ -159,7 +159,7 @@ def _fit(trainer: Trainer, folder: RunFolder, log: Callable[[str], None]) -> Non
         trainer.fit()
     except Interrupted as stop:
         where = "stopped and saved" if stop.saved else "stopped at once, after the last checkpoint"
-        log(f"{where}; go on with: catdog train --resume {folder.path}")
+        log(f"{where}; go on with: catdog train --resume {in_shell(folder.path)}")
         raise
     except torch.OutOfMemoryError as error:
         raise SettingsError(
@@ -194,5 +194,5 @@ def _summarize(trainer: Trainer, seconds: float, log: Callable[[str], None]) -> 
     log(
         f"trained in {seconds:.0f} s; best after epoch {progress.best['epoch']}: "
         f"{progress.best['val_accuracy']:.2%} of {len(trainer.val):,} validation photos right\n"
-        f"the network is {run / MODEL_FILE}; try: catdog predict PHOTO --run {run}"
+        f"the network is {run / MODEL_FILE}; try: catdog predict PHOTO --run {in_shell(run)}"
     )

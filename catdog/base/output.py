@@ -1,4 +1,4 @@
-"""Standard output and error: closed, full, or in an encoding that lacks letters; and JSON that any encoding can hold."""
+"""Standard output and error: closed, full, or in an encoding that lacks letters; JSON that any encoding can hold."""
 
 import codecs
 import functools
@@ -18,15 +18,15 @@ def prepare_streams() -> None:
     """Make print() work on standard output and error, whatever they are.
 
     Closed ones become the null device: their descriptors too, or the next file to be opened would get what is printed.
-    What cannot be written to standard output raises CatdogError, or BrokenPipeError where its reader has gone; to standard
-    error it is dropped. Letters that the encoding lacks are written as escapes, bytes of file names that are no text as
-    they are.
+    What cannot be written to standard output raises CatdogError, or BrokenPipeError where its reader has gone; to
+    standard error it is dropped. Letters that the encoding lacks are written as escapes, bytes of file names that are
+    no text as they are.
     """
     if None in (sys.stdin, sys.stdout, sys.stderr):
         while (handle := os.open(os.devnull, os.O_RDWR)) <= 2:
             os.set_inheritable(handle, True)
         os.close(handle)
-    sys.stdin = sys.stdin or open(os.devnull, encoding="utf-8")
+    sys.stdin = sys.stdin or open(os.devnull, encoding="utf-8")  # noqa: SIM115, for as long as the process lasts
     sys.stdout = _checked(sys.stdout, sys.__stdout__)
     sys.stderr = _checked(sys.stderr, sys.__stderr__)
     codecs.register_error(_ESCAPES, _escape)
@@ -67,7 +67,7 @@ class _Checked(io.TextIOWrapper):
 def _checked(stream: Any, original: Any) -> Any:
     """`stream` with its errors translated, if it is the one that Python began with; the null device if it is closed."""
     if stream is None:
-        return open(os.devnull, "w", encoding="utf-8")
+        return open(os.devnull, "w", encoding="utf-8")  # for as long as the process lasts
     if stream is not original or isinstance(stream, _Checked) or not isinstance(stream, io.TextIOWrapper):
         return stream
     encoding, at_once, by_line = stream.encoding, stream.write_through, stream.line_buffering

@@ -28,8 +28,20 @@ class Entry:
 
 
 def default_folder() -> Path:
-    """catdog's folder in the user's cache folder (XDG Base Directory Specification)."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "catdog"
+    """catdog's folder in the user's cache folder (XDG Base Directory Specification).
+
+    For a user without a home folder, as in containers, it is a path that nobody can make.
+    """
+    home = os.path.expanduser("~")
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path(os.devnull if home == "~" else home, ".cache")) / "catdog"
+
+
+def is_writable(folder: Path) -> bool:
+    """Whether something can be kept in `folder`, which is made if it is not there."""
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        return os.access(folder, os.W_OK)
+    return False
 
 
 def folder_of(cache: str) -> Path:

@@ -394,7 +394,9 @@ def write_sample(folder: Path, count: int, size: tuple[int, int] = DEFAULT_SIZE,
             _in_processes(jobs)
             temporary.rename(folder)
     except OSError as error:
-        raise CatdogError(f"cannot draw into {folder}: {error.strerror or error}; give another folder.") from None
+        raise CatdogError(
+            f"cannot draw into {folder}: {error.strerror or error}; give another folder, or a training --cache DIR."
+        ) from None
 
 
 def _in_processes(jobs: list[tuple[str, int, tuple[int, int], int]]) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from catdog.base.text import listed
 from catdog.errors import CatdogError
 
 # By name alone; what a file holds is found out when it is decoded.
@@ -66,14 +67,14 @@ class Listing:
 
         `classes` may hold more classes than there are here; CatdogError names one that it lacks.
         """
+        place = {name: label for label, name in enumerate(classes)}
         for name in self.classes:
-            if name not in classes:
+            if name not in place:
                 raise CatdogError(
-                    f"{self.root} holds the class {name!r}, which {whose} does not know (it knows "
-                    f"{', '.join(classes)}); rename or remove that folder."
+                    f"{self.root} holds the class {name!r}, which {whose} does not know (it knows {listed(classes)}); "
+                    "rename or remove that folder."
                 )
-        position = [list(classes).index(name) for name in self.classes]
-        return Listing(self.root, tuple(classes), self.paths, [position[label] for label in self.labels])
+        return Listing(self.root, tuple(classes), self.paths, [place[self.classes[label]] for label in self.labels])
 
 
 class _Files(Sequence[str]):

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from catdog.base.atomic import is_temporary
+from catdog.base.text import in_shell
 from catdog.config.settings import Config
 from catdog.data.listing import has_photos
 from catdog.data.splits import SAMPLE
@@ -57,7 +58,9 @@ def check_places(config: Config) -> None:
 def check_unused(run: Path) -> None:
     """Raise CatdogError where something is at the place of a new run folder."""
     if run.exists() and (not run.is_dir() or any(not is_temporary(path) for path in run.iterdir())):
-        raise CatdogError(f"the run folder {run} exists; give another --out, or go on with it by --resume {run}.")
+        raise CatdogError(
+            f"the run folder {run} exists; give another --out, or go on with it by --resume {in_shell(run)}."
+        )
 
 
 def unused(path: Path) -> Path:

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from tqdm import tqdm
 
-from catdog.base.text import on_one_line
+from catdog.base.text import MANY, on_one_line
 from catdog.data.decode_pool import DecodePool
 from catdog.data.listing import Listing, list_photos
 from catdog.data.splits import find_splits
@@ -107,8 +107,13 @@ def table(splits: dict[str, Listing]) -> Iterable[str]:
     counts = {split: dict(zip(listing.classes, listing.counts(), strict=True)) for split, listing in splits.items()}
     classes = sorted({name for split in counts.values() for name in split})
     rows = [(on_one_line(name), [split.get(name, 0) for split in counts.values()]) for name in classes]
+    left_out = len(rows) - MANY
+    if left_out > 0:  # those with the fewest photos matter most
+        rows = sorted(rows, key=lambda row: max(row[1]))[:MANY]
     rows.append(("all", [len(listing) for listing in splits.values()]))
     width = max(len(name) for name, _ in rows) + 2
+    if left_out > 0:
+        yield f"{MANY + left_out:,} classes; the {MANY} with the fewest photos:"
     yield " " * width + "".join(f"{split or 'photos':>12}" for split in counts)
     for name, row in rows:
         yield f"{name:<{width}}" + "".join(f"{count:>12,}" for count in row)

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from catdog.base.signals import Interrupted, Signals, stop_at_once
+from catdog.base.text import in_shell
 from catdog.checkpoint.model_file import MODEL_FILE, STATE_FILE, load_model
 from catdog.config.settings import Config
 from catdog.errors import CatdogError, SettingsError
@@ -42,7 +43,7 @@ def start_search(
     check_places(config)
     if place.exists() and (not place.is_dir() or any(place.iterdir())):
         raise CatdogError(
-            f"the study's folder {place} exists; give another --out, or go on with it by --resume {place}."
+            f"the study's folder {place} exists; give another --out, or go on with it by --resume {in_shell(place)}."
         )
     goal = {"trials": TRIALS if trials is None and minutes is None else trials, "minutes": minutes}
     with RunFolder(place), database_in(place):
@@ -76,7 +77,7 @@ def _search(study: Study) -> int:
                 if end is not None and time.monotonic() > end:
                     break
     except Interrupted as stop:
-        print(f"stopped and saved; go on with: catdog tune --resume {study.folder}", flush=True)
+        print(f"stopped and saved; go on with: catdog tune --resume {in_shell(study.folder)}", flush=True)
         return 128 + stop.signal
     print(_summary(study))
     return 0
@@ -143,10 +144,10 @@ def _summary(study: Study) -> str:
         f"(95% interval {low:.1%} to {high:.1%})",
         f"      {values_as_text(best.values)}",
         f"      Chosen as the best of {len(finished)} on these photos, it looks better than it is. On others it does:",
-        f"      catdog evaluate --run {study.run_of(best.number)} --data OTHER",
+        f"      catdog evaluate --run {in_shell(study.run_of(best.number))} --data OTHER",
     ]
     if importances := study.importances():
         shares = ", ".join(f"{name} {share:.0%}" for name, share in importances.items())
         lines.append(f"what set the better half of the complete trials apart: {shares}")
-    lines.append(f"train with it: catdog train --config {study.folder / BEST}")
+    lines.append(f"train with it: catdog train --config {in_shell(study.folder / BEST)}")
     return "\n".join(lines)
