@@ -28,20 +28,14 @@ class Entry:
 
 
 def default_folder() -> Path:
-    """catdog's folder in the user's cache folder (XDG Base Directory Specification).
-
-    For a user without a home folder, as in containers, it is a path that nobody can make.
-    """
+    """catdog's folder in the user's cache folder (XDG Base Directory Specification); without a home, one that fails."""
     home = os.path.expanduser("~")
     return Path(os.environ.get("XDG_CACHE_HOME") or Path(os.devnull if home == "~" else home, ".cache")) / "catdog"
 
 
 def is_writable(folder: Path) -> bool:
-    """Whether something can be kept in `folder`, which is made if it is not there."""
-    with contextlib.suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
-        return os.access(folder, os.W_OK)
-    return False
+    """Whether something can be kept in `folder`, which may have to be made for it."""
+    return os.access(next(path for path in (folder, *folder.parents) if path.exists()), os.W_OK | os.X_OK)
 
 
 def folder_of(cache: str) -> Path:

@@ -58,9 +58,8 @@ def check_places(config: Config) -> None:
 def check_unused(run: Path) -> None:
     """Raise CatdogError where something is at the place of a new run folder."""
     if run.exists() and (not run.is_dir() or any(not is_temporary(path) for path in run.iterdir())):
-        raise CatdogError(
-            f"the run folder {run} exists; give another --out, or go on with it by --resume {in_shell(run)}."
-        )
+        resumed = f"catdog train --resume {in_shell(run)}"
+        raise CatdogError(f"the run folder {run} exists; give another --out, or go on with it by `{resumed}`.")
 
 
 def unused(path: Path) -> Path:

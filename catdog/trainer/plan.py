@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from catdog.base.text import MANY, many, on_one_line
+from catdog.base.text import MANY, on_one_line
 from catdog.config.settings import Config
 from catdog.data.cache_dir import default_folder, is_writable
 from catdog.data.listing import Listing
@@ -34,7 +34,7 @@ def describe_plan(
     def in_words(listing: Listing) -> str:
         counts = listing.counts()
         if len(counts) > MANY:
-            return f"{len(listing):,} ({len(counts):,} classes of {min(counts):,} to {many(max(counts), 'photo')})"
+            return f"{len(listing):,} ({len(counts):,} classes of {min(counts):,} to {max(counts):,} photos each)"
         each = ", ".join(f"{count:,} {on_one_line(name)}" for name, count in zip(listing.classes, counts, strict=True))
         return f"{len(listing):,} ({each})"
 

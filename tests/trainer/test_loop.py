@@ -237,7 +237,7 @@ def test_too_many_broken_photos_stop_before_anything_is_written(
 def test_a_run_folder_that_exists_is_refused(make_photos: MakePhotos, small_config: MakeConfig, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "precious").write_text("x")
-    with pytest.raises(CatdogError, match="exists; give another --out, or go on with it by --resume"):
+    with pytest.raises(CatdogError, match="exists; give another --out, or go on with it by `catdog train --resume"):
         train(small_config(make_photos({"cat": 9, "dog": 9})), log=quiet)
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["precious"]
 

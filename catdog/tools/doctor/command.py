@@ -148,9 +148,9 @@ def examine(config: Config, train: Listing, val: Listing) -> Patient:
     check = f"catdog data check {in_shell(os.path.commonpath((train.root, val.root)))}"
     for name, count in zip(train.classes, torch.bincount(photos[0].labels, minlength=len(train.classes)), strict=True):
         if not count:
-            raise CatdogError(f"none of the photos of the class {name!r} that were tried can be read; see {check}.")
+            raise CatdogError(f"none of the photos of the class {name!r} that were tried can be read; see `{check}`.")
     if not len(photos[1]):
-        raise CatdogError(f"none of the photos to validate on that were tried can be read; see {check}.")
+        raise CatdogError(f"none of the photos to validate on that were tried can be read; see `{check}`.")
     return Patient(config, photos[0], photos[1], make_card(config, photos[0]), device)
 
 

@@ -42,9 +42,8 @@ def start_search(
     config = settle(replace(config, run=replace(config.run, out=str(place))), print)
     check_places(config)
     if place.exists() and (not place.is_dir() or any(place.iterdir())):
-        raise CatdogError(
-            f"the study's folder {place} exists; give another --out, or go on with it by --resume {in_shell(place)}."
-        )
+        resumed = f"catdog tune --resume {in_shell(place)}"
+        raise CatdogError(f"the study's folder {place} exists; give another --out, or go on with it by `{resumed}`.")
     goal = {"trials": TRIALS if trials is None and minutes is None else trials, "minutes": minutes}
     with RunFolder(place), database_in(place):
         return _search(Study.create(place, config, space, goal))
