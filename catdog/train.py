@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 
 from catdog.base.signals import Signals, stop_at_once
-from catdog.base.text import many
+from catdog.base.text import in_shell, many
 from catdog.checkpoint.model_file import MODEL_FILE
 from catdog.config.settings import Config
 from catdog.config.toml import parse_config, to_toml
@@ -211,5 +211,5 @@ def _summarize(trainer: Trainer, seconds: float) -> None:
     trainer.log(
         f"trained in {seconds:.0f} s; best after epoch {progress.best['epoch']}: "
         f"{progress.best['val_accuracy']:.2%} of {len(trainer.val):,} validation photos right\n"
-        f"the network is {run / MODEL_FILE}; try: catdog predict PHOTO --run {run}"
+        f"the network is {run / MODEL_FILE}; try: catdog predict PHOTO --run {in_shell(run)}"
     )

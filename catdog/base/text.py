@@ -1,11 +1,28 @@
-"""Formats names and counts for messages."""
+"""Formats names, paths and counts for messages."""
 
+import os
+import shlex
 import unicodedata
+from collections.abc import Sequence
+
+MANY = 24  # names in one message, at most
 
 
 def on_one_line(name: str) -> str:
     """Escape line breaks and other control characters of a file's name; undecodable bytes (surrogates) are kept."""
     return "".join(c if c.isprintable() or c == " " or "\udc80" <= c <= "\udcff" else ascii(c)[1:-1] for c in name)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Join names on one line; of more than MANY, the first of them and the number of the others."""
+    more = f", and {len(names) - MANY:,} more" if len(names) > MANY else ""
+    return on_one_line(", ".join(names[:MANY])) + more
+
+
+def in_shell(path: str | os.PathLike[str]) -> str:
+    """Quote a path for a suggested command, so that a shell takes it as it is, and catdog not for a flag."""
+    name = os.fspath(path)
+    return shlex.quote(f"./{name}" if name.startswith("-") else name)
 
 
 def many(count: int, what: str) -> str:

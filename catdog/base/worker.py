@@ -18,7 +18,11 @@ def start_python(program: str) -> "subprocess.Popen[bytes]":
     folder = str(Path(catdog.__file__).resolve().parent.parent)
     source = f"import sys; {folder!r} in sys.path or sys.path.insert(0, {folder!r}); {program}"
     return subprocess.Popen(
-        [sys.executable, "-P", "-c", source], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+        [sys.executable, "-P", "-c", source],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=None if sys.stderr else subprocess.DEVNULL,  # it needs one, and ours may be closed
+        start_new_session=True,
     )
 
 

@@ -1,6 +1,7 @@
 """`catdog data sample|check|stats|fetch` and `catdog cache`."""
 
 import argparse
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,9 @@ def _cache(arguments: argparse.Namespace) -> int:
     from catdog.data.cache_dir import entries, folder_of, remove
 
     folder = folder_of(arguments.cache)
+    if folder.is_relative_to(os.devnull):
+        print("nothing is kept, for want of a home folder; name one with --cache DIR or XDG_CACHE_HOME=DIR")
+        return 0
     kept = entries(folder)
     total = sum(entry.size for entry in kept) / 1e6
     if arguments.clear:

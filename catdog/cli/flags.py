@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import sys
 import typing
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
@@ -20,6 +21,9 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise CatdogError(f"{message}; see {self.prog} --help.")
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        (file or sys.stderr).write(message)  # argparse's own hides that it could not be written
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):

@@ -2,13 +2,13 @@
 
 import argparse
 import atexit
-import contextlib
 import os
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import catdog
+from catdog.base.output import prepare_streams
 from catdog.base.signals import Interrupted, Signals, stop_at_once
 from catdog.cli.data import add_cache, add_data
 from catdog.cli.flags import Parser, add_verb
@@ -61,28 +61,32 @@ def _completion(arguments: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status. A CatdogError is one sentence on stderr and status 2."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="surrogateescape")  # names of files need not be valid text
+    prepare_streams()
     try:
-        parser = build_parser()
-        arguments, unknown = parser.parse_known_args(argv)
-        if unknown:
-            raise CatdogError(_unknown_flag(parser, arguments, unknown[0]))
-        with Signals(stop_at_once):
-            return arguments.handler(arguments)
+        try:
+            return _run(argv)
+        except Interrupted as stop:
+            print(stop.advice, end="\n" if stop.advice else "")
+            return 128 + stop.signal
+        finally:
+            sys.stdout.flush()  # a full disk is noticed here at the latest
     except CatdogError as error:
         print(f"catdog: {error}", file=sys.stderr)
         return 2
-    except Interrupted as stop:
-        with contextlib.suppress(OSError):  # the terminal may be gone
-            print(stop.advice, end="\n" if stop.advice else "", flush=True)
-        return 128 + stop.signal
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # whoever read our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    parser = build_parser()
+    arguments, unknown = parser.parse_known_args(argv)
+    if unknown:
+        raise CatdogError(_unknown_flag(parser, arguments, unknown[0]))
+    with Signals(stop_at_once):
+        status: int = arguments.handler(arguments)
+    return status
 
 
 def _unknown_flag(parser: argparse.ArgumentParser, arguments: argparse.Namespace, flag: str) -> str:
@@ -98,8 +102,6 @@ def _unknown_flag(parser: argparse.ArgumentParser, arguments: argparse.Namespace
 def entry() -> NoReturn:
     """What the `catdog` command calls: `main`, and the end of the process, for which torch's parts are not freed."""
     status = main()
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError):
-            stream.flush()
+    sys.stderr.flush()
     atexit._run_exitfuncs()
     os._exit(status)

@@ -1,13 +1,19 @@
 """`catdog predict`: answers as text, JSON or CSV."""
 
 import argparse
+import codecs
 import csv
-import json
+import io
+import re
 import sys
+from collections.abc import Callable, Iterable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 from catdog.cli.flags import add_run, add_verb, probability
 from catdog.errors import ImageError
+
+_FORMULA = r"'*[=+@\t\r＝＋－＠-]"  # https://owasp.org/www-community/attacks/CSV_Injection
 
 
 def add_predict(verbs: Any) -> None:
@@ -37,6 +43,7 @@ def add_predict(verbs: Any) -> None:
 
 
 def _predict(arguments: argparse.Namespace) -> int:
+    from catdog.base.output import json_line
     from catdog.base.text import on_one_line
     from catdog.data.inputs import photos_of
     from catdog.predict import Classifier
@@ -45,27 +52,53 @@ def _predict(arguments: argparse.Namespace) -> int:
     model = find_model(arguments.run)
     classifier = Classifier.load(model)
     print(f"{name_of(model)}: {classifier.in_words()}", file=sys.stderr)
-    write = csv.writer(sys.stdout, lineterminator="\n").writerow
     if arguments.csv:
-        write(("path", "label", "probability", *classifier.classes, "error"))
+        write = _csv_writer()
+        write(("path", "label", "probability", *_columns(classifier.classes), "error"))
     failed = False
     for name, answer in classifier.predict_all(photos_of(arguments.inputs)):
         if isinstance(answer, ImageError):
             failed = True
             if arguments.json:
-                print(json.dumps({"path": name, "error": str(answer)}), flush=True)
+                print(json_line({"path": name, "error": str(answer)}), flush=True)
             elif arguments.csv:
-                write((name, "", "", *("" for _ in classifier.classes), str(answer)))
+                write((_path(name), "", "", *("" for _ in classifier.classes), _cell(str(answer))))
             else:
                 print(f"catdog: {answer}", file=sys.stderr)
             continue
         unsure = answer.probability < arguments.unsure_below
         if arguments.json:
-            print(json.dumps({"path": name, **vars(answer), "label": None if unsure else answer.label}), flush=True)
+            print(json_line({"path": name, **vars(answer), "label": None if unsure else answer.label}), flush=True)
         elif arguments.csv:
-            label = "" if unsure else answer.label
-            write((name, label, answer.probability, *answer.probabilities.values(), ""))
+            label = "" if unsure else _cell(answer.label)
+            write((_path(name), label, answer.probability, *answer.probabilities.values(), ""))
         else:
-            said = f"{answer.label} {answer.probability:.1%}"
+            said = f"{on_one_line(answer.label)} {answer.probability:.1%}"
             print(f"not sure ({said})" if unsure else said, f" {on_one_line(name)}", flush=True)
     return 1 if failed else 0
+
+
+def _csv_writer() -> Callable[[Iterable[object]], object]:
+    """A function that writes a row to standard output, in UTF-8; with a byte order mark, by which spreadsheets know it,
+    where standard output has another encoding."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and codecs.lookup(sys.stdout.encoding).name != "utf-8":
+        sys.stdout.reconfigure(encoding="utf-8-sig", errors=sys.stdout.errors)
+    # Rows end with \n, but with \r\n as their end csv puts quotes around names with \r too.
+    return csv.writer(SimpleNamespace(write=lambda row: sys.stdout.write(row[:-2] + "\n"))).writerow
+
+
+def _columns(classes: Sequence[str]) -> Sequence[str]:
+    """Names of the columns of probabilities: the classes', unless one of them is another column's or a formula."""
+    if any(name in ("path", "label", "probability", "error") or _cell(name) != name for name in classes):
+        return [f"probability of {name}" for name in classes]
+    return classes
+
+
+def _cell(text: str) -> str:
+    """`text`, or behind an apostrophe, so that no spreadsheet takes it for a formula and computes it."""
+    return f"'{text}" if re.match(_FORMULA, text) else text
+
+
+def _path(name: str) -> str:
+    """`name`, or an equivalent path that no spreadsheet takes for a formula."""
+    return f"./{name}" if name != "-" and re.match(_FORMULA, name) else name

@@ -28,8 +28,14 @@ class Entry:
 
 
 def default_folder() -> Path:
-    """catdog's folder in the user's cache folder (XDG Base Directory Specification)."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "catdog"
+    """catdog's folder in the user's cache folder (XDG Base Directory Specification); without a home, one that fails."""
+    home = os.path.expanduser("~")
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path(os.devnull if home == "~" else home, ".cache")) / "catdog"
+
+
+def is_writable(folder: Path) -> bool:
+    """Whether something can be kept in `folder`, which may have to be made for it."""
+    return os.access(next(path for path in (folder, *folder.parents) if path.exists()), os.W_OK | os.X_OK)
 
 
 def folder_of(cache: str) -> Path:

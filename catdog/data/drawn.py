@@ -417,7 +417,9 @@ def write_sample(
             _draw_all(temporary, count, size, seed)
             temporary.rename(folder)
     except OSError as error:
-        raise CatdogError(f"cannot draw into {folder}: {error.strerror or error}; give another folder.") from None
+        raise CatdogError(
+            f"cannot draw into {folder}: {error.strerror or error}; give another folder, or a training --cache DIR."
+        ) from None
 
 
 def _draw_all(folder: Path, count: int, size: tuple[int, int], seed: int) -> None:

@@ -6,7 +6,7 @@ import stat
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import suppress
 
-from catdog.base.text import many, on_one_line
+from catdog.base.text import in_shell, many, on_one_line
 from catdog.data.listing import Listing
 
 _TAIL = 4096
@@ -64,7 +64,8 @@ def leak(train: Listing, val: Listing) -> str | None:
         return None
     one, other = map(on_one_line, copies[0])
     more = ", and so on" if len(copies) > 1 else ""
+    check = f"catdog data check {in_shell(os.path.commonpath((train.root, val.root)))}"
     return (
         f"warning: {many(len(copies), 'photo')} to validate on can be seen in training too, so accuracy will look "
-        f"better than it is: {other} is {one}{more}; `catdog data check` lists all copies."
+        f"better than it is: {other} is {one}{more}; `{check}` lists all copies."
     )

@@ -4,8 +4,8 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from shlex import quote
 
+from catdog.base.text import in_shell
 from catdog.data.listing import photos_below
 from catdog.errors import ImageError
 
@@ -24,7 +24,7 @@ def photos_of(inputs: Sequence[str]) -> Iterator[tuple[str, str | bytes | ImageE
                 from catdog.data.remarks import left_out_in_words
 
                 words = left_out_in_words(left_out)
-                print(f"{name}: {words}; catdog data check {quote(name)} lists them.", file=sys.stderr)
+                print(f"{name}: {words}; catdog data check {in_shell(name)} lists them.", file=sys.stderr)
             if empty:
                 yield name, ImageError(f"{name}: the folder holds no photos.")
         else:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from catdog.base.text import quoted
+from catdog.base.text import listed, quoted
 from catdog.errors import CatdogError
 
 # By name alone; what a file holds is found out when it is decoded.
@@ -73,7 +73,7 @@ class Listing:
         position = {name: label for label, name in enumerate(classes)}
         for name in self.classes:
             if name not in position:
-                known = ", ".join(map(quoted, classes[:20])) + (", ..." if len(classes) > 20 else "")
+                known = listed(list(map(quoted, classes)))
                 raise CatdogError(
                     f"{self.root} holds the class {quoted(name)}, which {whose} does not know (it knows {known}); "
                     "rename or remove that folder."

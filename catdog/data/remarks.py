@@ -5,9 +5,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
-from shlex import quote
 
-from catdog.base.text import many, on_one_line, quoted
+from catdog.base.text import in_shell, many, on_one_line, quoted
 from catdog.data.listing import Listing, folders_and_files, is_photo_name, photos_below
 from catdog.data.splits import find_splits
 
@@ -38,7 +37,7 @@ def remarks(root: Path, *listings: Listing) -> Iterator[str]:
     for listing in used.values():
         left_out.update(listing.left_out)
     if left_out:
-        yield f"warning: {left_out_in_words(left_out)}; catdog data check {quote(str(root))} lists them."
+        yield f"warning: {left_out_in_words(left_out)}; catdog data check {in_shell(root)} lists them."
     for group in look_alike(dict.fromkeys(chain.from_iterable(listing.classes for listing in listings))):
         yield f"warning: the classes {' and '.join(map(quoted, group))} {ALIKE}"
 

@@ -2,10 +2,8 @@
 
 import contextlib
 import csv
-import errno
 import io
 import os
-import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Self
 from catdog.base.atomic import cannot_write, is_temporary, write_text
 from catdog.base.locks import Held, lock, unlock
 from catdog.base.signals import Interrupted
+from catdog.base.text import in_shell
 from catdog.config.settings import Config
 from catdog.config.toml import to_toml
 from catdog.data.listing import Skipped
@@ -75,7 +74,7 @@ class RunFolder:
 
     @property
     def resume_command(self) -> str:
-        return f"catdog {self.verb} --resume {shlex.quote(str(self.path))}"
+        return f"catdog {self.verb} --resume {in_shell(self.path)}"
 
     def write_config(self, config: Config) -> None:
         """config.toml: as resolved, but without the folder itself, since to train with it again takes a new one."""
@@ -94,11 +93,7 @@ class RunFolder:
     def log(self, line: str) -> None:
         """Give a line to the log that this folder was made with, and to train.log."""
         if self.writes:
-            try:
-                self._log(line)
-            except OSError as error:
-                if error.errno != errno.EIO:  # the terminal is gone, but not the training
-                    raise
+            self._log(line)
             self._note(line)
 
     def _note(self, line: str) -> None:

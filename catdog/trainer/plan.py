@@ -4,7 +4,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from catdog.base.text import MANY, on_one_line
 from catdog.config.settings import Config
+from catdog.data.cache_dir import default_folder, is_writable
 from catdog.data.listing import Listing
 from catdog.data.splits import SAMPLE
 from catdog.model.mlp import count_weights
@@ -30,11 +32,15 @@ def describe_plan(
         sees = ""
 
     def in_words(listing: Listing) -> str:
-        each = ", ".join(f"{count:,} {name}" for name, count in zip(listing.classes, listing.counts(), strict=True))
+        counts = listing.counts()
+        if len(counts) > MANY:
+            return f"{len(listing):,} ({len(counts):,} classes of {min(counts):,} to {max(counts):,} photos each)"
+        each = ", ".join(f"{count:,} {on_one_line(name)}" for name, count in zip(listing.classes, counts, strict=True))
         return f"{len(listing):,} ({each})"
 
     t = config.training
     on_gpu = device.type == "cuda" and config.photos.cache != "none"
+    unkept = config.photos.cache == "auto" and not is_writable(default_folder())
     compiled = "; compiled at the first steps" if config.run.compile else ""
     rate = f"{t.optimizer}, learning rate {t.learning_rate:g} ({t.schedule})"
     return "\n".join(
@@ -49,6 +55,7 @@ def describe_plan(
             f"precision  {choose_precision(config.run.precision, device).in_words()}{compiled}",
             f"memory     about {_memory(config, model, len(train) + len(val)) / 2**20:,.0f} MiB",
             *([f"pixels     {_place_of_pixels(config, model, len(train) + len(val), device)[1]}"] if on_gpu else []),
+            *(["cache      main memory: no cache folder can be written; give one with --cache DIR"] if unkept else []),
             f"run        {config.run.out}",
         ]
     )

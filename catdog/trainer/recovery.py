@@ -1,5 +1,6 @@
 """What is done when a training diverges: stop, or roll back to the start of the epoch with half the learning rate."""
 
+from catdog.base.text import in_shell
 from catdog.errors import SettingsError
 from catdog.runs.history import Progress
 from catdog.trainer.divergence import NotFinite
@@ -18,7 +19,8 @@ def check_rollback(
     step = min(progress.step + 1, steps_per_epoch)
     what = f"in epoch {progress.epoch + 1}, step {step}, {problem}; the learning rate was {rate:.3g}"
     if on_nan == "stop":
-        mend = f"go on with --resume {checkpoints.run} --on-nan rollback, or train again with a lower --learning-rate."
+        resumed = f"go on with --resume {in_shell(checkpoints.run)} --on-nan rollback"
+        mend = f"{resumed}, or train again with a lower --learning-rate."
         raise SettingsError(f"{what}, and {checkpoints.describe_last()}; {mend}")
     if progress.rollbacks == MAX_ROLLBACKS:
         what += f", after {MAX_ROLLBACKS} halvings"

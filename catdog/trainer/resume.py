@@ -2,13 +2,13 @@
 
 import json
 import math
-import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import torch
 
+from catdog.base.text import in_shell
 from catdog.checkpoint.model_file import PREVIOUS_FILE, STATE_FILE
 from catdog.checkpoint.saved_state import check_fits, load_newest_state
 from catdog.config.schema import validate
@@ -88,7 +88,7 @@ def _edited(folder: RunFolder, before: Config, config: Config, changeable: Itera
     if len(flags) == len(other):
         mend = f"to change it: {folder.resume_command} {' '.join(flags)}"
     else:
-        mend = f"for a new training with it: catdog train --config {shlex.quote(str(path))}"
+        mend = f"for a new training with it: catdog train --config {in_shell(path)}"
     return f"{path} says {says}, and it is the checkpoint that a resumed training goes by; {mend}"
 
 

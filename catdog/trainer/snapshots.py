@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from catdog.base.text import listed
 from catdog.checkpoint.model_card import FORMAT_VERSION
 from catdog.checkpoint.model_file import PREVIOUS_FILE, STATE_FILE
 from catdog.checkpoint.training_state import save_state
@@ -112,8 +113,8 @@ def check_classes(saved: dict[str, Any], train: Listing, run: Path) -> None:
     """Raise CatdogError unless the photos are of the classes that the checkpoint was trained on."""
     if tuple(saved["classes"]) != train.classes:
         raise CatdogError(
-            f"{run} was started with the classes {', '.join(saved['classes'])}, and {train.root} now holds "
-            f"{', '.join(train.classes)}; put its folders back, or train again."
+            f"{run} was started with the classes {listed(saved['classes'])}, and {train.root} now holds "
+            f"{listed(train.classes)}; put its folders back, or train again."
         )
 
 

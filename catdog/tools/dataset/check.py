@@ -1,6 +1,5 @@
 """`catdog data check`: finds what should be corrected in a folder of photos before a network is trained on it."""
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -9,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from catdog.base.output import json_line
 from catdog.base.text import many, on_one_line
 from catdog.data.listing import Listing
 from catdog.errors import ImageError
@@ -234,7 +234,7 @@ def main(folder: str, json_wanted: bool, out: str | None) -> int:
     if picture is not None:
         draw_suspects(report, picture)
     if json_wanted:
-        print(json.dumps(as_json(report)))
+        print(json_line(as_json(report)))
     else:
         print(as_text(report))
         if picture is not None:

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from tqdm import tqdm
 
-from catdog.base.text import on_one_line, quoted
+from catdog.base.text import MANY, on_one_line, quoted
 from catdog.data.decode_pool import DecodePool
 from catdog.data.listing import Listing, list_photos
 from catdog.data.remarks import look_alike
@@ -110,8 +110,13 @@ def table(splits: dict[str, Listing]) -> Iterable[str]:
     alike = {name for group in look_alike(classes) for name in group}
     shown = {name: quoted(name) if name in alike else on_one_line(name) for name in classes}
     rows = [(shown[name], [split.get(name, 0) for split in counts.values()]) for name in classes]
+    left_out = len(rows) - MANY
+    if left_out > 0:  # those with the fewest photos matter most
+        rows = sorted(rows, key=lambda row: max(row[1]))[:MANY]
     rows.append(("all", [len(listing) for listing in splits.values()]))
     width = max(len(name) for name, _ in rows) + 2
+    if left_out > 0:
+        yield f"{MANY + left_out:,} classes; the {MANY} with the fewest photos:"
     yield " " * width + "".join(f"{split or 'photos':>12}" for split in counts)
     for name, row in rows:
         yield f"{name:<{width}}" + "".join(f"{count:>12,}" for count in row)

@@ -1,15 +1,16 @@
 """`catdog data stats`: measures a folder of photos: counts, sizes, colour statistics and mean photos."""
 
-import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from catdog.base.text import on_one_line
+from catdog.base.output import json_line
+from catdog.base.text import MANY, in_shell, on_one_line
 from catdog.data.listing import Listing
 from catdog.errors import CatdogError
 from catdog.tools.dataset.scan import Photo, list_all, list_splits, scan_photos, sizes_as_json, sizes_as_text, table
@@ -88,7 +89,7 @@ def measure(root: Path, image_size: tuple[int, int]) -> Stats:
     scan = scan_photos(root, photos, add_to_sums, image_size, "measuring the photos")
     if not scan.results:
         raise CatdogError(
-            f"none of the {len(photos):,} photos in {root} can be read; `catdog data check {root}` says why."
+            f"none of the {len(photos):,} photos in {root} can be read; `catdog data check {in_shell(root)}` says why."
         )
     read = {split: {name: one for name, one in each.items() if one.photos} for split, each in sums.items()}
     return Stats(root, splits, image_size, read, np.array(scan.results), len(scan.unreadable))
@@ -123,18 +124,20 @@ def as_text(stats: Stats) -> str:
     height, width = stats.image_size
     lines = [*table(stats.splits), "", f"sizes  {sizes_as_text(stats.sizes)}"]
     if stats.unreadable:
-        lines.append(f"       {stats.unreadable:,} cannot be read; catdog data check says why")
+        lines.append(f"       {stats.unreadable:,} cannot be read; `catdog data check {in_shell(stats.root)}` says why")
     rows: list[tuple[str, Sums]] = []
     for split, each in stats.sums.items():
         if each:
             rows.append((split or "all", combined(each.values())))
-            rows += [(f"  {on_one_line(name)}", one) for name, one in each.items()]
+            rows += [(f"  {on_one_line(name)}", one) for name, one in islice(each.items(), MANY)]
     first = max(len(name) for name, _ in rows) + 2
     lines += ["", f"mean and standard deviation of each channel, levels from 0 to 255, at {width} x {height} pixels:"]
     lines.append(" " * first + "".join(f"{channel:>16}" for channel in ("red", "green", "blue")))
     for name, sums in rows:
         pairs = zip(*sums.mean_and_std(), strict=True)
         lines.append(f"{name:<{first}}" + "".join(f"{f'{mean:.1f} ± {std:.1f}':>16}" for mean, std in pairs))
+    if any(len(each) > MANY for each in stats.sums.values()):
+        lines.append(f"(the first {MANY} classes; --json lists all)")
     return "\n".join(lines)
 
 
@@ -167,7 +170,7 @@ def main(folder: str, image_size: tuple[int, int], json_wanted: bool, out: str |
     if picture is not None:
         draw_means(stats, picture)
     if json_wanted:
-        print(json.dumps(as_json(stats)))
+        print(json_line(as_json(stats)))
     else:
         print(as_text(stats))
         if picture is not None:

@@ -1,5 +1,6 @@
 """`catdog doctor`: from a folder of photos, a configuration or a run to a list of findings."""
 
+import os
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from catdog.base.text import many, on_one_line
+from catdog.base.text import in_shell, listed, many, on_one_line
 from catdog.checkpoint.model_file import MODEL_FILE
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
@@ -119,7 +120,7 @@ def _relabelled(patient: Patient, classifier: Classifier) -> torch.Tensor:
     for name in patient.train.classes:
         if name not in classifier.classes:
             raise CatdogError(
-                f"the run does not know the class {name!r} (it knows {', '.join(classifier.classes)}); "
+                f"the run does not know the class {name!r} (it knows {listed(classifier.classes)}); "
                 "give the photos that it was trained on with --data, or leave --run out."
             )
     position = torch.tensor([classifier.classes.index(name) for name in patient.train.classes])
@@ -148,13 +149,12 @@ def examine(config: Config, train: Listing, val: Listing) -> Patient:
         )
         for listing in (train, val)
     ]
+    check = f"catdog data check {in_shell(os.path.commonpath((train.root, val.root)))}"
     for name, count in zip(train.classes, torch.bincount(photos[0].labels, minlength=len(train.classes)), strict=True):
         if not count:
-            raise CatdogError(
-                f"none of the photos of the class {name!r} that were tried can be read; see catdog data check."
-            )
+            raise CatdogError(f"none of the photos of the class {name!r} that were tried can be read; see `{check}`.")
     if not len(photos[1]):
-        raise CatdogError("none of the photos to validate on that were tried can be read; see catdog data check.")
+        raise CatdogError(f"none of the photos to validate on that were tried can be read; see `{check}`.")
     return Patient(config, photos[0], photos[1], make_card(config, photos[0]), device)
 
 
@@ -200,7 +200,8 @@ def check_copies(train: Listing, val: Listing) -> Finding:
         "ill" if share > 0.05 else "warning",
         f"{len(copies):,} of the {len(val):,} validation photos ({share:.1%}) are training photos too: "
         f"{other} is {one}.",
-        "Accuracy looks better than it is: take the copies out; `catdog data check` lists them all.",
+        "Accuracy looks better than it is: take the copies out; "
+        f"`catdog data check {in_shell(os.path.commonpath((train.root, val.root)))}` lists them all.",
     )
 
 

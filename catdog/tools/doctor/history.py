@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from catdog.base.text import listed
 from catdog.data.imagefolder import PhotoFolder
 from catdog.model.mlp import MLP
 from catdog.predict import Classifier
@@ -80,9 +81,11 @@ def check_collapse(classifier: Classifier, val: PhotoFolder) -> Finding:
     called = np.concatenate([classifier.logits(some.numpy()).argmax(axis=1) for some in val.pixels.split(256)])
     counts = np.bincount(called, minlength=len(classifier.classes))
     true = np.bincount(val.labels.numpy(), minlength=len(classifier.classes))
-    each = ", ".join(
-        f"{answered} {label} ({there} there are)"
-        for label, answered, there in zip(classifier.classes, counts, true, strict=True)
+    each = listed(
+        [
+            f"{answered} {label} ({there} there are)"
+            for label, answered, there in zip(classifier.classes, counts, true, strict=True)
+        ]
     )
     if (counts > 0).sum() == 1 and (true > 0).sum() > 1:
         only = classifier.classes[int(counts.argmax())]

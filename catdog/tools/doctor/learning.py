@@ -5,7 +5,7 @@ import math
 import numpy as np
 import torch
 
-from catdog.base.text import many
+from catdog.base.text import in_shell, many
 from catdog.data.imagefolder import PhotoFolder
 from catdog.tools.doctor.patient import Finding, Patient, answers, steps
 
@@ -109,7 +109,7 @@ def check_overfits(patient: Patient) -> Finding:
             name,
             "ill",
             f"{what}; only {different} of the photos differ from each other.",
-            "Look at the photos with `catdog data check`.",
+            f"Look at the photos with `catdog data check {in_shell(patient.config.photos.data)}`.",
         )
     if len(losses) < _MOST_STEPS:
         return Finding(name, "warning", f"{what}; then the time was up.", "Try a smaller --image-size or --hidden.")

@@ -1,16 +1,16 @@
 """`catdog evaluate`: evaluates a network, prints the figures as text or JSON, and writes the report."""
 
-import json
 import math
 import os
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from catdog.base.atomic import write_atomic
-from catdog.base.text import many, on_one_line
+from catdog.base.output import json_line
+from catdog.base.text import MANY, many, on_one_line
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
 from catdog.data import pixel_cache as cache
@@ -23,8 +23,10 @@ from catdog.predict import Classifier
 from catdog.runs.locate import comes_with_catdog, find_model, name_of, output_folder
 from catdog.runs.metrics_csv import read_metrics
 from catdog.tools.evaluation.folder import check_replaceable, write_folder
-from catdog.tools.evaluation.measure import Evaluation, evaluate, readable
+from catdog.tools.evaluation.measure import Evaluation, evaluate, mistakes, readable
 from catdog.tools.evaluation.report import FILES, PAGE, make_report
+
+_WORST = 12  # mistakes, and classes, printed of many
 
 
 def main(run: str | None, data: str | None, as_json: bool, out: str | None) -> int:
@@ -57,7 +59,7 @@ def main(run: str | None, data: str | None, as_json: bool, out: str | None) -> i
         except CatdogError as error:
             fit_note = f"No linear classifier and no nearest neighbours for want of training photos: {error}"
             print(fit_note, file=sys.stderr)
-    print(json.dumps(asdict(result)) if as_json else as_text(result, model, photos, classifier.card.recipe), flush=True)
+    print(json_line(vars(result)) if as_json else as_text(result, model, photos, classifier.card.recipe), flush=True)
     if place is None:
         if not as_json:
             print(
@@ -163,7 +165,6 @@ def _history(run: Path) -> list[dict[str, float]] | str:
 def as_text(result: Evaluation, model: Path, photos: Listing, recipe: str) -> str:
     """Format the figures as a table. recipe: the command that trains the network, or empty."""
     low, high = result.accuracy_interval
-    width = max(map(len, result.classes))
     lines = [
         f"model      {name_of(model)}",
         *([f"trained    {on_one_line(recipe)}"] if recipe else []),
@@ -173,9 +174,28 @@ def as_text(result: Evaluation, model: Path, photos: Listing, recipe: str) -> st
         f"loss       {result.loss:.4f}  (never leaving {math.log(len(result.classes)):.4f} would be guessing)",
         f"ROC AUC    {'-' if result.auc is None else format(result.auc, '.4f')}",
         f"ECE        {result.ece:.2%}  (mean gap between how sure it is and how often it is right)",
-        f"confusion  {'true class':<{width}}  called "
-        + " ".join(f"{name:>{max(width, 6)}}" for name in result.classes),
     ]
-    for name, row in zip(result.classes, result.confusion, strict=True):
+    names = [on_one_line(name) for name in result.classes]
+    return "\n".join([*lines, *(_worst if len(names) > MANY else _table)(names, np.array(result.confusion))])
+
+
+def _table(names: list[str], confusion: np.ndarray) -> list[str]:
+    """The confusion matrix, line by line."""
+    width = max(map(len, names))
+    head = " ".join(f"{name:>{max(width, 6)}}" for name in names)
+    lines = [f"confusion  {'true class':<{width}}  called {head}"]
+    for name, row in zip(names, confusion.tolist(), strict=True):
         lines.append(f"           {name:<{max(width, 10)}}         " + " ".join(f"{c:>{max(width, 6)},}" for c in row))
-    return "\n".join(lines)
+    return lines
+
+
+def _worst(names: list[str], confusion: np.ndarray) -> list[str]:
+    """Of many classes, the most frequent mistakes and the classes with the fewest photos right, line by line."""
+    photos = confusion.sum(axis=1)
+    shares = confusion.diagonal() / np.maximum(photos, 1)
+    worst = [i for i in np.argsort(np.where(photos, shares, np.inf), kind="stable")[:_WORST] if photos[i]]
+    lines = [f"confusion  of {len(names):,} classes the most frequent mistakes; --json has the whole table"]
+    lines += [f"           {count:>6,}  {names[i]} called {names[j]}" for i, j, count in mistakes(confusion, _WORST)]
+    lines += ["worst      the classes with the fewest photos right"]
+    lines += [f"           {shares[i]:>6.1%}  of {many(int(photos[i]), 'photo')}: {names[i]}" for i in worst]
+    return lines

@@ -87,6 +87,15 @@ def readable(photos: Listing, decoded: cache.Decoded) -> Listing:
     return photos.select([i not in decoded.skipped for i in range(len(photos))])
 
 
+def mistakes(confusion: np.ndarray, most: int) -> list[tuple[int, int, int]]:
+    """The most frequent mistakes: (true class, predicted class, number of photos). confusion: int, C x C."""
+    wrong = confusion - np.diag(confusion.diagonal())
+    rows, columns = np.nonzero(wrong)  # of many classes few are ever confused
+    counts = wrong[rows, columns]
+    order = np.argsort(-counts, kind="stable")[:most]
+    return list(zip(rows[order].tolist(), columns[order].tolist(), counts[order].tolist(), strict=True))
+
+
 def _nearest(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
     """Index of the nearest of the centres (C x D) to each of the points (N x D): N."""
     return ((points[:, None, :] - centres[None]) ** 2).sum(axis=2).argmin(axis=1)

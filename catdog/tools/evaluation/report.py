@@ -15,7 +15,7 @@ from catdog.drawing.figures import encode
 from catdog.drawing.page import GalleryPhoto, Section, page
 from catdog.tools.evaluation import diagrams, gallery
 from catdog.tools.evaluation.gallery import EvaluatedPhoto
-from catdog.tools.evaluation.measure import Evaluation, readable
+from catdog.tools.evaluation.measure import Evaluation, mistakes, readable
 
 PAGE = "index.html"
 _DIAGRAMS = ("accuracy", "curves", "confusion", "roc", "calibration")
@@ -104,14 +104,9 @@ def _confusion(result: Evaluation) -> Section:
     about = "Each row holds the photos of one class, by what they were called."
     if len(names) > diagrams.CONFUSED:
         about += f" Of the {len(names):,} classes, the {diagrams.CONFUSED} most often confused are drawn."
-    mistakes = counts.copy()
-    np.fill_diagonal(mistakes, 0)
-    order = np.argsort(-mistakes, axis=None, kind="stable")[:_LISTED]
     lines = []
-    for row, column in zip(*np.unravel_index(order, mistakes.shape), strict=True):
-        if mistakes[row, column]:
-            share = mistakes[row, column] / counts[row].sum()
-            lines.append(f"{mistakes[row, column]:>7,}  {share:6.1%}  {names[row]} called {names[column]}")
+    for row, column, count in mistakes(counts, _LISTED):
+        lines.append(f"{count:>7,}  {count / counts[row].sum():6.1%}  {names[row]} called {names[column]}")
     return Section("confusion", "What is taken for what", about, lines)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from catdog.base.atomic import write_atomic, write_text
+from catdog.base.text import listed
 from catdog.data.inputs import photos_of
 from catdog.drawing.page import Section, page
 from catdog.errors import CatdogError, ImageError
@@ -26,7 +27,7 @@ def main(photos: Sequence[str], run: str | None, label: str | None, out: str | N
     model = find_model(run)
     classifier = Classifier.load(model)
     if label is not None and label not in classifier.classes:
-        raise CatdogError(f"--label {label} is not a class of this model; it knows {', '.join(classifier.classes)}.")
+        raise CatdogError(f"--label {label} is not a class of this model; it knows {listed(classifier.classes)}.")
     print(f"{name_of(model)}: {classifier.in_words()}", file=sys.stderr)
     folder = _make_folder(Path(out) if out else output_folder(model) / "explain")
     if not photos:

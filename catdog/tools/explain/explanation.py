@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from catdog.base.text import listed
 from catdog.errors import CatdogError
 from catdog.numpy_net import Outputs, softmax
 from catdog.predict import Classifier
@@ -193,7 +194,7 @@ def _choose_label(classifier: Classifier, name: str, label: str | None, logits: 
     classes = classifier.classes
     if label is not None:
         if label not in classes:
-            raise CatdogError(f"--label {label} is not a class of this model; it knows {', '.join(classes)}.")
+            raise CatdogError(f"--label {label} is not a class of this model; it knows {listed(classes)}.")
         return classes.index(label), "given by --label"
     folder = Path(name).absolute().parent.name
     if name != "-" and folder in classes:

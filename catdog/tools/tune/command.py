@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from catdog.base.text import in_shell
 from catdog.checkpoint.model_file import MODEL_FILE, STATE_FILE, load_model
 from catdog.config.settings import Config
 from catdog.errors import SettingsError
@@ -128,10 +129,10 @@ def _summary(study: Study) -> str:
         f"(95% interval {low:.1%} to {high:.1%})",
         f"      {values_as_text(best.values)}",
         f"      Chosen as the best of {len(finished)} on these photos, it looks better than it is. On others it does:",
-        f"      catdog evaluate --run {study.run_of(best.number)} --data OTHER",
+        f"      catdog evaluate --run {in_shell(study.run_of(best.number))} --data OTHER",
     ]
     if importances := study.importances():
         shares = ", ".join(f"{name} {share:.0%}" for name, share in importances.items())
         lines.append(f"what set the better half of the complete trials apart: {shares}")
-    lines.append(f"train with it: catdog train --config {study.folder / BEST}")
+    lines.append(f"train with it: catdog train --config {in_shell(study.folder / BEST)}")
     return "\n".join(lines)
