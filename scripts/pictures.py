@@ -98,7 +98,6 @@ def walk() -> None:
     """Run the commands of docs/how-it-works.md; fill in what they print in both languages, and keep their pictures."""
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
-        shutil.copytree(ROOT / "configs", place / "configs")
         printed = run_commands(PAGES[0].read_text(encoding="utf-8"), place)
         for picture, source in DRAWN.items():
             keep(Image.open(place / source), PICTURES / picture)

@@ -66,6 +66,17 @@ def given_fields(arguments: argparse.Namespace) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
 
 
+def add_config(parser: Any) -> None:
+    from catdog.config.recipes import recipes
+
+    parser.add_argument(
+        "--config",
+        metavar="FILE.toml|NAME",
+        help="read the configuration from a file, or from a recipe that comes with catdog "
+        f"({', '.join(recipes())}); flags go over it",
+    )
+
+
 def add_run(parser: Any) -> None:
     parser.add_argument(
         "--run",

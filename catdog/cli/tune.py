@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from catdog.cli.flags import add_fields, add_verb, given_fields
+from catdog.cli.flags import add_config, add_fields, add_verb, given_fields
 from catdog.config.toml import load_config
 from catdog.errors import CatdogError
 from catdog.tools.tune import search_space
@@ -25,7 +25,7 @@ def add_tune(verbs: Any) -> None:
         f"{searched}\n{ranges}\n\n"
         'needs Optuna: pip install -e ".[tune]"',
     )
-    parser.add_argument("--config", metavar="FILE.toml", help="read the configuration from a file; flags go over it")
+    add_config(parser)
     parser.add_argument(
         "--search", metavar="FIELD", nargs="+", default=[], help="the fields to search; they are listed below"
     )
