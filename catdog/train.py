@@ -13,6 +13,7 @@ import torch
 
 from catdog.base.signals import Interrupted, Signals, stop_at_once
 from catdog.base.text import many
+from catdog.checkpoint.model_card import DRAWINGS
 from catdog.checkpoint.model_file import MODEL_FILE
 from catdog.config.schema import validate
 from catdog.config.settings import Config
@@ -191,8 +192,9 @@ def _summarize(trainer: Trainer, seconds: float, log: Callable[[str], None]) -> 
         from catdog.drawing.curves import draw_curves  # matplotlib takes a while to import
 
         draw_curves(progress.history, run / "curves.png")
+    trial = "evaluate" if trainer.card.trained_on == DRAWINGS else "predict PHOTO"  # it has seen no photograph
     log(
         f"trained in {seconds:.0f} s; best after epoch {progress.best['epoch']}: "
         f"{progress.best['val_accuracy']:.2%} of {len(trainer.val):,} validation photos right\n"
-        f"the network is {run / MODEL_FILE}; try: catdog predict PHOTO --run {run}"
+        f"the network is {run / MODEL_FILE}; try: catdog {trial} --run {run}"
     )

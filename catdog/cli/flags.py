@@ -82,7 +82,7 @@ def add_run(parser: Any) -> None:
         "--run",
         metavar="RUN",
         help="folder of the run, or its model file, or cats-dogs, the network that comes with catdog (default: the "
-        "newest in runs/, else cats-dogs)",
+        "newest in runs/, else cats-dogs; for photos that you give none that was trained on drawings)",
     )
 
 

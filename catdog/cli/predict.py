@@ -40,11 +40,12 @@ def _predict(arguments: argparse.Namespace) -> int:
     from catdog.base.text import on_one_line
     from catdog.data.inputs import photos_of
     from catdog.predict import Classifier
-    from catdog.runs.locate import find_model, name_of
+    from catdog.runs.introduction import introduction
+    from catdog.runs.locate import find_model
 
     model = find_model(arguments.run)
     classifier = Classifier.load(model)
-    print(f"{name_of(model)}: {classifier.in_words()}", file=sys.stderr)
+    print(introduction(model, classifier.card, classifier.in_words()), file=sys.stderr)
     write = csv.writer(sys.stdout, lineterminator="\n").writerow
     if arguments.csv:
         write(("path", "label", "probability", *classifier.classes, "error"))

@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from catdog.base.work_folder import new_folder
+from catdog.data.listing import Listing
 from catdog.errors import CatdogError
 
 CLASSES = ("cat", "dog")
@@ -27,6 +28,7 @@ UNFINISHED = ".drawing-"  # how the folder is called until all is drawn
 DEFAULT_COUNT = 6000
 DEFAULT_SIZE = (96, 96)
 _SUPERSAMPLING = 2
+_COMMENT = b"drawn by catdog"  # in the header of each JPEG, so that it is not taken for a photograph
 
 Point = tuple[float, float]
 Colour = tuple[int, int, int]
@@ -416,4 +418,18 @@ def _draw_to_file(job: tuple[str, int, tuple[int, int], int]) -> None:
     folder, k, size, seed = job
     label, number = CLASSES[k % len(CLASSES)], k // len(CLASSES)
     picture = draw(label, seed * 1_000_003 + number, size)
-    picture.save(os.path.join(folder, label, f"{label}-{number:05}.jpg"), quality=92)
+    picture.save(os.path.join(folder, label, f"{label}-{number:05}.jpg"), quality=92, comment=_COMMENT)
+
+
+def are_drawn(listing: Listing) -> bool:
+    """Whether most of 16 photos, spread over all, are files that `write_sample` drew."""
+    some = [listing.path(index) for index in range(0, len(listing), -(-len(listing) // 16))]
+    return sum(map(_is_drawn, some)) > len(some) / 2
+
+
+def _is_drawn(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return _COMMENT in file.read(256)
+    except OSError:
+        return False

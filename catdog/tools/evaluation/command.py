@@ -18,6 +18,7 @@ from catdog.data.listing import Listing
 from catdog.data.splits import held_out_photos, photo_folder, train_and_val
 from catdog.errors import CatdogError
 from catdog.predict import Classifier
+from catdog.runs.introduction import introduction
 from catdog.runs.locate import comes_with_catdog, find_model, name_of, output_folder
 from catdog.runs.metrics_csv import read_metrics
 from catdog.tools.evaluation.folder import check_replaceable, write_folder
@@ -27,7 +28,7 @@ from catdog.tools.evaluation.report import FILES, PAGE, make_report
 
 def main(run: str | None, data: str | None, as_json: bool, out: str | None) -> int:
     """Run `catdog evaluate`; returns the exit status."""
-    model = find_model(run)
+    model = find_model(run, drawings=data is None)  # without data: on what the newest run was validated on
     classifier = Classifier.load(model)
     config_file = model.parent / "config.toml"
     config = load_config(config_file) if config_file.is_file() else None
@@ -38,6 +39,7 @@ def main(run: str | None, data: str | None, as_json: bool, out: str | None) -> i
         )
     folder = Path(data) if data is not None else photo_folder(config.photos)  # type: ignore[union-attr]
     photos = held_out_photos(folder, config).with_classes(classifier.classes, whose="the model")
+    print(introduction(model, classifier.card, classifier.in_words()), file=sys.stderr, flush=True)
     has_folder = config is not None or comes_with_catdog(model)
     place = _report_path(out, folder, output_folder(model) if has_folder and not as_json else None)
     cache_folder = config.photos.cache if config else "auto"
