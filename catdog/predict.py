@@ -41,7 +41,7 @@ class Classifier:
 
     @classmethod
     def load(cls, run: str | Path | None = None) -> "Classifier":
-        """From a run folder or a model file, as `find_model` finds it; None takes the newest run, else cats-dogs."""
+        """From a run folder or a model file, as `find_model` finds it; None: the newest on photos, else cats-dogs."""
         return cls(*load_model(find_model(run)))
 
     def in_words(self) -> str:

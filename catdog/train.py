@@ -14,6 +14,7 @@ import torch
 
 from catdog.base.signals import Signals, stop_at_once
 from catdog.base.text import in_shell, many
+from catdog.checkpoint.model_card import DRAWINGS
 from catdog.checkpoint.model_file import MODEL_FILE
 from catdog.config.settings import Config
 from catdog.config.toml import parse_config, to_toml
@@ -208,8 +209,9 @@ def _summarize(trainer: Trainer, seconds: float) -> None:
         from catdog.drawing.curves import draw_curves  # matplotlib takes a while to import
 
         draw_curves(progress.history, run / "curves.png")
+    trial = "evaluate" if trainer.card.trained_on == DRAWINGS else "predict PHOTO"  # it has seen no photograph
     trainer.log(
         f"trained in {seconds:.0f} s; best after epoch {progress.best['epoch']}: "
         f"{progress.best['val_accuracy']:.2%} of {len(trainer.val):,} validation photos right\n"
-        f"the network is {run / MODEL_FILE}; try: catdog predict PHOTO --run {in_shell(run)}"
+        f"the network is {run / MODEL_FILE}; try: catdog {trial} --run {in_shell(run)}"
     )

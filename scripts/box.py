@@ -149,7 +149,8 @@ def model_card(
         f"{sum(array.size for array in weights.values()):,} numbers, of which the matrices are stored as {stored}: "
         f"{file.stat().st_size:,} bytes."
         + (
-            " `catdog predict photo.jpg` takes it where there is no run in runs/; `--run cats-dogs` names it."
+            " `catdog predict photo.jpg` takes it where no run in runs/ was trained on photographs; `--run cats-dogs` "
+            "names it."
             if comes_with_catdog(file)
             else ""
         ),

@@ -98,7 +98,6 @@ def walk() -> None:
     """Run the commands of docs/how-it-works.md; fill in what they print in both languages, and keep their pictures."""
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
-        shutil.copytree(ROOT / "configs", place / "configs")
         printed = run_commands(PAGES[0].read_text(encoding="utf-8"), place)
         for picture, source in DRAWN.items():
             keep(Image.open(place / source), PICTURES / picture)
@@ -110,13 +109,14 @@ def walk() -> None:
 
 
 def run_commands(page: str, place: Path) -> dict[str, str]:
-    """Run each command of a page once, in `place`; return what each wrote to standard output."""
+    """Run the commands of a page in their order, in `place`; return what each wrote to standard output, the last time.
+
+    Raises CalledProcessError at the first that fails.
+    """
     environment = os.environ | {"XDG_CACHE_HOME": str(place / "cache"), "PYTHONPATH": str(ROOT)}
     printed: dict[str, str] = {}
     for kind, block in _BLOCK.findall(page):
         for command in block.splitlines() if kind == "sh" else ():
-            if command in printed:
-                continue
             print(command, flush=True)
             words = [sys.executable, "-m", *shlex.split(command)]
             printed[command] = subprocess.run(

@@ -336,7 +336,7 @@ def test_a_new_user_asks_at_once(tmp_path: Path, package_untouched: None) -> Non
     assert done.stdout == f"{answer.label} {answer.probability:.1%}  {photo}\n"
     (line,) = done.stderr.splitlines()
     v = Classifier.load(TRAINED).card.validation
-    assert line.startswith("cats-dogs, which comes with catdog: ")
+    assert line.startswith("cats-dogs, which comes with catdog, trained on 16,000 photographs: ")
     assert f"{v['accuracy']:.1%} of {v['photos']:,.0f} validation photos right" in line
     assert list((tmp_path / "empty").iterdir()) == []
 
@@ -370,7 +370,7 @@ def test_it_is_evaluated_and_explained_without_a_run(
     # Named by its path it is the same network, and the package no place to write to either.
     for command in (["explain", photo], ["explain", "--run", os.path.relpath(TRAINED)]):
         assert main(command) == 0
-        assert "cats-dogs, which comes with catdog: " in capsys.readouterr().err
+        assert "cats-dogs, which comes with catdog, trained on " in capsys.readouterr().err
     assert {path.name for path in Path().iterdir()} == {"runs"}
     assert {path.name for path in Path("runs/cats-dogs").iterdir()} == {"evaluation", "explain"}
     # What was written there is not taken for a run.

@@ -12,6 +12,7 @@ from catdog.checkpoint.quantize import STORAGES
 from catdog.errors import CatdogError
 
 FORMAT_VERSION = 1
+DRAWINGS = "drawings"  # as what a network was trained on
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class ModelCard:
     """How the file holds the matrices: float32, float16 or int8 (catdog/checkpoint/quantize.py)."""
     recipe: str = ""
     """The command that trains this network, where it was recorded."""
+    trained_on: str = ""
+    """DRAWINGS, or "photos in" and the name of their folder; empty in older files."""
 
 
 def unusable_model(path: Path, why: str) -> CatdogError:
@@ -83,6 +86,7 @@ def card_from_json(path: Path, text: str) -> tuple[ModelCard, str, str]:
             validation={str(name): _finite(value) for name, value in about["validation"].items()},
             storage=str(about.get("storage", "float32")),  # not in the first model files
             recipe=str(about.get("recipe", "")),
+            trained_on=str(about.get("trained_on", "")),
         )
         if card.storage not in STORAGES:
             raise ValueError("storage")

@@ -70,12 +70,23 @@ def given_fields(arguments: argparse.Namespace) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
 
 
+def add_config(parser: Any) -> None:
+    from catdog.config.recipes import recipes
+
+    parser.add_argument(
+        "--config",
+        metavar="FILE.toml|NAME",
+        help="read the configuration from a file, or from a recipe that comes with catdog "
+        f"({', '.join(recipes())}); flags go over it",
+    )
+
+
 def add_run(parser: Any) -> None:
     parser.add_argument(
         "--run",
         metavar="RUN",
         help="folder of the run, or its model file, or cats-dogs, the network that comes with catdog (default: the "
-        "newest in runs/, else cats-dogs)",
+        "newest in runs/, else cats-dogs; for photos that you give none that was trained on drawings)",
     )
 
 

@@ -47,11 +47,12 @@ def _predict(arguments: argparse.Namespace) -> int:
     from catdog.base.text import on_one_line
     from catdog.data.inputs import photos_of
     from catdog.predict import Classifier
-    from catdog.runs.locate import find_model, name_of
+    from catdog.runs.introduction import introduction
+    from catdog.runs.locate import find_model
 
     model = find_model(arguments.run)
     classifier = Classifier.load(model)
-    print(f"{name_of(model)}: {classifier.in_words()}", file=sys.stderr)
+    print(introduction(model, classifier.card, classifier.in_words()), file=sys.stderr)
     if arguments.csv:
         write = _csv_writer()
         write(("path", "label", "probability", *_columns(classifier.classes), "error"))

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from catdog.cli.flags import add_fields, add_run, add_verb, given_fields
+from catdog.cli.flags import add_config, add_fields, add_run, add_verb, given_fields
 from catdog.config.toml import load_config
 from catdog.errors import CatdogError
 
@@ -111,7 +111,7 @@ def add_doctor(verbs: Any) -> None:
         "  catdog doctor --run runs/mine\n\n"
         "exit status: 0 when nothing is ill, 1 when something is, 2 when it cannot be examined",
     )
-    parser.add_argument("--config", metavar="FILE.toml", help="read the configuration from a file; flags go over it")
+    add_config(parser)
     parser.add_argument(
         "--run",
         metavar="RUN",

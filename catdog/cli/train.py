@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from catdog.base.signals import Interrupted
-from catdog.cli.flags import add_fields, add_verb, given_fields
+from catdog.cli.flags import add_config, add_fields, add_verb, given_fields
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
 from catdog.errors import CatdogError
@@ -15,7 +15,7 @@ from catdog.errors import CatdogError
 _TRAIN_EXAMPLES = """examples:
   catdog train                                  on data/, or on drawn cats and dogs where that is empty
   catdog train --data photos --out runs/mine    on photos/cat/*, photos/dog/*
-  catdog train --config configs/article.toml --device cuda
+  catdog train --config fast --data photos      by one of the recipes, or by a file of your own
   catdog train --narrate                        tell the first step of the training in all its numbers
   catdog train --resume runs/mine               go on after a stop
   catdog train --resume runs/mine --epochs 60   train on, to 60 epochs in all
@@ -25,7 +25,7 @@ _CHANGEABLE = ("epochs", "early_stopping", "on_nan")  # what a resumed training 
 
 def add_train(verbs: Any) -> None:
     parser = add_verb(verbs, "train", _train, "train a network on a folder of photos", _TRAIN_EXAMPLES)
-    parser.add_argument("--config", metavar="FILE.toml", help="read the configuration from a file; flags go over it")
+    add_config(parser)
     parser.add_argument(
         "--resume",
         metavar="RUN",

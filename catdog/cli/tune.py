@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from catdog.cli.flags import add_fields, add_verb, given_fields
+from catdog.cli.flags import add_config, add_fields, add_verb, given_fields
 from catdog.config.toml import load_config
 from catdog.errors import CatdogError
 from catdog.tools.tune import search_space
@@ -23,9 +23,9 @@ def add_tune(verbs: Any) -> None:
         "  catdog tune --resume runs/tune-2026-01-31-120000 --trials 40\n"
         "  catdog train --config runs/tune-2026-01-31-120000/best.toml\n\n"
         f"{searched}\n{ranges}\n\n"
-        'needs Optuna: pip install -e ".[tune]"',
+        'needs Optuna: pip install "optuna>=5"',
     )
-    parser.add_argument("--config", metavar="FILE.toml", help="read the configuration from a file; flags go over it")
+    add_config(parser)
     parser.add_argument(
         "--search", metavar="FIELD", nargs="+", default=[], help="the fields to search; they are listed below"
     )

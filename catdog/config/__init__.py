@@ -2,7 +2,7 @@
 
 settings   the dataclasses: each field with its default, range and documentation
 schema     the fields as the TOML file and the flags see them; checks of values
-toml       TOML files, read and written
+toml       TOML files, read and written; recipes: those that come with catdog, by name
 """
 
 from catdog.config.schema import Field, fields, validate

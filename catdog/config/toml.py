@@ -15,10 +15,14 @@ from catdog.errors import CatdogError
 def load_config(path: str | Path | None = None, flags: Mapping[str, Any] | None = None) -> Config:
     """Load the configuration: defaults, overridden by the TOML file at `path`, then by `flags` (field name to value).
 
-    Raises CatdogError naming the unknown, ill-typed or out-of-range field, with the most similar valid name.
+    `path` may be the name of a recipe of catdog's own, such as "fast". Raises CatdogError naming the unknown, ill-typed
+    or out-of-range field, with the most similar valid name.
     """
     values: dict[str, Any] = {}
     if path:
+        from catdog.config.recipes import find_config
+
+        path = find_config(path)
         try:
             values.update(_read_toml(Path(path).read_text(encoding="utf-8"), str(path)))
         except OSError as error:

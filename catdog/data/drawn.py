@@ -7,24 +7,21 @@ from the same distributions for both.
 import colorsys
 import hashlib
 import itertools
-import json
 import math
 import os
 import random
 import shutil
-import subprocess
 import sys
-from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from catdog.base.work_folder import claimed_folder
-from catdog.base.worker import claim_standard_output, start_python
+from catdog.base.worker import start_python
+from catdog.data.listing import Listing
 from catdog.errors import CatdogError
 
 CLASSES = ("cat", "dog")
@@ -33,7 +30,7 @@ UNFINISHED = ".drawing-"  # how the folder is called until all is drawn
 DEFAULT_COUNT = 6000
 DEFAULT_SIZE = (96, 96)
 _SUPERSAMPLING = 2
-_TASK = 32  # drawings that a process makes in a turn
+_COMMENT = b"drawn by catdog"  # in the header of each JPEG, so that it is not taken for a photograph
 
 Point = tuple[float, float]
 Colour = tuple[int, int, int]
@@ -424,57 +421,50 @@ def write_sample(
 
 def _draw_all(folder: Path, count: int, size: tuple[int, int], seed: int) -> None:
     """Drawing holds Python's lock, so it takes processes to use all cores; few drawings are not worth starting any."""
-    tasks = [(str(folder), start, min(start + _TASK, count), size, seed) for start in range(0, count, _TASK)]
-    workers = min(os.cpu_count() or 1, len(tasks))
-    if workers == 1 or count < 200 or not sys.executable:
-        for task in tasks:
-            _draw_files(*task)
+    workers = min(os.cpu_count() or 1, count // 100)
+    if workers < 2 or not sys.executable:
+        for _ in draw_files(str(folder), range(count), size, seed):
+            pass
         return
-    processes: list[subprocess.Popen[bytes]] = []
-    with ThreadPoolExecutor(workers) as threads:
-        try:
-            processes += [start_python("from catdog.data.drawn import serve; serve()") for _ in range(workers)]
-            idle = deque(processes)
-            for _ in threads.map(lambda task: _ask(idle, task), tasks):
-                pass
-        finally:
-            threads.shutdown(wait=False, cancel_futures=True)
-            for process in processes:
-                process.kill()  # whoever waits for an answer gets none
-                process.wait()
-    for process in processes:
-        process.communicate()  # closes the pipes
+    with ExitStack() as stack:
+        processes = []
+        for first in range(workers):
+            task = f"{str(folder)!r}, range({first}, {count}, {workers}), {size}, {seed}"
+            processes.append(stack.enter_context(start_python(f"from catdog.data.drawn import serve; serve({task})")))
+            stack.callback(processes[-1].kill)
+        for process in processes:
+            reason = process.communicate()[0].decode()
+            if reason or process.returncode:
+                raise OSError(reason or "a process that draws has ended")
 
 
-def _ask(idle: "deque[subprocess.Popen[bytes]]", task: tuple[Any, ...]) -> None:
-    """Have an idle process draw some; OSError with its reason where it cannot."""
-    process = idle.pop()
-    assert process.stdin is not None and process.stdout is not None
-    process.stdin.write(json.dumps(task).encode() + b"\n")
-    process.stdin.flush()
-    answer = process.stdout.readline()
-    reason = json.loads(answer) if answer else "a process that draws has ended"
-    if reason:
-        raise OSError(reason)
-    idle.append(process)
+def serve(folder: str, numbers: range, size: tuple[int, int], seed: int) -> None:
+    """Be one of the processes: what is printed is why these pictures could not be drawn."""
+    try:
+        for _ in draw_files(folder, numbers, size, seed):
+            pass
+    except OSError as error:
+        print(error.strerror or error)
 
 
-def serve() -> None:
-    """Be one of the processes: a line of standard input is a task, and is answered by a line, "" or what went wrong."""
-    with claim_standard_output() as answers:
-        for task in sys.stdin.buffer:
-            reason = ""
-            try:
-                _draw_files(*json.loads(task))
-            except OSError as error:
-                reason = error.strerror or str(error)
-            answers.write(json.dumps(reason).encode() + b"\n")
-            answers.flush()
-
-
-def _draw_files(folder: str, start: int, stop: int, size: tuple[int, int], seed: int) -> None:
-    """Draw the pictures `start` to `stop` of the set."""
-    for k in range(start, stop):
+def draw_files(folder: str, numbers: range, size: tuple[int, int], seed: int) -> Iterator[int]:
+    """Draw these pictures of the set, and yield the number of each when it is there."""
+    for k in numbers:
         label, number = CLASSES[k % len(CLASSES)], k // len(CLASSES)
-        picture = draw(label, seed * 1_000_003 + number, (size[0], size[1]))
-        picture.save(os.path.join(folder, label, f"{label}-{number:05}.jpg"), quality=92)
+        picture = draw(label, seed * 1_000_003 + number, size)
+        picture.save(os.path.join(folder, label, f"{label}-{number:05}.jpg"), quality=92, comment=_COMMENT)
+        yield k
+
+
+def are_drawn(listing: Listing) -> bool:
+    """Whether most of 16 photos, spread over all, are files that `write_sample` drew."""
+    some = [listing.path(index) for index in range(0, len(listing), -(-len(listing) // 16))]
+    return sum(map(_is_drawn, some)) > len(some) / 2
+
+
+def _is_drawn(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return _COMMENT in file.read(256)
+    except OSError:
+        return False

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import catdog
+from catdog.checkpoint.model_card import DRAWINGS
 from catdog.checkpoint.model_file import MODEL_FILE
 from catdog.errors import CatdogError
 
@@ -10,15 +11,18 @@ TRAINED = Path(catdog.__file__).parent / "trained" / "cats-dogs.safetensors"  # 
 TRAINED_NAME = "cats-dogs"
 
 
-def find_model(run: str | Path | None) -> Path:
-    """Find the model file of `run`: a run folder, its name in runs/, or a model file; None means the newest run.
+def find_model(run: str | Path | None, drawings: bool = False) -> Path:
+    """Find the model file of `run`: a run folder, its name in runs/, or a model file; None means the newest run, of
+    those trained on photographs unless `drawings`.
 
     Where there is no run, and for the name "cats-dogs" if no run has it, it is the one that comes with catdog. Raises
     CatdogError if there is none.
     """
     if run is None:
-        found = sorted(Path("runs").glob(f"*/{MODEL_FILE}"), key=lambda path: path.stat().st_mtime_ns)
-        return found[-1] if found else TRAINED
+        from catdog.runs.trained_on import trained_on
+
+        newest = sorted(Path("runs").glob(f"*/{MODEL_FILE}"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+        return next((model for model in newest if drawings or trained_on(model) != DRAWINGS), TRAINED)
     for path in (Path(run), Path("runs") / run):
         if path.is_file():
             return path

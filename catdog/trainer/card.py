@@ -11,6 +11,9 @@ from catdog.images.geometry import RESIZE_FILTER
 
 def make_card(config: Config, train: PhotoFolder) -> ModelCard:
     """The card of the network that `config` makes of the photos `train`."""
+    from catdog.data.drawn import are_drawn
+    from catdog.runs.trained_on import describe_photos
+
     mean, std, mean_colours = colour_statistics(train)
     m = config.model
     if m.pretrained:
@@ -29,4 +32,5 @@ def make_card(config: Config, train: PhotoFolder) -> ModelCard:
         squared_hinge=config.training.squared_hinge,
         mean_colours=mean_colours,
         train_counts=tuple(torch.bincount(train.labels, minlength=len(train.classes)).tolist()),
+        trained_on=describe_photos(config.photos.data, are_drawn(train.listing)),
     )

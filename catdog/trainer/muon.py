@@ -6,7 +6,6 @@ import torch
 from torch import nn
 
 from catdog.config.settings import Training
-from catdog.errors import CatdogError
 
 Params = list[nn.Parameter]
 
@@ -19,10 +18,6 @@ class MuonAndAdamW(torch.optim.Optimizer):
     """
 
     def __init__(self, hidden: Params, other: Params, vectors: Params, training: Training, fused: bool) -> None:
-        if not hasattr(torch.optim, "Muon"):
-            raise CatdogError(
-                f"optimizer (--optimizer) muon needs PyTorch 2.9, and this is {torch.__version__}; give adamw."
-            )
         rate, decay = training.learning_rate, training.weight_decay
         self.muon = torch.optim.Muon(hidden, lr=rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
         groups = [{"params": other, "weight_decay": decay}, {"params": vectors, "weight_decay": 0.0}]

@@ -75,7 +75,7 @@ def test_a_wrong_file_is_refused_by_the_name_of_the_field(tmp_path: Path, text: 
 
 
 def test_a_missing_or_binary_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CatdogError, match=r"cannot read the configuration .*no\.toml"):
+    with pytest.raises(CatdogError, match=r"there is no configuration .*no\.toml"):
         load_config(tmp_path / "no.toml")
     (tmp_path / "b.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(CatdogError, match="not text"):

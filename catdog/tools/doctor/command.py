@@ -101,7 +101,7 @@ def _run_to_examine(run: str | None, config_file: str | None, given: Mapping[str
         return model
     if config_file is not None or "data" in given or not any(Path("runs").glob(f"*/{MODEL_FILE}")):
         return None
-    return find_model(None)
+    return find_model(None, drawings=True)
 
 
 def _of_run(model: Path, classifier: Classifier, given: Mapping[str, Any]) -> Config:

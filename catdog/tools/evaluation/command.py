@@ -20,6 +20,7 @@ from catdog.data.remarks import remarks
 from catdog.data.splits import photo_folder, train_and_val
 from catdog.errors import CatdogError
 from catdog.predict import Classifier
+from catdog.runs.introduction import introduction
 from catdog.runs.locate import comes_with_catdog, find_model, name_of, output_folder
 from catdog.runs.metrics_csv import read_metrics
 from catdog.tools.evaluation.folder import check_replaceable, write_folder
@@ -31,7 +32,7 @@ _WORST = 12  # mistakes, and classes, printed of many
 
 def main(run: str | None, data: str | None, as_json: bool, out: str | None) -> int:
     """Run `catdog evaluate`; returns the exit status."""
-    model = find_model(run)
+    model = find_model(run, drawings=data is None)  # without data: on what the newest run was validated on
     classifier = Classifier.load(model)
     config_file = model.parent / "config.toml"
     config = load_config(config_file) if config_file.is_file() else None
@@ -42,6 +43,7 @@ def main(run: str | None, data: str | None, as_json: bool, out: str | None) -> i
         )
     folder = Path(data) if data is not None else photo_folder(config.photos)  # type: ignore[union-attr]
     photos = held_out_photos(folder, config).with_classes(classifier.classes, whose="the model")
+    print(introduction(model, classifier.card, classifier.in_words()), file=sys.stderr, flush=True)
     for remark in remarks(folder, photos):
         print(remark, file=sys.stderr)
     has_folder = config is not None or comes_with_catdog(model)

@@ -13,7 +13,8 @@ from catdog.drawing.page import Section, page
 from catdog.errors import CatdogError, ImageError
 from catdog.predict import Classifier
 from catdog.runs import histograms
-from catdog.runs.locate import find_model, name_of, output_folder
+from catdog.runs.introduction import introduction
+from catdog.runs.locate import find_model, output_folder
 from catdog.tools.explain import weights_history
 from catdog.tools.explain.backprop import Network
 from catdog.tools.explain.explanation import Explanation, explain
@@ -24,11 +25,11 @@ def main(photos: Sequence[str], run: str | None, label: str | None, out: str | N
     """Run `catdog explain`; returns the exit status, 1 if a photo could not be read."""
     if rate is not None and not (np.isfinite(rate) and rate > 0):
         raise CatdogError(f"--lr must be a positive number, not {rate:g}.")
-    model = find_model(run)
+    model = find_model(run, drawings=not photos)
     classifier = Classifier.load(model)
     if label is not None and label not in classifier.classes:
         raise CatdogError(f"--label {label} is not a class of this model; it knows {listed(classifier.classes)}.")
-    print(f"{name_of(model)}: {classifier.in_words()}", file=sys.stderr)
+    print(introduction(model, classifier.card, classifier.in_words()), file=sys.stderr)
     folder = _make_folder(Path(out) if out else output_folder(model) / "explain")
     if not photos:
         _write_learned(classifier, folder, model.parent)

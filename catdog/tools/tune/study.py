@@ -32,7 +32,7 @@ try:
     import optuna
     import sqlalchemy
 except ImportError:
-    raise CatdogError('catdog tune needs Optuna, which is not installed: pip install -e ".[tune]".') from None
+    raise CatdogError('catdog tune needs Optuna, which is not installed: pip install "optuna>=5".') from None
 
 DATABASE, CONFIG, BEST, TABLE, TRIALS = "study.db", "config.toml", "best.toml", "trials.csv", "trials"
 _STARTUP = 5  # complete trials from which on others are pruned

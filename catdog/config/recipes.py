@@ -1,0 +1,32 @@
+"""Finds a configuration by its path, or a recipe of configs/ (in a wheel: catdog/configs) by its name."""
+
+import os
+from pathlib import Path
+
+import catdog
+from catdog.config.schema import did_you_mean
+from catdog.errors import CatdogError
+
+_PACKAGE = Path(catdog.__file__).parent
+
+
+def recipes() -> dict[str, Path]:
+    """The files of the recipes by name: "fast" for fast.toml."""
+    folders = (_PACKAGE / "configs", _PACKAGE.parent / "configs")  # as it was installed; in a clone
+    folder = next((folder for folder in folders if (folder / "default.toml").is_file()), folders[0])
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def find_config(name: str | Path) -> Path:
+    """The file at the path `name`, else the recipe of that name. Raises CatdogError where there is neither."""
+    path, known = Path(name), recipes()
+    if os.path.exists(path) and not os.path.isdir(path):
+        return path
+    if str(name) in known:
+        return known[str(name)]
+    if os.path.isdir(path):
+        raise CatdogError(f"the configuration {name} is a folder; give the TOML file in it.")
+    raise CatdogError(
+        f"there is no configuration {name}{did_you_mean(path.stem, known)}; check the path, or give one of catdog's "
+        f"own by its name: {', '.join(known)}."
+    )

@@ -1,0 +1,29 @@
+"""Introduces the network that answers, in one line: which it is, of what it was trained, and how to ask another."""
+
+import shlex
+from pathlib import Path
+
+from catdog.base.text import on_one_line
+from catdog.checkpoint.model_card import DRAWINGS, ModelCard
+from catdog.runs.locate import TRAINED, TRAINED_NAME, comes_with_catdog, find_model, name_of
+from catdog.runs.trained_on import trained_on
+
+
+def introduction(model: Path, card: ModelCard, figures: str) -> str:
+    """The line. model: the file that `card` is of; figures: how often it is right."""
+    photos = "photographs" if comes_with_catdog(model) else trained_on(model)
+    count = f"{sum(card.train_counts):,} " if card.train_counts else ""
+    trained = f", trained on {count}{photos}" if photos else ""
+    return on_one_line(f"{name_of(model)}{trained}: {figures}. {_another(model)}")
+
+
+def _another(model: Path) -> str:
+    """How to ask another network than `model`."""
+    if not comes_with_catdog(model):
+        other = TRAINED_NAME if find_model(TRAINED_NAME) == TRAINED else str(TRAINED)
+        return f"To ask the network that comes with catdog, add: --run {shlex.quote(other)}"
+    run = find_model(None, drawings=True)
+    if comes_with_catdog(run):
+        return "For a network of your own: catdog train --data FOLDER"
+    why = ", which was trained on drawings" if trained_on(run) == DRAWINGS else ""
+    return f"To ask the newest run{why}, add: --run {shlex.quote(str(run.parent))}"
