@@ -4,5 +4,6 @@ atomic           how every file is written: to a temporary name, flushed, rename
 locks            locks on folders; work_folder: folders that are locked while they are in use
 signals          Ctrl-C and SIGTERM
 worker           processes that work for this one
-text, lazy       small helpers: text on one line, and imports that wait until they are needed
+text, progress   small helpers: names, counts and shares as text, and bars on the terminal
+lazy             imports that wait until they are needed
 """

@@ -1,4 +1,7 @@
-"""Formats names and counts for messages."""
+"""Formats names, counts and shares for messages."""
+
+import shlex
+from pathlib import Path
 
 
 def on_one_line(name: str) -> str:
@@ -9,3 +12,13 @@ def on_one_line(name: str) -> str:
 def many(count: int, what: str) -> str:
     """Format a count with its noun: many(1, "photo") = "1 photo", many(2000, "photo") = "2,000 photos"."""
     return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def percent(share: float) -> str:
+    """Format a share of counted photos, such as an accuracy, the same wherever it is shown: 0.8755 = "87.55%"."""
+    return f"{share:.2%}"
+
+
+def how_to_open(page: Path) -> str:
+    """Say how to look at a page that was written; its path can be pasted."""
+    return f"to look at it, open this file in a browser: {shlex.quote(str(page.resolve()))}"

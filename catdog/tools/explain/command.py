@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from catdog.base.atomic import write_atomic, write_text
+from catdog.base.progress import working
+from catdog.base.text import how_to_open
 from catdog.data.inputs import photos_of
 from catdog.drawing.page import Section, page
 from catdog.errors import CatdogError, ImageError
@@ -16,11 +18,17 @@ from catdog.runs.locate import find_model, name_of, output_folder
 from catdog.tools.explain import weights_history
 from catdog.tools.explain.backprop import Network
 from catdog.tools.explain.explanation import Explanation, explain
+from catdog.tools.explain.summary import summary
 from catdog.tools.explain.words import as_text, sections
 
 
-def main(photos: Sequence[str], run: str | None, label: str | None, out: str | None, rate: float | None) -> int:
-    """Run `catdog explain`; returns the exit status, 1 if a photo could not be read."""
+def main(
+    photos: Sequence[str], run: str | None, label: str | None, out: str | None, rate: float | None, full: bool
+) -> int:
+    """Run `catdog explain`; returns the exit status, 1 if a photo could not be read.
+
+    full: check the gradients, print every section, and draw every panel.
+    """
     if rate is not None and not (np.isfinite(rate) and rate > 0):
         raise CatdogError(f"--lr must be a positive number, not {rate:g}.")
     model = find_model(run)
@@ -38,20 +46,22 @@ def main(photos: Sequence[str], run: str | None, label: str | None, out: str | N
         try:
             if isinstance(source, ImageError):
                 raise source
-            e = explain(classifier, source, name, label, rate)
+            e = explain(classifier, source, name, label, rate, checks=full)
         except ImageError as error:
             print(f"catdog: {error}", file=sys.stderr)
             failed = True
             continue
-        print(as_text(e) + "\n", flush=True)
+        print((as_text(e) if full else summary(e)) + "\n", flush=True)
         stem = _unused_name(e, done)
-        _write(e, folder / stem)
+        _write(e, folder / stem, full)
         done.append(e)
     if len(done) > 1:
         from catdog.tools.explain import graph
         from catdog.tools.explain.learned_picture import draw_activations
 
-        _print_written(graph.save(draw_activations(done[:20]), folder / "activations"))
+        with working("drawing"):
+            files = graph.save(draw_activations(done[:20]), folder / "activations")
+        _print_written(files)
     return 1 if failed else 0
 
 
@@ -75,7 +85,9 @@ def _make_folder(folder: Path) -> Path:
 
 
 def _print_written(files: Sequence[Path]) -> None:
-    print("wrote " + ", ".join(map(str, files)), file=sys.stderr, flush=True)
+    print("wrote " + ", ".join(map(str, files)), file=sys.stderr)
+    if files[-1].suffix == ".html":
+        print(how_to_open(files[-1]), file=sys.stderr, flush=True)
 
 
 def _unused_name(e: Explanation, done: Sequence[Explanation]) -> str:
@@ -85,18 +97,17 @@ def _unused_name(e: Explanation, done: Sequence[Explanation]) -> str:
     return f"{stem}-{before + 1}" if before else stem
 
 
-def _write(e: Explanation, stem: Path) -> None:
-    """Write STEM.png, STEM.svg and STEM.html."""
+def _write(e: Explanation, stem: Path, full: bool) -> None:
+    """Write STEM.html, and with `full` all panels on one picture too: STEM.png and STEM.svg."""
     from catdog.tools.explain import graph  # matplotlib takes a while to import
-    from catdog.tools.explain.picture import cut_out, poster
+    from catdog.tools.explain.picture import QUICK, cut_out, poster
 
-    figure, panels = poster(e)
-    image = graph.render(figure)
-    images = cut_out(image, panels)
-    files = graph.save_both(graph.png(image), graph.svg(figure), stem)
-    best = int(e.final.argmax())
-    title = f"{e.title}: {e.classes[best]} {e.final[best]:.1%}"
-    html = page(title, e.classifier.in_words(), sections(e), images, numbered=True)
+    with working("drawing"):
+        figure, panels = poster(e) if full else poster(e, QUICK)
+        image = graph.render(figure)
+        images = cut_out(image, panels)
+        files = graph.save_both(graph.png(image), graph.svg(figure), stem) if full else []
+    html = page(f"{e.title}: {e.answer}", e.classifier.in_words(), sections(e), images, numbered=True)
     files.append(stem.with_name(stem.name + ".html"))
     write_text(files[-1], html)
     _print_written(files)
