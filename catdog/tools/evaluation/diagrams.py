@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catdog import metrics
-from catdog.base.text import on_one_line
+from catdog.base.text import on_one_line, percent
 from catdog.drawing.figures import new_figure
 from catdog.tools.evaluation.gallery import EvaluatedPhoto
 
@@ -36,7 +36,7 @@ def accuracies(shares: dict[str, float], photos: int, classes: int) -> Any:
         axes.plot([low, high], [row, row], color=colour, linewidth=3, solid_capstyle="butt", alpha=0.55)
         axes.plot([share], [row], "o", color=colour, markersize=9)
         axes.annotate(
-            f"{share:.1%}",
+            percent(share),
             (high, row),
             (8, 0),
             textcoords="offset points",

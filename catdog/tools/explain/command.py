@@ -38,7 +38,9 @@ def main(
     print(f"{name_of(model)}: {classifier.in_words()}", file=sys.stderr)
     folder = _make_folder(Path(out) if out else output_folder(model) / "explain")
     if not photos:
-        _write_learned(classifier, folder, model.parent)
+        with working("drawing"):
+            files = _write_learned(classifier, folder, model.parent)
+        _print_written(files)
         return 0
     done: list[Explanation] = []
     failed = False
@@ -53,7 +55,9 @@ def main(
             continue
         print((as_text(e) if full else summary(e)) + "\n", flush=True)
         stem = _unused_name(e, done)
-        _write(e, folder / stem, full)
+        with working("drawing"):
+            files = _write(e, folder / stem, full)
+        _print_written(files)
         done.append(e)
     if len(done) > 1:
         from catdog.tools.explain import graph
@@ -72,7 +76,10 @@ def textbook(out: str | None) -> int:
     print(as_text(), flush=True)
     from catdog.tools.explain.textbook_picture import save_pictures
 
-    _print_written(save_pictures(_make_folder(Path(out or "explain"))))
+    folder = _make_folder(Path(out or "explain"))
+    with working("drawing"):
+        files = save_pictures(folder)
+    _print_written(files)
     return 0
 
 
@@ -97,24 +104,23 @@ def _unused_name(e: Explanation, done: Sequence[Explanation]) -> str:
     return f"{stem}-{before + 1}" if before else stem
 
 
-def _write(e: Explanation, stem: Path, full: bool) -> None:
-    """Write STEM.html, and with `full` all panels on one picture too: STEM.png and STEM.svg."""
+def _write(e: Explanation, stem: Path, full: bool) -> list[Path]:
+    """Write STEM.html, and with `full` all panels on one picture too, STEM.png and STEM.svg; return their paths."""
     from catdog.tools.explain import graph  # matplotlib takes a while to import
     from catdog.tools.explain.picture import QUICK, cut_out, poster
 
-    with working("drawing"):
-        figure, panels = poster(e) if full else poster(e, QUICK)
-        image = graph.render(figure)
-        images = cut_out(image, panels)
-        files = graph.save_both(graph.png(image), graph.svg(figure), stem) if full else []
+    figure, panels = poster(e) if full else poster(e, QUICK)
+    image = graph.render(figure)
+    images = cut_out(image, panels)
+    files = graph.save_both(graph.png(image), graph.svg(figure), stem) if full else []
     html = page(f"{e.title}: {e.answer}", e.classifier.in_words(), sections(e), images, numbered=True)
     files.append(stem.with_name(stem.name + ".html"))
     write_text(files[-1], html)
-    _print_written(files)
+    return files
 
 
-def _write_learned(classifier: Classifier, folder: Path, run: Path) -> None:
-    """Write network.html and its pictures: the weights, class templates and histograms of the network."""
+def _write_learned(classifier: Classifier, folder: Path, run: Path) -> list[Path]:
+    """Write network.html and its pictures, weights, class templates and histograms; return their paths."""
     from catdog.tools.explain import graph
     from catdog.tools.explain.fields_picture import draw_fields
     from catdog.tools.explain.learned_picture import draw_histories, draw_neurons, draw_templates
@@ -146,4 +152,4 @@ def _write_learned(classifier: Classifier, folder: Path, run: Path) -> None:
     html = page("What the network has learned", classifier.in_words(), [s for s, _ in found], images, numbered=False)
     files.append(folder / "network.html")
     write_text(files[-1], html)
-    _print_written(files)
+    return files

@@ -119,7 +119,7 @@ def test_the_short_answer_checks_no_gradients_and_its_page_opens(
 def test_the_model_tells_whether_hinges_are_squared(
     tmp_path: Path, photo: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command, "_write", lambda e, stem, full: None)
+    monkeypatch.setattr(command, "_write", lambda e, stem, full: [stem])
     losses = []
     for squared in (False, True):
         run = random_run(tmp_path / "run", loss="svm", squared_hinge=squared)
