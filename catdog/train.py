@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 
 from catdog.base.signals import Interrupted, Signals, stop_at_once
-from catdog.base.text import many
+from catdog.base.text import many, percent
 from catdog.checkpoint.model_file import MODEL_FILE
 from catdog.config.schema import validate
 from catdog.config.settings import Config
@@ -146,11 +146,13 @@ def _restore(trainer: Trainer, saved: dict[str, Any]) -> None:
 
 def _note_skipped(folders: Sequence[PhotoFolder], folder: RunFolder, log: Callable[[str], None]) -> None:
     """List the photos that could not be read in skipped.csv, and log how many."""
-    skipped = [photo for photos in folders for photo in photos.skipped]
+    train, val = (photos.skipped for photos in folders)
+    skipped = [*train, *val]
     folder.write_skipped(skipped)
     if skipped:
         reasons = folder.path / "skipped.csv"
-        log(f"skipped {many(len(skipped), 'photo')} that cannot be read; {reasons} says why.")
+        of = f"{len(train):,} to train on, {len(val):,} to validate on"
+        log(f"skipped {many(len(skipped), 'photo')} that cannot be read ({of}); {reasons} says why.")
 
 
 def _fit(trainer: Trainer, folder: RunFolder, log: Callable[[str], None]) -> None:
@@ -193,6 +195,6 @@ def _summarize(trainer: Trainer, seconds: float, log: Callable[[str], None]) -> 
         draw_curves(progress.history, run / "curves.png")
     log(
         f"trained in {seconds:.0f} s; best after epoch {progress.best['epoch']}: "
-        f"{progress.best['val_accuracy']:.2%} of {len(trainer.val):,} validation photos right\n"
+        f"{percent(progress.best['val_accuracy'])} of {len(trainer.val):,} validation photos right\n"
         f"the network is {run / MODEL_FILE}; try: catdog predict PHOTO --run {run}"
     )

@@ -1,8 +1,5 @@
 """Formats names, counts and shares for messages."""
 
-import shlex
-from pathlib import Path
-
 
 def on_one_line(name: str) -> str:
     """Escape line breaks and other control characters of a file's name; undecodable bytes (surrogates) are kept."""
@@ -17,8 +14,3 @@ def many(count: int, what: str) -> str:
 def percent(share: float) -> str:
     """Format a share of counted photos, such as an accuracy, the same wherever it is shown: 0.8755 = "87.55%"."""
     return f"{share:.2%}"
-
-
-def how_to_open(page: Path) -> str:
-    """Say how to look at a page that was written; its path can be pasted."""
-    return f"to look at it, open this file in a browser: {shlex.quote(str(page.resolve()))}"

@@ -49,7 +49,12 @@ def _predict(arguments: argparse.Namespace) -> int:
     if arguments.csv:
         write(("path", "label", "probability", *classifier.classes, "error"))
     failed = False
-    for name, answer in classifier.predict_all(photos_of(arguments.inputs)):
+    answers: Any = classifier.predict_all(photos_of(arguments.inputs))
+    if sys.stderr.isatty() and not sys.stdout.isatty():  # the answers go elsewhere, and nothing would move
+        from tqdm import tqdm
+
+        answers = tqdm(answers, desc="asking the network", unit=" photos", leave=False)
+    for name, answer in answers:
         if isinstance(answer, ImageError):
             failed = True
             if arguments.json:

@@ -97,8 +97,11 @@ def add_demo(verbs: Any) -> None:
 
 
 def _demo(arguments: argparse.Namespace) -> int:
+    from catdog.base.progress import working
     from catdog.base.signals import Interrupted
-    from catdog.tools.demo.command import main as demo
+
+    with working("loading torch"):
+        from catdog.tools.demo.command import main as demo
 
     try:
         return demo(arguments.name, arguments.data, arguments.seeds, arguments.out)
@@ -134,10 +137,13 @@ def add_doctor(verbs: Any) -> None:
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
+    from catdog.base.progress import working
+
     given = given_fields(arguments)
     if arguments.run is None:
         load_config(arguments.config, given)  # a mistake is told before torch, which takes seconds
 
-    from catdog.tools.doctor.command import main as doctor
+    with working("loading torch"):
+        from catdog.tools.doctor.command import main as doctor
 
     return doctor(arguments.run, arguments.config, given, arguments.picture)

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
+from catdog.base.progress import bar
 from catdog.base.work_folder import new_folder
 from catdog.errors import CatdogError
 
@@ -391,25 +392,27 @@ def write_sample(folder: Path, count: int, size: tuple[int, int] = DEFAULT_SIZE,
             for label in CLASSES:
                 (temporary / label).mkdir()
             jobs = [(str(temporary), k, size, seed) for k in range(count)]
-            _in_processes(jobs)
+            with bar("drawing", count, " drawings") as progress:
+                _in_processes(jobs, progress.update)
             temporary.rename(folder)
     except OSError as error:
         raise CatdogError(f"cannot draw into {folder}: {error.strerror or error}; give another folder.") from None
 
 
-def _in_processes(jobs: list[tuple[str, int, tuple[int, int], int]]) -> None:
+def _in_processes(jobs: list[tuple[str, int, tuple[int, int], int]], done: Callable[[int], object]) -> None:
     """Drawing holds Python's lock, so it takes processes to use all cores; few drawings are not worth starting any."""
     workers = os.cpu_count() or 1
     if workers == 1 or len(jobs) < 200:
         for job in jobs:
             _draw_to_file(job)
+            done(1)
         return
     # A fork server is started clean: no threads of ours to break, and it does not run the caller's script again.
     context = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
     # Ctrl-C reaches them too; it is for this process to end them.
     with context.Pool(workers, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
         for _ in pool.imap_unordered(_draw_to_file, jobs, chunksize=32):
-            pass
+            done(1)
 
 
 def _draw_to_file(job: tuple[str, int, tuple[int, int], int]) -> None:

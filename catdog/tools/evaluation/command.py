@@ -11,11 +11,12 @@ import numpy as np
 
 from catdog.base.atomic import write_atomic
 from catdog.base.progress import working
-from catdog.base.text import how_to_open, many, on_one_line, percent
+from catdog.base.text import many, on_one_line, percent
 from catdog.config.toml import load_config
 from catdog.data import pixel_cache as cache
 from catdog.data.listing import Listing
 from catdog.data.splits import held_out_photos, photo_folder, train_and_val
+from catdog.drawing.page import how_to_open
 from catdog.errors import CatdogError
 from catdog.predict import Classifier
 from catdog.runs.locate import comes_with_catdog, find_model, name_of, output_folder

@@ -8,9 +8,8 @@ import numpy as np
 
 from catdog.base.atomic import write_atomic, write_text
 from catdog.base.progress import working
-from catdog.base.text import how_to_open
 from catdog.data.inputs import photos_of
-from catdog.drawing.page import Section, page
+from catdog.drawing.page import Section, how_to_open, page
 from catdog.errors import CatdogError, ImageError
 from catdog.predict import Classifier
 from catdog.runs import histograms

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from catdog.base.progress import bar
 from catdog.errors import CatdogError
 from catdog.numpy_net import Outputs, softmax
 from catdog.predict import Classifier
@@ -278,7 +279,8 @@ def _check_gradients(e: Explanation) -> dict[int, list[GradientCheck]]:
         )
         for j, name in enumerate(e.classes)
     ]
-    return {i: checker.check(derivatives) for i, derivatives in by_layer.items()}
+    with bar("checking the gradients", sum(map(len, by_layer.values())), unit=" gradients") as progress:
+        return {i: checker.check(derivatives, progress.update) for i, derivatives in by_layer.items()}
 
 
 def _one_hot(size: int, index: int, value: float) -> Floats:

@@ -1,5 +1,6 @@
 """Checks gradients by backpropagation against forward-mode differentiation and central differences, in float64."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,10 +53,17 @@ class GradientChecker:
         self.network, self.outputs, self.loss, self.label = network, outputs, loss, label
         self.logits_gradient = loss.gradient(outputs[-1].out, label)
 
-    def check(self, derivatives: list[Derivative]) -> list[GradientCheck]:
-        """Check each of `derivatives`. Raises CatdogError, which names it, where the computations disagree."""
-        checks = [self._check_one(derivative) for derivative in derivatives]
-        for c in checks:
+    def check(
+        self, derivatives: list[Derivative], progress: Callable[[int], object] = lambda count: None
+    ) -> list[GradientCheck]:
+        """Check each of `derivatives`. Raises CatdogError, which names it, where the computations disagree.
+
+        progress: called with 1 after each.
+        """
+        checks = []
+        for derivative in derivatives:
+            checks.append(c := self._check_one(derivative))
+            progress(1)
             if not c.agrees:
                 raise CatdogError(
                     f"the gradient {c.name} is {c.backward:.9g} by backpropagation, {c.forward:.9g} by the chain rule "
