@@ -76,7 +76,7 @@ def confusion(counts: NDArray[np.int64], classes: Sequence[str]) -> Any:
     axes.spines[:].set_visible(False)
     for (row, column), count in np.ndenumerate(counts):
         if few or count:
-            text = f"{count:,}\n{shares[row, column]:.1%}" if few else f"{count:,}"
+            text = f"{count:,}\n{percent(shares[row, column])}" if few else f"{count:,}"
             colour = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=10 if few else 7)
     return figure

@@ -119,7 +119,7 @@ def _confusion(result: Evaluation) -> Section:
     for row, column in zip(*np.unravel_index(order, mistakes.shape), strict=True):
         if mistakes[row, column]:
             share = mistakes[row, column] / counts[row].sum()
-            lines.append(f"{mistakes[row, column]:>7,}  {share:6.1%}  {names[row]} called {names[column]}")
+            lines.append(f"{mistakes[row, column]:>7,}  {percent(share):>7}  {names[row]} called {names[column]}")
     return Section("confusion", "What is taken for what", about, lines)
 
 
