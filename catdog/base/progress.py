@@ -1,5 +1,6 @@
 """Progress on the terminal: a bar on standard error, none where that is not a terminal."""
 
+import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -10,19 +11,19 @@ from tqdm import tqdm
 T = TypeVar("T")
 
 
-def _is_hidden() -> bool:
-    return sys.stderr is None or not sys.stderr.isatty()
-
-
-def bar(what: str, total: int | None = None, unit: str = " photos") -> Any:
+def bar(what: str, total: int | None = None, unit: str = " photos", **options: Any) -> Any:
     """Make a progress bar, gone when it is closed; without `total` it counts up. It is a context manager."""
-    return tqdm(total=total, desc=what, unit=unit, disable=_is_hidden(), leave=False)
+    is_terminal = sys.stderr is not None and sys.stderr.isatty()
+    columns, rows = shutil.get_terminal_size()  # 80 x 24 of one that does not tell, where tqdm would show nothing
+    return tqdm(
+        total=total, desc=what, unit=unit, disable=not is_terminal, leave=False, ncols=columns, nrows=rows, **options
+    )
 
 
 @contextmanager
 def working(what: str) -> Iterator[None]:
     """Show that something is going on whose end cannot be told."""
-    with tqdm(total=1, desc=f"{what} ...", bar_format="{desc}", disable=_is_hidden(), leave=False):
+    with bar(f"{what} ...", bar_format="{desc}"):
         yield
 
 

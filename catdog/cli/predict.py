@@ -50,10 +50,10 @@ def _predict(arguments: argparse.Namespace) -> int:
         write(("path", "label", "probability", *classifier.classes, "error"))
     failed = False
     answers: Any = classifier.predict_all(photos_of(arguments.inputs))
-    if sys.stderr.isatty() and not sys.stdout.isatty():  # the answers go elsewhere, and nothing would move
-        from tqdm import tqdm
+    if sys.stderr and sys.stderr.isatty() and not sys.stdout.isatty():  # the answers go elsewhere: nothing would move
+        from catdog.base.progress import bar
 
-        answers = tqdm(answers, desc="asking the network", unit=" photos", leave=False)
+        answers = bar("asking the network", iterable=answers)
     for name, answer in answers:
         if isinstance(answer, ImageError):
             failed = True

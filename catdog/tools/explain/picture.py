@@ -127,7 +127,7 @@ def draw_scores(axes: Any, e: Explanation) -> None:
     taken = "(true)" if e.label_reason else "(the answer)"
     axes.set_yticks(places, [f"{name}\n{taken}" if c == e.label else name for c, name in enumerate(e.classes)])
     if e.seen_alone and e.loss.kind != "svm":
-        axes.set_xlabel(f"p: {e.seen_alone}", fontsize=9)
+        axes.set_xlabel(f"p: {e.seen_alone}".replace(" and ", "\nand "), fontsize=9)
     axes.set_ylim(len(places) - 0.5, -0.7)
     axes.axvline(0, color=graph.INK, linewidth=0.8)
     axes.set_title(f"{what}s; 3. loss {number(e.loss_value)}", fontsize=10)
