@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from catdog.base.text import percent
 from catdog.checkpoint.model_card import ModelCard
 from catdog.checkpoint.model_file import load_model
 from catdog.errors import ImageError
@@ -45,11 +46,10 @@ class Classifier:
         return cls(*load_model(find_model(run)))
 
     def in_words(self) -> str:
-        """One line: what the network is, how often it is right, and what its probabilities are."""
-        card, v = self.card, self.card.validation
-        right = f"{v['accuracy']:.1%} of {v['photos']:,.0f} validation photos right; " if v else ""
-        scores = "SVM scores" if card.loss == "svm" else "logits"
-        return f"{right}probability = softmax({scores} / {card.temperature:.3g}), fitted on the validation photos"
+        """How often the network is right, in half a sentence."""
+        if not (v := self.card.validation):
+            return "how often it is right is not noted in its file"
+        return f"right on {percent(v['accuracy'])} of {v['photos']:,.0f} validation photos, which it was not trained on"
 
     def forward(self, x: Floats) -> Floats:
         """x: float32, B x inputs, normalised -> logits, B x classes."""

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 
 from catdog.base.signals import Signals, stop_at_once
-from catdog.base.text import in_shell, many
+from catdog.base.text import in_shell, many, percent
 from catdog.checkpoint.model_card import DRAWINGS
 from catdog.checkpoint.model_file import MODEL_FILE
 from catdog.config.settings import Config
@@ -171,11 +171,13 @@ def _restore(trainer: Trainer, saved: dict[str, Any], folder: RunFolder) -> None
 
 def _note_skipped(folders: Sequence[PhotoFolder], folder: RunFolder) -> None:
     """List the photos that could not be read in skipped.csv, and log how many."""
-    skipped = [photo for photos in folders for photo in photos.skipped]
+    train, val = (photos.skipped for photos in folders)
+    skipped = [*train, *val]
     folder.write_skipped(skipped)
     if skipped:
         reasons = folder.path / "skipped.csv"
-        folder.log(f"skipped {many(len(skipped), 'photo')} that cannot be read; {reasons} says why.")
+        of = f"{len(train):,} to train on, {len(val):,} to validate on"
+        folder.log(f"skipped {many(len(skipped), 'photo')} that cannot be read ({of}); {reasons} says why.")
 
 
 def _fit(trainer: Trainer) -> None:
@@ -212,6 +214,6 @@ def _summarize(trainer: Trainer, seconds: float) -> None:
     trial = "evaluate" if trainer.card.trained_on == DRAWINGS else "predict PHOTO"  # it has seen no photograph
     trainer.log(
         f"trained in {seconds:.0f} s; best after epoch {progress.best['epoch']}: "
-        f"{progress.best['val_accuracy']:.2%} of {len(trainer.val):,} validation photos right\n"
+        f"{percent(progress.best['val_accuracy'])} of {len(trainer.val):,} validation photos right\n"
         f"the network is {run / MODEL_FILE}; try: catdog {trial} --run {in_shell(run)}"
     )

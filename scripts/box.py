@@ -139,6 +139,7 @@ def model_card(
         "int8": "8-bit whole numbers with a scale for each unit",
         "float16": "16-bit floating-point numbers",
     }[card.storage]
+    statistics = ", with the means and variances of batch norm" if config.model.batch_norm else ""
     paragraphs = [
         f"# {file.stem}, a trained network",
         f"`python scripts/box.py` wrote this page and [{file.name}]({file.name}) from a run of catdog "
@@ -146,7 +147,8 @@ def model_card(
         "## What it is",
         f"A multilayer perceptron that says {classes} of a photo, which it sees squashed to {width} x {height} pixels:",
         textwrap.indent(build_model(config, len(card.classes)).describe(), "    "),
-        f"{sum(array.size for array in weights.values()):,} numbers, of which the matrices are stored as {stored}: "
+        f"{sum(array.size for array in weights.values()):,} numbers{statistics}, of which the matrices are stored as "
+        f"{stored}: "
         f"{file.stat().st_size:,} bytes."
         + (
             " `catdog predict photo.jpg` takes it where no run in runs/ was trained on photographs; `--run cats-dogs` "

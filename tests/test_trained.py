@@ -337,7 +337,7 @@ def test_a_new_user_asks_at_once(tmp_path: Path, package_untouched: None) -> Non
     (line,) = done.stderr.splitlines()
     v = Classifier.load(TRAINED).card.validation
     assert line.startswith("cats-dogs, which comes with catdog, trained on 16,000 photographs: ")
-    assert f"{v['accuracy']:.1%} of {v['photos']:,.0f} validation photos right" in line
+    assert f"right on {v['accuracy']:.2%} of {v['photos']:,.0f} validation photos" in line
     assert list((tmp_path / "empty").iterdir()) == []
 
 
@@ -366,7 +366,16 @@ def test_it_is_evaluated_and_explained_without_a_run(
     printed = capsys.readouterr()
     assert "cats-dogs, which comes with catdog" in printed.out
     assert Classifier.load().card.recipe in printed.out
-    assert "report in runs/cats-dogs/evaluation/index.html" in printed.err
+    assert printed.out.startswith("accuracy ")
+    report = Path("runs/cats-dogs/evaluation/index.html")
+    assert printed.err.splitlines() == [
+        f"report in {report}",
+        f"to look at it, open this file in a browser: {report.resolve()}",
+    ]
+    # No run of it is here, so there is nothing to say of its training, nor of what is missing.
+    text = report.read_text(encoding="utf-8")
+    for words in ("metrics.csv", "cannot read", "How it learned", "config.toml", "linear classifier"):
+        assert words not in text
     # Named by its path it is the same network, and the package no place to write to either.
     for command in (["explain", photo], ["explain", "--run", os.path.relpath(TRAINED)]):
         assert main(command) == 0

@@ -4,6 +4,6 @@ atomic           how every file is written: to a temporary name, flushed, rename
 locks            locks on folders; work_folder: folders that are locked while they are in use
 signals          Ctrl-C, SIGTERM and SIGHUP
 worker           processes that work for this one
-output           standard output and error, and JSON on them
-text, lazy       small helpers: text on one line, and imports that wait until they are needed
+output, progress standard output and error, JSON on them, and bars on the terminal
+text, lazy       small helpers: names, counts and shares as text; imports that wait until they are needed
 """

@@ -1,4 +1,4 @@
-"""Formats names, paths and counts for messages."""
+"""Formats names, paths, counts and shares for messages."""
 
 import os
 import shlex
@@ -28,6 +28,11 @@ def in_shell(path: str | os.PathLike[str]) -> str:
 def many(count: int, what: str) -> str:
     """Format a count with its noun: many(1, "photo") = "1 photo", many(2000, "photo") = "2,000 photos"."""
     return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def percent(share: float) -> str:
+    """Format a share of counted photos, such as an accuracy, the same wherever it is shown: 0.8755 = "87.55%"."""
+    return f"{share:.2%}"
 
 
 def quoted(name: str) -> str:

@@ -57,7 +57,12 @@ def _predict(arguments: argparse.Namespace) -> int:
         write = _csv_writer()
         write(("path", "label", "probability", *_columns(classifier.classes), "error"))
     failed = False
-    for name, answer in classifier.predict_all(photos_of(arguments.inputs)):
+    answers: Any = classifier.predict_all(photos_of(arguments.inputs))
+    if sys.stderr and sys.stderr.isatty() and not sys.stdout.isatty():  # the answers go elsewhere: nothing would move
+        from catdog.base.progress import bar
+
+        answers = bar("asking the network", iterable=answers)
+    for name, answer in answers:
         if isinstance(answer, ImageError):
             failed = True
             if arguments.json:

@@ -42,7 +42,8 @@ def add_explain(verbs: Any) -> None:
         "explain",
         _explain,
         "show what the network does with a photo, in numbers and pictures",
-        "examples:\n  catdog explain photo.jpg                 forward, loss, backward, one step, forward again\n"
+        "examples:\n  catdog explain photo.jpg                 the answer, and how it comes about, in a dozen lines\n"
+        "  catdog explain --full photo.jpg          every number: forward, loss, backward, one step, forward again\n"
         "  catdog explain --label cat photo.jpg     when the photo's folder does not tell what it is\n"
         "  catdog explain cat.jpg dog.jpg           each, and what the hidden layers make of them side by side\n"
         "  catdog explain --run runs/mine           what the network has learned, without a photo\n"
@@ -61,6 +62,7 @@ def add_explain(verbs: Any) -> None:
         metavar="DIR",
         help="where pictures and page go (default: explain/ in the run's folder; runs/cats-dogs/ for cats-dogs)",
     )
+    parser.add_argument("--full", action="store_true", help="every number, each gradient checked, and all pictures")
     parser.add_argument("--textbook", action="store_true", help="the textbooks' examples; takes --out alone")
 
 
@@ -69,12 +71,12 @@ def _explain(arguments: argparse.Namespace) -> int:
     from catdog.tools.explain.command import textbook
 
     if arguments.textbook:
-        for flag in ("inputs", "run", "label", "lr"):
+        for flag in ("inputs", "run", "label", "lr", "full"):
             if getattr(arguments, flag):
                 what = "a photo" if flag == "inputs" else f"--{flag}"
                 raise CatdogError(f"--textbook shows its own numbers; leave {what} out.")
         return textbook(arguments.out)
-    return explain(arguments.inputs, arguments.run, arguments.label, arguments.out, arguments.lr)
+    return explain(arguments.inputs, arguments.run, arguments.label, arguments.out, arguments.lr, arguments.full)
 
 
 def add_demo(verbs: Any) -> None:
@@ -95,7 +97,10 @@ def add_demo(verbs: Any) -> None:
 
 
 def _demo(arguments: argparse.Namespace) -> int:
-    from catdog.tools.demo.command import main as demo
+    from catdog.base.progress import working
+
+    with working("loading torch"):
+        from catdog.tools.demo.command import main as demo
 
     return demo(arguments.name, arguments.data, arguments.seeds, arguments.out)
 
@@ -128,10 +133,13 @@ def add_doctor(verbs: Any) -> None:
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
+    from catdog.base.progress import working
+
     given = given_fields(arguments)
     if arguments.run is None:
         load_config(arguments.config, given)  # a mistake is told before torch, which takes seconds
 
-    from catdog.tools.doctor.command import main as doctor
+    with working("loading torch"):
+        from catdog.tools.doctor.command import main as doctor
 
     return doctor(arguments.run, arguments.config, given, arguments.picture)

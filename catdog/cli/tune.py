@@ -41,6 +41,8 @@ def add_tune(verbs: Any) -> None:
 
 
 def _tune(arguments: argparse.Namespace) -> int:
+    from catdog.base.progress import working
+
     given, trials, minutes = given_fields(arguments), arguments.trials, arguments.minutes
     for flag, value in (("trials", trials), ("minutes", minutes)):
         if value is not None and not 0 < value < 1e9:
@@ -53,12 +55,14 @@ def _tune(arguments: argparse.Namespace) -> int:
                     f"--resume goes on with the study's own configuration; leave --{name.replace('_', '-')} out, or "
                     "start a new study."
                 )
-        from catdog.tools.tune.command import resume_search
+        with working("loading torch"):
+            from catdog.tools.tune.command import resume_search
 
         return resume_search(Path(arguments.resume), trials, minutes)
     config = load_config(arguments.config, given)
     space = search_space.dimensions(config, arguments.search, fixed=given)
 
-    from catdog.tools.tune.command import start_search
+    with working("loading torch"):
+        from catdog.tools.tune.command import start_search
 
     return start_search(config, space, arguments.study, trials, minutes)

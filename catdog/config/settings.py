@@ -62,7 +62,7 @@ class Model:
     batch_norm: bool = False
     """Normalise each unit over the batch before its activation: tolerates higher learning rates."""
     dropout: float = _within(0, 0.99, default=0.0)
-    """Probability of silencing a hidden unit during training: against learning by heart."""
+    """Probability of silencing a hidden unit during training: against learning by heart (overfitting)."""
 
 
 @dataclass(frozen=True)

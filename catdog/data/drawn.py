@@ -15,10 +15,12 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
+from catdog.base.progress import bar
 from catdog.base.work_folder import claimed_folder
 from catdog.base.worker import start_python
 from catdog.data.listing import Listing
@@ -411,7 +413,8 @@ def write_sample(
             for label in CLASSES:
                 shutil.rmtree(temporary / label, ignore_errors=True)  # of a process that was killed
                 (temporary / label).mkdir()
-            _draw_all(temporary, count, size, seed)
+            with bar("drawing", count, " drawings") as progress:
+                _draw_all(temporary, count, size, seed, progress)
             temporary.rename(folder)
     except OSError as error:
         raise CatdogError(
@@ -419,12 +422,12 @@ def write_sample(
         ) from None
 
 
-def _draw_all(folder: Path, count: int, size: tuple[int, int], seed: int) -> None:
+def _draw_all(folder: Path, count: int, size: tuple[int, int], seed: int, progress: Any) -> None:
     """Drawing holds Python's lock, so it takes processes to use all cores; few drawings are not worth starting any."""
     workers = min(os.cpu_count() or 1, count // 100)
     if workers < 2 or not sys.executable:
         for _ in draw_files(str(folder), range(count), size, seed):
-            pass
+            progress.update()
         return
     with ExitStack() as stack:
         processes = []
@@ -433,16 +436,21 @@ def _draw_all(folder: Path, count: int, size: tuple[int, int], seed: int) -> Non
             processes.append(stack.enter_context(start_python(f"from catdog.data.drawn import serve; serve({task})")))
             stack.callback(processes[-1].kill)
         for process in processes:
-            reason = process.communicate()[0].decode()
-            if reason or process.returncode:
-                raise OSError(reason or "a process that draws has ended")
+            assert process.stdout is not None
+            for line in process.stdout:
+                if line.strip():
+                    raise OSError(line.decode().strip())
+                progress.update(min(workers, count - progress.n))
+            if process.wait() != 0:
+                raise OSError("a process that draws has ended")
 
 
 def serve(folder: str, numbers: range, size: tuple[int, int], seed: int) -> None:
-    """Be one of the processes: what is printed is why these pictures could not be drawn."""
+    """Be one of the processes, and print why a picture cannot be drawn; the first prints an empty line for each one."""
     try:
         for _ in draw_files(folder, numbers, size, seed):
-            pass
+            if numbers.start == 0:
+                print(flush=True)
     except OSError as error:
         print(error.strerror or error)
 

@@ -1,9 +1,11 @@
 """Renders a self-contained HTML page: images are embedded, no script, nothing is loaded from the network."""
 
 import base64
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #24292f; --paper: #fdfdfc; --card: #fff; --line: #d8dee4; --soft: #57606a; }
@@ -86,3 +88,8 @@ def _figure(photo: GalleryPhoto) -> str:
 
 def _data_url(image: bytes, kind: str) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(image).decode('ascii')}"
+
+
+def how_to_open(page: Path) -> str:
+    """Say how to look at a page that was written; its path can be pasted."""
+    return f"to look at it, open this file in a browser: {shlex.quote(str(page.resolve()))}"

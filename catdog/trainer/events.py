@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from catdog.base.text import percent
+
 if TYPE_CHECKING:
     from catdog.trainer.loop import Trainer
 
@@ -53,11 +55,11 @@ def epoch_logger(log: Callable[[str], None]) -> Listener:
 
     def log_epoch(event: Event) -> None:
         if isinstance(event, EpochDone):
-            row, epochs, mark = event.row, event.epochs, " *" if event.is_best else "  "
+            row, epochs, mark = event.row, event.epochs, " best" if event.is_best else "     "
             log(
                 f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}"
-                f"  loss {row['train_loss']:.4f}  accuracy {row['train_accuracy']:.1%}"
-                f"  val loss {row['val_loss']:.4f}  val accuracy {row['val_accuracy']:.2%}{mark}"
+                f"  loss {row['train_loss']:.4f}  accuracy {percent(row['train_accuracy'])}"
+                f"  val loss {row['val_loss']:.4f}  val accuracy {percent(row['val_accuracy'])}{mark}"
                 f"  {event.photos_per_second:,.0f} photos/s"
             )
             for note in event.notes:

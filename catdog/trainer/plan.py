@@ -21,6 +21,7 @@ def describe_plan(
 ) -> str:
     """The plan as text: data, network, number of weights, device, precision, memory."""
     train, val = listings
+    share = len(val) / (len(train) + len(val))
     height, width = config.photos.image_size
     inputs = 3 * height * width
     m = config.model
@@ -47,7 +48,7 @@ def describe_plan(
         [
             f"photos     {'drawn cats and dogs' if config.photos.data == SAMPLE else config.photos.data}",
             f"           train {in_words(train)}",
-            f"           val   {in_words(val)}",
+            f"           val   {in_words(val)}, {share:.0%} of all, kept apart to measure with",
             f"input      {width} x {height} RGB = {inputs:,} numbers a photo{sees}",
             *(f"{'network' if i == 0 else '':<11}{line}" for i, line in enumerate(model.describe().splitlines())),
             f"training   {t.epochs} epochs in batches of {t.batch_size}, {t.loss} loss, {rate}",

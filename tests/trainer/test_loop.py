@@ -1,5 +1,6 @@
 import csv
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from catdog.base.signals import Interrupted
 from catdog.checkpoint.saved_state import load_state
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
+from catdog.data.splits import train_and_val
 from catdog.errors import CatdogError
 from catdog.predict import Classifier
 from catdog.train import resume, train
@@ -54,6 +56,27 @@ def test_a_run_learns_and_leaves_its_files(make_photos: MakePhotos, small_config
     card = Classifier.load(run).card
     assert card.validation["epoch"] == best["epoch"]
     assert card.validation["accuracy"] == best["val_accuracy"]
+
+
+@no_curves
+def test_what_is_printed_says_how_many_photos_are_kept_apart_and_which_epoch_is_the_best_so_far(
+    make_photos: MakePhotos, small_config: MakeConfig
+) -> None:
+    photos = make_photos({"cat": 20, "dog": 20})
+    apart = train_and_val(photos, 0.3, seed=0)[1]
+    Path(apart.path(0)).write_bytes(b"no photo")
+    lines: list[str] = []
+    run = train(small_config(photos, val_share=0.3, epochs=4, max_skipped=0.5), log=lines.append)
+    printed, rows = "\n".join(lines), history(run)
+    assert re.search(rf"^ +val   {len(apart)} \(.*\), {len(apart) / 40:.0%} of all, kept apart", printed, re.MULTILINE)
+    assert "skipped 1 photo that cannot be read (0 to train on, 1 to validate on)" in printed
+    assert f"of {len(apart) - 1} validation photos right" in printed
+    epochs = [line for line in printed.splitlines() if line.startswith("epoch ")]
+    for i, (line, row) in enumerate(zip(epochs, rows, strict=True)):
+        assert f"accuracy {row['train_accuracy']:.2%}  val loss {row['val_loss']:.4f}" in line
+        before = [(-other["val_accuracy"], other["val_loss"]) for other in rows[:i]]
+        is_best = not before or (-row["val_accuracy"], row["val_loss"]) < min(before)
+        assert (f"val accuracy {row['val_accuracy']:.2%} best " in line) == is_best
 
 
 @no_curves

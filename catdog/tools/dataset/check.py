@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from catdog.base.output import json_line
+from catdog.base.progress import working
 from catdog.base.text import many, on_one_line
 from catdog.data.listing import Listing
 from catdog.errors import ImageError
@@ -78,7 +79,8 @@ def check_dataset(root: Path) -> DatasetReport:
     """Check names, folders and every photo below `root`; nothing is changed. CatdogError if `root` cannot be listed."""
     splits = list_splits(root)
     scan = scan_photos(root, list_all(splits), _measure, (THUMBNAIL, THUMBNAIL), "looking at the photos")
-    return DatasetReport(root, splits, scan, [*check_layout(root, splits), *_check_photos(root, splits, scan)])
+    with working("comparing the photos"):
+        return DatasetReport(root, splits, scan, [*check_layout(root, splits), *_check_photos(root, splits, scan)])
 
 
 def _measure(photo: Photo, pixels: np.ndarray, size: tuple[int, int]) -> Measurements:
@@ -200,8 +202,11 @@ def _item_as_text(item: Any) -> str:
     return on_one_line(f"{item['path']}: {item['reason']}" if "reason" in item else item["path"])
 
 
-def draw_suspects(report: DatasetReport, path: Path) -> None:
-    """Draw the photos of the findings as a contact sheet, a PNG; photos that cannot be read are left out."""
+def draw_suspects(report: DatasetReport, path: Path) -> str:
+    """Draw the photos of the findings as a contact sheet, a PNG; returns what is on it.
+
+    Photos that cannot be read are left out.
+    """
     from catdog.drawing.contact_sheet import Cell, Section, draw_sheet, fitted_size
 
     sizes = {p.path: (m.height, m.width) for p, m in zip(report.scan.photos, report.scan.results, strict=True)}
@@ -219,7 +224,13 @@ def draw_suspects(report: DatasetReport, path: Path) -> None:
         groups = [group for item in finding.items[:_PICTURED] if (group := list(cells(item)))]
         if groups:
             sections.append(Section(finding.message, groups))
-    draw_sheet(sections or [Section("nothing to mend", [])], path)
+    if not sections:
+        nothing = "what there is to mend has no photo to show" if report.to_mend else "nothing to mend"
+        draw_sheet([Section(nothing, [])], path)
+        return f"there is no photo to show, and {on_one_line(str(path))} says so"
+    draw_sheet(sections, path)
+    what = "in question" if report.to_mend else "worth knowing about"
+    return f"the photos {what} are on {on_one_line(str(path))}"
 
 
 def main(folder: str, json_wanted: bool, out: str | None) -> int:
@@ -231,12 +242,14 @@ def main(folder: str, json_wanted: bool, out: str | None) -> int:
 
         picture = require_png(out, root)
     report = check_dataset(root)
+    drawn = ""
     if picture is not None:
-        draw_suspects(report, picture)
+        with working("drawing"):
+            drawn = draw_suspects(report, picture)
     if json_wanted:
         print(json_line(as_json(report)))
     else:
         print(as_text(report))
-        if picture is not None:
-            print(f"\nthe photos in question are on {on_one_line(str(picture))}")
+        if drawn:
+            print(f"\n{drawn}")
     return 1 if report.to_mend else 0

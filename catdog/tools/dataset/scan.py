@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 import numpy as np
-from tqdm import tqdm
 
+from catdog.base.progress import bar
 from catdog.base.text import MANY, on_one_line, quoted
 from catdog.data.decode_pool import DecodePool
 from catdog.data.listing import Listing, list_photos
@@ -66,7 +66,7 @@ def scan_photos(
     paths = [os.path.join(root, photo.path) for photo in photos]
     with (
         DecodePool(size, os.cpu_count() or 1, len(photos)) as pool,
-        tqdm(total=len(photos), desc=description, unit=" photos", disable=None, leave=False) as bar,
+        bar(description, len(photos)) as progress,
     ):
         for part in pool.decode_all(paths):
             for row, pixels, its_size in zip(part.rows, part.pixels, part.sizes, strict=True):
@@ -76,7 +76,7 @@ def scan_photos(
                     picture = np.ascontiguousarray(pixels.transpose(1, 2, 0))
                     found.photos.append(photos[row])
                     found.results.append(measure(photos[row], picture, its_size))
-            bar.update(len(part.rows))
+            progress.update(len(part.rows))
     return found
 
 

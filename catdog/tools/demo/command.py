@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from catdog.base.progress import working
 from catdog.base.text import many
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
@@ -160,7 +161,8 @@ def main(name: str, data: str | None, seeds: int, out: str | None) -> int:
     except OSError as error:
         raise CatdogError(f"cannot make the folder {folder}: {error.strerror}; give another --out.") from None
     data = data or SAMPLE
-    train, apart = load(data)
+    with working("reading the photos"):
+        train, apart = load(data)
     drawn = "drawn cats and dogs" if data == SAMPLE else data
     print(
         f"{demo.question}\n{drawn}, {' x '.join(map(str, train.pixels.shape[2:]))} pixels: {len(train):,} to train on, "
@@ -176,7 +178,8 @@ def main(name: str, data: str | None, seeds: int, out: str | None) -> int:
 
     picture = folder / f"demo-{name}.png"
     photos = apart.pixels[first_of_each(apart)] if name == "permute" else None
-    draw_demo(demo.question, outcomes, picture, photos, shuffle_order(apart.pixels))
+    with working("drawing"):
+        draw_demo(demo.question, outcomes, picture, photos, shuffle_order(apart.pixels))
     print(f"picture in {picture}", file=sys.stderr)
     return 0
 

@@ -41,7 +41,8 @@ def describe_overfitting(outcomes: Sequence[Outcome]) -> list[str]:
         return []
     return [
         f"With {' and with '.join(names)} the network is right on almost every photo that it was trained on, and on "
-        "fewer of the others: it has learned much by heart. Only photos kept apart tell what it can do."
+        "fewer of the others: it has learned much by heart, which is called overfitting. Only photos kept apart tell "
+        "what it can do."
     ]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from catdog.base.progress import waiting_for, working
 from catdog.base.text import in_shell, listed, many, on_one_line
 from catdog.checkpoint.model_file import MODEL_FILE
 from catdog.config.settings import Config
@@ -66,21 +67,24 @@ def main(run: str | None, config_file: str | None, given: Mapping[str, Any], out
     train, val = train_and_val(folder, config.photos.val_share, config.run.seed)
     for remark in remarks(folder, train, val):
         print(remark, file=sys.stderr)
-    patient = examine(config, train, val)
+    with working("reading the photos"):
+        patient = examine(config, train, val)
     print(_admission(patient, train, val, model), flush=True)
 
     states = []
-    for finding in findings(patient, train, val, picture):
+    for finding in waiting_for(findings(patient, train, val, picture), "checking"):
         states.append(finding.state)
         print(in_words(finding), flush=True)
     if model is not None:
         val_photos = PhotoFolder.from_tensors(patient.val.pixels, _relabelled(patient, classifier), classifier.classes)
         images, _ = replace(patient, card=classifier.card, device=torch.device("cpu")).photos(512)
-        for finding in (
-            *check_history(metrics, patient.guess, patient.classes),
-            check_collapse(classifier, val_photos),
-            check_units(trained_model(classifier), images, "units of the run"),
-        ):
+        with working("checking"):
+            of_the_run = [
+                *check_history(metrics, patient.guess, patient.classes),
+                check_collapse(classifier, val_photos),
+                check_units(trained_model(classifier), images, "units of the run"),
+            ]
+        for finding in of_the_run:
             states.append(finding.state)
             print(in_words(finding), flush=True)
     ill, warnings = states.count("ill"), states.count("warning")

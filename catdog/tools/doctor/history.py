@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from catdog.base.text import listed
+from catdog.base.text import listed, percent
 from catdog.data.imagefolder import PhotoFolder
 from catdog.model.mlp import MLP
 from catdog.predict import Classifier
@@ -54,14 +54,14 @@ def _check_gap(rows: list[dict[str, float]], classes: int) -> Finding:
     last = rows[-1]
     gap = last["train_accuracy"] - last["val_accuracy"]
     what = (
-        f"in the last epoch {last['train_accuracy']:.1%} of the training photos and {last['val_accuracy']:.1%} of the "
-        f"validation photos were right (at best {best['val_accuracy']:.1%})"
+        f"in the last epoch {percent(last['train_accuracy'])} of the training photos and "
+        f"{percent(last['val_accuracy'])} of the validation photos were right (at best {percent(best['val_accuracy'])})"
     )
     if last["train_accuracy"] > 0.9 and last["val_accuracy"] < 1 / classes + 0.1:
         return Finding(
             name,
             "ill",
-            f"{what}: it knows its own photos by heart and nothing else.",
+            f"{what}: it knows its own photos by heart and nothing else (overfitting).",
             "More photos, stronger --crop-area and colours, --dropout 0.3, or a smaller --hidden; and look whether the "
             "labels of the validation photos are right.",
         )
@@ -69,10 +69,10 @@ def _check_gap(rows: list[dict[str, float]], classes: int) -> Finding:
         return Finding(
             name,
             "warning",
-            f"{what}: {gap * 100:.0f} points learned by heart.",
+            f"{what}: {gap * 100:.0f} points learned by heart (overfitting).",
             "More photos, stronger changes (--crop-area 0.3, --mixup 0.4), --dropout 0.3, or a smaller --hidden.",
         )
-    return Finding(name, "ok", f"{what}: no more is learned by heart than is usual.")
+    return Finding(name, "ok", f"{what}: no more is learned by heart (overfitting) than is usual.")
 
 
 def check_collapse(classifier: Classifier, val: PhotoFolder) -> Finding:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import torch
 
-from catdog.base.text import in_shell, many
+from catdog.base.text import in_shell, many, percent
 from catdog.data.imagefolder import PhotoFolder
 from catdog.tools.doctor.patient import Finding, Patient, answers, steps
 
@@ -162,8 +162,8 @@ def check_shuffled_labels(patient: Patient) -> Finding:
         outcomes.append((accuracy - chance - 3 * noise, accuracy, chance))
     above, accuracy, chance = min(outcomes)
     what = (
-        f"after training on shuffled labels {accuracy:.1%} of {len(labels)} validation photos are called right, and "
-        f"chance is {chance:.1%} (the least of {_SHUFFLES} times)"
+        f"after training on shuffled labels {percent(accuracy)} of {len(labels)} validation photos are called right, "
+        f"and chance is {percent(chance)} (the least of {_SHUFFLES} times)"
     )
     if above > 0 and accuracy > chance + 0.05:
         return Finding(

@@ -41,6 +41,11 @@ def subsample(photos: Listing, size: tuple[int, int]) -> Listing:
     return photos.select([i in chosen for i in range(len(photos))])
 
 
+def held_out(photos: int) -> int:
+    """Number of training photos held out of so many, to choose the hyperparameters."""
+    return -(-photos // _HELD_OUT)
+
+
 def fit_and_predict(
     pixels: NDArray[np.uint8],
     labels: NDArray[np.int64],

@@ -10,21 +10,22 @@ import numpy as np
 
 from catdog.base.atomic import write_atomic
 from catdog.base.output import json_line
-from catdog.base.text import MANY, many, on_one_line
-from catdog.config.settings import Config
+from catdog.base.progress import working
+from catdog.base.text import MANY, many, on_one_line, percent
 from catdog.config.toml import load_config
 from catdog.data import pixel_cache as cache
 from catdog.data.held_out import held_out_photos
 from catdog.data.listing import Listing
 from catdog.data.remarks import remarks
 from catdog.data.splits import photo_folder, train_and_val
+from catdog.drawing.page import how_to_open
 from catdog.errors import CatdogError
 from catdog.predict import Classifier
 from catdog.runs.introduction import introduction
 from catdog.runs.locate import comes_with_catdog, find_model, name_of, output_folder
 from catdog.runs.metrics_csv import read_metrics
 from catdog.tools.evaluation.folder import check_replaceable, write_folder
-from catdog.tools.evaluation.measure import Evaluation, evaluate, mistakes, readable
+from catdog.tools.evaluation.measure import BASELINES, Evaluation, evaluate, mistakes, readable
 from catdog.tools.evaluation.report import FILES, PAGE, make_report
 
 _WORST = 12  # mistakes, and classes, printed of many
@@ -50,18 +51,20 @@ def main(run: str | None, data: str | None, as_json: bool, out: str | None) -> i
     place = _report_path(out, folder, output_folder(model) if has_folder and not as_json else None)
     cache_folder = config.photos.cache if config else "auto"
     result, decoded, probabilities = evaluate(classifier, photos, cache_folder)
-    fit_note, validated = "", False
-    if place is not None:
+    fit_note, validated, missing = "", False, ""
+    if place is not None and config is not None:
         try:
-            known, val = _training_photos(config)
+            known, val = train_and_val(photo_folder(config.photos), config.photos.val_share, config.run.seed)
             validated = val.root.resolve() == photos.root.resolve() and list(val.paths) == list(photos.paths)
             labels = np.array(readable(photos, decoded).labels)
-            baselines, fit_note = _fit_baselines(classifier, cache_folder, known, decoded.pixels, labels)
+            with working("fitting simple rules to the training photos, to compare"):
+                baselines, fit_note = _fit_baselines(classifier, cache_folder, known, decoded.pixels, labels)
             result = replace(result, baselines={**result.baselines, **baselines})
         except CatdogError as error:
-            fit_note = f"No linear classifier and no nearest neighbours for want of training photos: {error}"
-            print(fit_note, file=sys.stderr)
+            fit_note = missing = f"No linear classifier and no nearest neighbours to compare with: {error}"
     print(json_line(vars(result)) if as_json else as_text(result, model, photos, classifier.card.recipe), flush=True)
+    if missing:
+        print(missing, file=sys.stderr)
     if place is None:
         if not as_json:
             print(
@@ -71,23 +74,24 @@ def main(run: str | None, data: str | None, as_json: bool, out: str | None) -> i
         return 0
 
     name = on_one_line(output_folder(model).resolve().name)
-    files = make_report(
-        f"{name}: {result.accuracy:.1%} of {many(result.n, 'photo')} right",
-        f"{on_one_line(name_of(model))}, on {on_one_line(str(photos.root))}. {classifier.in_words()}.",
-        result,
-        photos,
-        decoded,
-        probabilities,
-        fit_note=fit_note,
-        history=_history(output_folder(model)),
-        validated=validated,
-    )
+    with working("drawing the report"):
+        files = make_report(
+            f"{name}: {percent(result.accuracy)} of {many(result.n, 'photo')} right",
+            f"{on_one_line(name_of(model))}, on {on_one_line(str(photos.root))}. {classifier.in_words()}.",
+            result,
+            photos,
+            decoded,
+            probabilities,
+            fit_note=fit_note,
+            history=None if config is None else _history(model.parent),
+            validated=validated,
+        )
     if _is_page(place):
         write_atomic(place, lambda file: file.write(files[PAGE]))
     else:
         write_folder(place, files)
         place = place / PAGE
-    print(f"report in {place}", file=sys.stderr)
+    print(f"report in {place}\n{how_to_open(place)}", file=sys.stderr)
     return 0
 
 
@@ -115,13 +119,6 @@ def _report_path(out: str | None, photos: Path, run: Path | None) -> Path | None
     return place
 
 
-def _training_photos(config: Config | None) -> tuple[Listing, Listing]:
-    """Photos that the run was trained and validated on. CatdogError if it is not known which, or they are missing."""
-    if config is None:
-        raise CatdogError("there is no config.toml beside the model that says where they are.")
-    return train_and_val(photo_folder(config.photos), config.photos.val_share, config.run.seed)
-
-
 def _fit_baselines(
     classifier: Classifier, cache_folder: str, listing: Listing, pixels: np.ndarray, labels: np.ndarray
 ) -> tuple[dict[str, float], str]:
@@ -142,7 +139,6 @@ def _fit_baselines(
     known = np.array(readable(some, training).labels)
     if len(known) < baselines.MIN_PHOTOS:
         raise CatdogError(f"{listing.root} holds only {many(len(known), 'photo')} that can be read.")
-    print(f"fitting simple rules on {many(len(known), 'training photo')}, to compare ...", file=sys.stderr, flush=True)
     predictions = baselines.fit_and_predict(training.pixels, known, pixels, classifier.card)
     shares = {
         "linear_classifier": float((predictions.linear == labels).mean()),
@@ -150,9 +146,9 @@ def _fit_baselines(
     }
     of = f"{len(known):,}" if len(known) == len(listing) else f"{len(known):,} of the {len(listing):,}"
     return shares, (
-        f"The linear classifier and the nearest neighbours know the same pixels of {of} training photos, a fifth of "
-        f"which chose how many neighbours vote ({predictions.k}) and how strongly the weights are held back (L2, "
-        f"{predictions.strength:g})."
+        f"The linear classifier and the nearest neighbours know the same pixels of {of} training photos; "
+        f"{baselines.held_out(len(known)):,} of these chose how many neighbours vote ({predictions.k}) and how "
+        f"strongly the weights are held back (L2, {predictions.strength:g})."
     )
 
 
@@ -165,20 +161,24 @@ def _history(run: Path) -> list[dict[str, float]] | str:
 
 
 def as_text(result: Evaluation, model: Path, photos: Listing, recipe: str) -> str:
-    """Format the figures as a table. recipe: the command that trains the network, or empty."""
+    """Format the figures as a table, the accuracy first. recipe: the command that trains the network, or empty."""
     low, high = result.accuracy_interval
     lines = [
-        f"model      {name_of(model)}",
-        *([f"trained    {on_one_line(recipe)}"] if recipe else []),
-        f"photos     {result.n:,} in {photos.root}" + (f" ({result.skipped} unreadable)" if result.skipped else ""),
-        f"accuracy   {result.accuracy:.2%}  (95% interval {low:.2%} to {high:.2%})",
-        *(f"           {accuracy:.2%}  {name.replace('_', ' ')}" for name, accuracy in result.baselines.items()),
+        f"accuracy   {percent(result.accuracy)} of {many(result.n, 'photo')}  (95% interval {percent(low)} to "
+        f"{percent(high)})",
+        *(f"           {percent(accuracy)}  {BASELINES[name]}" for name, accuracy in result.baselines.items()),
         f"loss       {result.loss:.4f}  (never leaving {math.log(len(result.classes)):.4f} would be guessing)",
-        f"ROC AUC    {'-' if result.auc is None else format(result.auc, '.4f')}",
-        f"ECE        {result.ece:.2%}  (mean gap between how sure it is and how often it is right)",
+        f"ROC AUC    {'-' if result.auc is None else format(result.auc, '.4f')}  (how well its probabilities put the "
+        "classes apart: 1 is perfect, 0.5 guessing)",
+        f"ECE        {percent(result.ece)}  (expected calibration error: mean gap between how sure it is and how often "
+        "it is right)",
     ]
     names = [on_one_line(name) for name in result.classes]
-    return "\n".join([*lines, *(_worst if len(names) > MANY else _table)(names, np.array(result.confusion))])
+    lines += (_worst if len(names) > MANY else _table)(names, np.array(result.confusion))
+    lines.append(f"photos     {photos.root}" + (f"; {result.skipped} unreadable" if result.skipped else ""))
+    lines.append(f"model      {name_of(model)}")
+    lines += [f"trained    {on_one_line(recipe)}"] if recipe else []
+    return "\n".join(lines)
 
 
 def _table(names: list[str], confusion: np.ndarray) -> list[str]:
@@ -199,5 +199,5 @@ def _worst(names: list[str], confusion: np.ndarray) -> list[str]:
     lines = [f"confusion  of {len(names):,} classes the most frequent mistakes; --json has the whole table"]
     lines += [f"           {count:>6,}  {names[i]} called {names[j]}" for i, j, count in mistakes(confusion, _WORST)]
     lines += ["worst      the classes with the fewest photos right"]
-    lines += [f"           {shares[i]:>6.1%}  of {many(int(photos[i]), 'photo')}: {names[i]}" for i in worst]
+    lines += [f"           {percent(shares[i]):>7}  of {many(int(photos[i]), 'photo')}: {names[i]}" for i in worst]
     return lines

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catdog import metrics
-from catdog.base.text import on_one_line
+from catdog.base.text import on_one_line, percent
 from catdog.drawing.figures import new_figure
 from catdog.tools.evaluation.gallery import EvaluatedPhoto
 
@@ -36,7 +36,7 @@ def accuracies(shares: dict[str, float], photos: int, classes: int) -> Any:
         axes.plot([low, high], [row, row], color=colour, linewidth=3, solid_capstyle="butt", alpha=0.55)
         axes.plot([share], [row], "o", color=colour, markersize=9)
         axes.annotate(
-            f"{share:.1%}",
+            percent(share),
             (high, row),
             (8, 0),
             textcoords="offset points",
@@ -76,7 +76,7 @@ def confusion(counts: NDArray[np.int64], classes: Sequence[str]) -> Any:
     axes.spines[:].set_visible(False)
     for (row, column), count in np.ndenumerate(counts):
         if few or count:
-            text = f"{count:,}\n{shares[row, column]:.1%}" if few else f"{count:,}"
+            text = f"{count:,}\n{percent(shares[row, column])}" if few else f"{count:,}"
             colour = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=10 if few else 7)
     return figure

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from catdog import metrics
+from catdog.base.progress import bar
 from catdog.data import pixel_cache as cache
 from catdog.data.listing import Listing
 from catdog.errors import CatdogError
@@ -47,7 +48,14 @@ def evaluate(
     """
     card = classifier.card
     photos = photos.with_classes(classifier.classes, whose="the model")
-    decoded = cache.decode_all(photos, card.architecture.image_size, cache=cache_folder, threads=os.cpu_count() or 1)
+    with bar("reading the photos", len(photos)) as progress:
+        decoded = cache.decode_all(
+            photos,
+            card.architecture.image_size,
+            cache=cache_folder,
+            threads=os.cpu_count() or 1,
+            progress=progress.update,
+        )
     pixels = decoded.pixels
     if not len(pixels):
         raise CatdogError(
@@ -55,7 +63,12 @@ def evaluate(
         )
     labels = np.array(readable(photos, decoded).labels)
     batches = [pixels[start : start + _BATCH] for start in range(0, len(pixels), _BATCH)]
-    scaled = np.concatenate([classifier.logits(batch) for batch in batches]) / card.temperature
+    logits = []
+    with bar("asking the network", len(pixels)) as progress:
+        for batch in batches:
+            logits.append(classifier.logits(batch))
+            progress.update(len(batch))
+    scaled = np.concatenate(logits) / card.temperature
     colours = np.concatenate([batch.mean(axis=(2, 3)) for batch in batches])
     probabilities = softmax(scaled)
     predicted = probabilities.argmax(axis=1)
@@ -80,6 +93,15 @@ def evaluate(
         decoded,
         probabilities,
     )
+
+
+BASELINES = {
+    "majority_class": "the majority class of the training photos, always",
+    "nearest_mean_colour": "the class of the nearest mean colour",
+    "linear_classifier": "a linear classifier on the same pixels",
+    "k_nearest_neighbours": "the vote of the k nearest neighbours",
+}
+"""What each of the `baselines` answers, by its name."""
 
 
 def readable(photos: Listing, decoded: cache.Decoded) -> Listing:

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from catdog import metrics
-from catdog.base.text import many, on_one_line
+from catdog.base.text import many, on_one_line, percent
 from catdog.data.listing import Listing
 from catdog.data.pixel_cache import Decoded
 from catdog.drawing.curves import curves_figure
@@ -15,14 +15,18 @@ from catdog.drawing.figures import encode
 from catdog.drawing.page import GalleryPhoto, Section, page
 from catdog.tools.evaluation import diagrams, gallery
 from catdog.tools.evaluation.gallery import EvaluatedPhoto
-from catdog.tools.evaluation.measure import Evaluation, mistakes, readable
+from catdog.tools.evaluation.measure import BASELINES, Evaluation, mistakes, readable
 
 PAGE = "index.html"
 _DIAGRAMS = ("accuracy", "curves", "confusion", "roc", "calibration")
 _GALLERIES = ("mistakes", "surest", "least-sure")
 FILES = frozenset([PAGE, *(f"{key}.png" for key in (*_DIAGRAMS, *_GALLERIES))])
 _LISTED = 200  # lines of a list, at most
-_CURVES = "Loss and accuracy after each epoch of the training, on both sets of photos."
+_CURVES = (
+    "Loss and accuracy after each epoch of the training, on both sets of photos. Where the network goes on getting "
+    "better on the training photos and no better, or worse, on the validation photos, it learns its photos by heart: "
+    "overfitting."
+)
 
 
 def make_report(
@@ -34,14 +38,14 @@ def make_report(
     probabilities: np.ndarray,
     *,
     fit_note: str,
-    history: Sequence[dict[str, float]] | str,
+    history: Sequence[dict[str, float]] | str | None,
     validated: bool,
 ) -> dict[str, bytes]:
     """Make the files of the report, by name: index.html, and the PNGs that are in it.
 
     `photos` to `probabilities` are an argument and the results of `evaluate`. fit_note: a sentence on how the baselines
-    were fitted; history: the rows of metrics.csv, or why there are none; validated: whether the photos are those that
-    the run was validated on.
+    were fitted; history: the rows of metrics.csv, the reason why there are none, or None where no training is known;
+    validated: whether the photos are those that the run was validated on.
     """
     read = readable(photos, decoded)
     labels = np.array(read.labels)
@@ -52,8 +56,11 @@ def make_report(
         "roc": diagrams.roc(labels, probabilities, classes),
         "calibration": diagrams.calibration(labels, probabilities),
     }
-    if not isinstance(history, str):
-        figures["curves"] = curves_figure(history)
+    learned = []
+    if history is not None:
+        learned = [Section("curves", "How it learned", history if isinstance(history, str) else _CURVES)]
+        if not isinstance(history, str):
+            figures["curves"] = curves_figure(history)
     images = {key: encode(figure, "png") for key, figure in figures.items()}
     chosen = (
         gallery.worst_mistakes(labels, probabilities),
@@ -64,7 +71,7 @@ def make_report(
     sheets = {key: encode(diagrams.contact_sheet(shown), "png") for key, shown in galleries.items() if shown}
     sections = [
         _accuracy(result, fit_note, validated),
-        Section("curves", "How it learned", history if isinstance(history, str) else _CURVES),
+        *learned,
         _confusion(result),
         _roc(result),
         _calibration(result),
@@ -78,13 +85,14 @@ def make_report(
 def accuracy_by_rule(result: Evaluation) -> dict[str, float]:
     """Accuracy of the network, then of the baselines, the best first."""
     others = sorted(result.baselines.items(), key=lambda one: -one[1])
-    return {"network": result.accuracy, **{name.replace("_", " "): share for name, share in others}}
+    return {"network": result.accuracy, **{BASELINES[name]: share for name, share in others}}
 
 
 def _accuracy(result: Evaluation, fit_note: str, validated: bool) -> Section:
     low, high = result.accuracy_interval
     about = (
-        f"{result.accuracy:.2%} of {many(result.n, 'photo')} right; 95% interval {low:.2%} to {high:.2%}. {fit_note}"
+        f"{percent(result.accuracy)} of {many(result.n, 'photo')} right; 95% interval {percent(low)} to "
+        f"{percent(high)}. {fit_note}"
     )
     if validated:
         about += (
@@ -106,7 +114,8 @@ def _confusion(result: Evaluation) -> Section:
         about += f" Of the {len(names):,} classes, the {diagrams.CONFUSED} most often confused are drawn."
     lines = []
     for row, column, count in mistakes(counts, _LISTED):
-        lines.append(f"{count:>7,}  {count / counts[row].sum():6.1%}  {names[row]} called {names[column]}")
+        share = percent(count / counts[row].sum())
+        lines.append(f"{count:>7,}  {share:>7}  {names[row]} called {names[column]}")
     return Section("confusion", "What is taken for what", about, lines)
 
 
@@ -128,7 +137,7 @@ def _roc(result: Evaluation) -> Section:
 def _calibration(result: Evaluation) -> Section:
     about = (
         "Of the answers that it is 70% sure of, 70% should be right. The mean gap between the two (expected "
-        f"calibration error, 15 bins) is {result.ece:.2%}."
+        f"calibration error, ECE, 15 bins) is {percent(result.ece)}."
     )
     return Section("calibration", "Is it as often right as it is sure?", about)
 

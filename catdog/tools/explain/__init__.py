@@ -1,6 +1,6 @@
 """`catdog explain`: the forward and backward pass of one photo in float64, as text, picture and HTML page.
 
-Numbers: backprop, loss, gradient_check, learned, gathered in explanation; text: words; drawings: *_picture, graph,
-picture. scalar and textbook hold the worked examples of textbooks; narrate prints the first step of a training, whose
-numbers are first_step's.
+Numbers: backprop, loss, gradient_check, learned, gathered in explanation; text: summary, and words for --full;
+drawings: *_picture, graph, picture. scalar and textbook hold the worked examples of textbooks; narrate prints the first
+step of a training, whose numbers are first_step's.
 """

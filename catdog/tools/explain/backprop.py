@@ -69,6 +69,14 @@ class Layer(numpy_net.Layer):
         """Whether the unit has a weight for input `j`; in a dense layer always."""
         return True
 
+    def fan_in(self, unit: int) -> int:
+        """Number of inputs that the unit has a weight for."""
+        return self.inputs
+
+    def fan_out(self, j: int) -> int:
+        """Number of units that have a weight for input `j`."""
+        return self.units
+
     def input_squares(self, x: Floats) -> Floats:
         """Sum of the squares of the inputs that each unit is connected to: units."""
         return np.full(self.units, x @ x)
@@ -133,6 +141,12 @@ class LocalLayer(Layer, numpy_net.LocalLayer):
 
     def is_connected(self, unit: int, j: int) -> bool:
         return bool((self._window_of(unit) == j).any())
+
+    def fan_in(self, unit: int) -> int:
+        return int((self._window_of(unit) < self.inputs).sum())
+
+    def fan_out(self, j: int) -> int:
+        return int((self.windows == j).sum()) * (self.units // len(self.windows))
 
     def input_squares(self, x: Floats) -> Floats:
         squares = np.square(np.append(x, 0.0)[self.windows]).sum(axis=1)

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from catdog.base.atomic import write_atomic, write_text
+from catdog.base.progress import working
 from catdog.base.text import listed
 from catdog.data.inputs import photos_of
-from catdog.drawing.page import Section, page
+from catdog.drawing.page import Section, how_to_open, page
 from catdog.errors import CatdogError, ImageError
 from catdog.predict import Classifier
 from catdog.runs import histograms
@@ -18,11 +19,17 @@ from catdog.runs.locate import find_model, output_folder
 from catdog.tools.explain import weights_history
 from catdog.tools.explain.backprop import Network
 from catdog.tools.explain.explanation import Explanation, explain
+from catdog.tools.explain.summary import summary
 from catdog.tools.explain.words import as_text, sections
 
 
-def main(photos: Sequence[str], run: str | None, label: str | None, out: str | None, rate: float | None) -> int:
-    """Run `catdog explain`; returns the exit status, 1 if a photo could not be read."""
+def main(
+    photos: Sequence[str], run: str | None, label: str | None, out: str | None, rate: float | None, full: bool
+) -> int:
+    """Run `catdog explain`; returns the exit status, 1 if a photo could not be read.
+
+    full: check the gradients, print every section, and draw every panel.
+    """
     if rate is not None and not (np.isfinite(rate) and rate > 0):
         raise CatdogError(f"--lr must be a positive number, not {rate:g}.")
     model = find_model(run, drawings=not photos)
@@ -32,7 +39,9 @@ def main(photos: Sequence[str], run: str | None, label: str | None, out: str | N
     print(introduction(model, classifier.card, classifier.in_words()), file=sys.stderr)
     folder = _make_folder(Path(out) if out else output_folder(model) / "explain")
     if not photos:
-        _write_learned(classifier, folder, model.parent)
+        with working("drawing"):
+            files = _write_learned(classifier, folder, model.parent)
+        _print_written(files)
         return 0
     done: list[Explanation] = []
     failed = False
@@ -40,20 +49,24 @@ def main(photos: Sequence[str], run: str | None, label: str | None, out: str | N
         try:
             if isinstance(source, ImageError):
                 raise source
-            e = explain(classifier, source, name, label, rate)
+            e = explain(classifier, source, name, label, rate, checks=full)
         except ImageError as error:
             print(f"catdog: {error}", file=sys.stderr)
             failed = True
             continue
-        print(as_text(e) + "\n", flush=True)
+        print((as_text(e) if full else summary(e)) + "\n", flush=True)
         stem = _unused_name(e, done)
-        _write(e, folder / stem)
+        with working("drawing"):
+            files = _write(e, folder / stem, full)
+        _print_written(files)
         done.append(e)
     if len(done) > 1:
         from catdog.tools.explain import graph
         from catdog.tools.explain.learned_picture import draw_activations
 
-        _print_written(graph.save(draw_activations(done[:20]), folder / "activations"))
+        with working("drawing"):
+            files = graph.save(draw_activations(done[:20]), folder / "activations")
+        _print_written(files)
     return 1 if failed else 0
 
 
@@ -64,7 +77,10 @@ def textbook(out: str | None) -> int:
     print(as_text(), flush=True)
     from catdog.tools.explain.textbook_picture import save_pictures
 
-    _print_written(save_pictures(_make_folder(Path(out or "explain"))))
+    folder = _make_folder(Path(out or "explain"))
+    with working("drawing"):
+        files = save_pictures(folder)
+    _print_written(files)
     return 0
 
 
@@ -77,7 +93,9 @@ def _make_folder(folder: Path) -> Path:
 
 
 def _print_written(files: Sequence[Path]) -> None:
-    print("wrote " + ", ".join(map(str, files)), file=sys.stderr, flush=True)
+    print("wrote " + ", ".join(map(str, files)), file=sys.stderr)
+    if files[-1].suffix == ".html":
+        print(how_to_open(files[-1]), file=sys.stderr, flush=True)
 
 
 def _unused_name(e: Explanation, done: Sequence[Explanation]) -> str:
@@ -87,25 +105,23 @@ def _unused_name(e: Explanation, done: Sequence[Explanation]) -> str:
     return f"{stem}-{before + 1}" if before else stem
 
 
-def _write(e: Explanation, stem: Path) -> None:
-    """Write STEM.png, STEM.svg and STEM.html."""
+def _write(e: Explanation, stem: Path, full: bool) -> list[Path]:
+    """Write STEM.html, and with `full` all panels on one picture too, STEM.png and STEM.svg; return their paths."""
     from catdog.tools.explain import graph  # matplotlib takes a while to import
-    from catdog.tools.explain.picture import cut_out, poster
+    from catdog.tools.explain.picture import QUICK, cut_out, poster
 
-    figure, panels = poster(e)
+    figure, panels = poster(e) if full else poster(e, QUICK)
     image = graph.render(figure)
     images = cut_out(image, panels)
-    files = graph.save_both(graph.png(image), graph.svg(figure), stem)
-    best = int(e.final.argmax())
-    title = f"{e.title}: {e.classes[best]} {e.final[best]:.1%}"
-    html = page(title, e.classifier.in_words(), sections(e), images, numbered=True)
+    files = graph.save_both(graph.png(image), graph.svg(figure), stem) if full else []
+    html = page(f"{e.title}: {e.answer}", e.classifier.in_words(), sections(e), images, numbered=True)
     files.append(stem.with_name(stem.name + ".html"))
     write_text(files[-1], html)
-    _print_written(files)
+    return files
 
 
-def _write_learned(classifier: Classifier, folder: Path, run: Path) -> None:
-    """Write network.html and its pictures: the weights, class templates and histograms of the network."""
+def _write_learned(classifier: Classifier, folder: Path, run: Path) -> list[Path]:
+    """Write network.html and its pictures, weights, class templates and histograms; return their paths."""
     from catdog.tools.explain import graph
     from catdog.tools.explain.fields_picture import draw_fields
     from catdog.tools.explain.learned_picture import draw_histories, draw_neurons, draw_templates
@@ -137,4 +153,4 @@ def _write_learned(classifier: Classifier, folder: Path, run: Path) -> None:
     html = page("What the network has learned", classifier.in_words(), [s for s, _ in found], images, numbered=False)
     files.append(folder / "network.html")
     write_text(files[-1], html)
-    _print_written(files)
+    return files

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from catdog.base.progress import bar
 from catdog.base.text import listed
 from catdog.errors import CatdogError
 from catdog.numpy_net import Outputs, softmax
@@ -59,6 +60,7 @@ class Explanation:
     outputs: list[Outputs]
     label: int
     label_reason: str
+    """Where the label is from; empty where nothing tells it, so that the answer itself is taken."""
     loss_value: float
     gradients: list[LayerGradient]
     x_gradient: Floats
@@ -67,7 +69,7 @@ class Explanation:
     source: int
     """The input at the start of the path: that of the largest |w * x| in the path's first unit."""
     gradient_checks: dict[int, list[GradientCheck]]
-    """By layer; those by the logits have the number of layers as their key."""
+    """By layer; those by the logits have the number of layers as their key. Empty where they were not asked for."""
     squared_norm: float
     """|g|^2, the squared norm of the gradient by all weights and biases."""
     steps: list[Step]
@@ -96,6 +98,29 @@ class Explanation:
         return softmax(self.logits[None])[0]
 
     @property
+    def weights(self) -> int:
+        """Number of weights and biases that training found, with the gammas and betas of batch normalisation."""
+        return sum(array.size for name, array in self.classifier.tensors.items() if "running_" not in name)
+
+    @property
+    def mean_logits(self) -> Floats:
+        """Logits that the answer is computed from: with a mirror image, the mean of both."""
+        return self.logits if self.mirrored_logits is None else (self.logits + self.mirrored_logits) / 2
+
+    @property
+    def answer(self) -> str:
+        """The likeliest class with its probability, as `predict` prints it."""
+        best = int(self.final.argmax())
+        return f"{self.classes[best]} {self.final[best]:.1%}"
+
+    @property
+    def seen_alone(self) -> str:
+        """How `probabilities` differ from the answer's: "without its mirror image and the temperature"; or nothing."""
+        parts = [] if self.mirrored_logits is None else ["its mirror image"]
+        parts += [] if self.classifier.card.temperature == 1 else ["the temperature"]
+        return f"without {' and '.join(parts)}" if parts else ""
+
+    @property
     def path_weights(self) -> list[PathWeight]:
         """Weights along the path, from the first layer to the classifier."""
         units = (*self.path, self.label)
@@ -110,7 +135,8 @@ class Explanation:
 
     def units_above(self, layer: int) -> list[int]:
         """Units of the layer above that contribute most to the gradient of the path's unit in a layer."""
-        return largest(self.network.layers[layer + 1].column(self.path[layer]) * self.gradients[layer + 1].sum)
+        above, unit = self.network.layers[layer + 1], self.path[layer]
+        return largest(above.column(unit) * self.gradients[layer + 1].sum, min(LARGEST, above.fan_out(unit)))
 
     def weight_gradient(self, weight: PathWeight) -> float:
         """dL/dw."""
@@ -139,11 +165,13 @@ def explain(
     name: str,
     label: str | None = None,
     rate: float | None = None,
+    checks: bool = True,
 ) -> Explanation:
     """Compute forward pass, backward pass, gradient checks and step for one photo (a path or a file's bytes).
 
     label: the true class; None takes the name of the photo's folder if it is a class, else the predicted class.
     rate: learning rate of the step; None takes one that should lower the loss by about a tenth.
+    checks: whether to check the gradients, which takes most of the time.
     Raises ImageError for a photo that cannot be read, CatdogError for an unknown label.
     """
     pixels = classifier.decode(source)
@@ -151,7 +179,12 @@ def explain(
     x = normalise(classifier, pixels)
     outputs = network.forward(x)
     logits = outputs[-1].out
-    index, reason = _choose_label(classifier, name, label, logits)
+    mirrored, mean_logits = None, logits
+    if classifier.card.average_mirrored:
+        mirrored = network.forward(normalise(classifier, pixels[:, :, ::-1]))[-1].out
+        mean_logits = (logits + mirrored) / 2
+    final = softmax(mean_logits[None] / classifier.card.temperature)[0]
+    index, reason = _choose_label(classifier, name, label, final)
     logits_gradient = loss.gradient(logits, index)
     gradients, x_gradient = network.backward(outputs, logits_gradient)
     path = _strongest_path(network, gradients)
@@ -160,11 +193,6 @@ def explain(
     value = float(loss.value(logits, index))
     if rate is None:
         rate = float(f"{0.1 * value / squared_norm:.1g}") if squared_norm > 0 else 0.01
-    mirrored = None
-    final = softmax(logits[None] / classifier.card.temperature)[0]
-    if classifier.card.average_mirrored:
-        mirrored = network.forward(normalise(classifier, pixels[:, :, ::-1]))[-1].out
-        final = softmax((logits + mirrored)[None] / 2 / classifier.card.temperature)[0]
     found = Explanation(
         name=name,
         classifier=classifier,
@@ -185,12 +213,12 @@ def explain(
         steps=[_step(network, outputs, gradients, loss, index, rate / part, squared_norm) for part in (1, 10, 100)],
         mirrored_logits=mirrored,
         final=final,
-        attribution=attribute_pixels(classifier, network, pixels, logits),
+        attribution=attribute_pixels(classifier, network, pixels, mean_logits),
     )
-    return replace(found, gradient_checks=_check_gradients(found))
+    return replace(found, gradient_checks=_check_gradients(found)) if checks else found
 
 
-def _choose_label(classifier: Classifier, name: str, label: str | None, logits: Floats) -> tuple[int, str]:
+def _choose_label(classifier: Classifier, name: str, label: str | None, final: Floats) -> tuple[int, str]:
     classes = classifier.classes
     if label is not None:
         if label not in classes:
@@ -199,7 +227,7 @@ def _choose_label(classifier: Classifier, name: str, label: str | None, logits: 
     folder = Path(name).absolute().parent.name
     if name != "-" and folder in classes:
         return classes.index(folder), "the name of the photo's folder"
-    return int(logits.argmax()), "what the network says of it; for another give --label"
+    return int(final.argmax()), ""
 
 
 def _strongest_path(network: Network, gradients: list[LayerGradient]) -> tuple[int, ...]:
@@ -252,7 +280,8 @@ def _check_gradients(e: Explanation) -> dict[int, list[GradientCheck]]:
         )
         for j, name in enumerate(e.classes)
     ]
-    return {i: checker.check(derivatives) for i, derivatives in by_layer.items()}
+    with bar("checking the gradients", sum(map(len, by_layer.values())), unit=" gradients") as progress:
+        return {i: checker.check(derivatives, progress.update) for i, derivatives in by_layer.items()}
 
 
 def _one_hot(size: int, index: int, value: float) -> Floats:

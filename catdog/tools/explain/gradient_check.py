@@ -1,5 +1,6 @@
 """Checks gradients by backpropagation against forward-mode differentiation and central differences, in float64."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,10 +53,17 @@ class GradientChecker:
         self.network, self.outputs, self.loss, self.label = network, outputs, loss, label
         self.logits_gradient = loss.gradient(outputs[-1].out, label)
 
-    def check(self, derivatives: list[Derivative]) -> list[GradientCheck]:
-        """Check each of `derivatives`. Raises CatdogError, which names it, where the computations disagree."""
-        checks = [self._check_one(derivative) for derivative in derivatives]
-        for c in checks:
+    def check(
+        self, derivatives: list[Derivative], progress: Callable[[int], object] = lambda count: None
+    ) -> list[GradientCheck]:
+        """Check each of `derivatives`. Raises CatdogError, which names it, where the computations disagree.
+
+        progress: called with 1 after each.
+        """
+        checks = []
+        for derivative in derivatives:
+            checks.append(c := self._check_one(derivative))
+            progress(1)
             if not c.agrees:
                 raise CatdogError(
                     f"the gradient {c.name} is {c.backward:.9g} by backpropagation, {c.forward:.9g} by the chain rule "
@@ -69,12 +77,15 @@ class GradientChecker:
         length = float(np.linalg.norm(d.direction))
         if length == 0:  # the input, or the gradient, is zero
             return GradientCheck(d.name, d.backward, forward, 0.0, 0.0, d.backward == forward == 0)
-        step, here = _STEP / length, self._sides(d, np.zeros(1))
-        while kink := bool((self._sides(d, np.array([-step, step])) != here).any()):
-            if step * length < _SHORTEST:
+        step = _STEP / length
+        while True:
+            run = self._run(d, step * np.array([0, -1, 1, -0.5, 0.5]))
+            here, *sides = self._sides(d, run)[:3]
+            kink = bool((np.array(sides) != here).any())
+            if not kink or step * length < _SHORTEST:
                 break
             step /= 4
-        values = self._losses(d, np.array([-step, step, -step / 2, step / 2]))
+        values = self.loss.value(run[-1].out[1:], self.label)
         rough, fine = (values[1] - values[0]) / (2 * step), (values[3] - values[2]) / step
         differences = float((4 * fine - rough) / 3)  # the h^2 term of the error removed (Richardson)
         # Bound on the error of the difference quotient from rounding the logits to float64.
@@ -95,12 +106,8 @@ class GradientChecker:
         start = getattr(self.outputs[d.layer], d.stage)
         return self.network.forward_from(d.layer, d.stage, start + steps[:, None] * d.direction)
 
-    def _losses(self, d: Derivative, steps: Floats) -> Floats:
-        return self.loss.value(self._run(d, steps)[-1].out, self.label)
-
-    def _sides(self, d: Derivative, steps: Floats) -> NDArray[np.bool_]:
+    def _sides(self, d: Derivative, run: list[Outputs]) -> NDArray[np.bool_]:
         """Whether each relu, and each hinge of the loss, is above its kink: steps x (relus + hinges)."""
-        run = self._run(d, steps)
         layers = self.network.layers[d.layer :]
         relus = [o.normed > 0 for layer, o in zip(layers, run, strict=True) if layer.activation == "relu"]
         if d.stage == "out" and layers[0].activation == "relu":

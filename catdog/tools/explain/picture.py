@@ -1,6 +1,6 @@
 """Draws an explanation: a panel for each step, all on one figure; each panel can also be cut out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
@@ -17,11 +17,13 @@ WIDTH = 15.0  # inches
 _CORNER = 8  # rows and columns of the photo shown as numbers
 _BLOCKS = 6  # blocks along the photo's height and width whose attributions are summed
 _ENDS = 3  # layers drawn at each end of the network; those between are left out
+ALL = ("photo", "forward", "backward", "chain", "step", "pixels")
+QUICK = ("photo", "forward", "pixels")  # the panels that take little time
 _GAP, _RISE = 3.1, 1.55  # between the columns and rows of the graph
 
 
-def poster(e: Explanation) -> tuple[Any, dict[str, Any]]:
-    """Draw all panels, one below the other: (the figure, the subfigures by the key of their section in `words`)."""
+def poster(e: Explanation, keys: Collection[str] = ALL) -> tuple[Any, dict[str, Any]]:
+    """Draw panels, one below the other: (the figure, the subfigures by the key of their section in `words`)."""
     rows = -(-max(len(e.path), 1) // 4)
     columns = min(len(e.network.layers), 2 * _ENDS) + 1.6
     panels: dict[str, tuple[float, Callable[[Any, Explanation], None]]] = {
@@ -32,11 +34,12 @@ def poster(e: Explanation) -> tuple[Any, dict[str, Any]]:
         "step": (3.4, step),
         "pixels": (4.4, attribution),
     }
+    panels = {key: panel for key, panel in panels.items() if key in keys}
     heights = [height for height, _ in panels.values()]
     figure = new_figure(WIDTH, sum(heights) + 0.6)
-    best = int(e.final.argmax())
-    figure.suptitle(f"{e.title}: {e.classes[best]} {e.final[best]:.1%}", fontsize=17, fontweight="bold")
-    parts = dict(zip(panels, figure.subfigures(len(panels), 1, height_ratios=heights), strict=True))
+    figure.suptitle(f"{e.title}: {e.answer}", fontsize=17, fontweight="bold")
+    rows_of_panels = figure.subfigures(len(panels), 1, height_ratios=heights, squeeze=False)[:, 0]
+    parts = dict(zip(panels, rows_of_panels, strict=True))
     for key, (_, draw) in panels.items():
         draw(parts[key], e)
     return figure, parts
@@ -121,7 +124,10 @@ def draw_scores(axes: Any, e: Explanation) -> None:
     for place, (s, p) in enumerate(zip(e.logits, e.probabilities, strict=True)):
         beside = f" {number(s)}" if e.loss.kind == "svm" else f" {number(s)}: p = {p:.3f}"
         axes.text(0.02, place - 0.36, beside, transform=axes.get_yaxis_transform(), fontsize=9)
-    axes.set_yticks(places, [f"{name}\n(true)" if c == e.label else name for c, name in enumerate(e.classes)])
+    taken = "(true)" if e.label_reason else "(the answer)"
+    axes.set_yticks(places, [f"{name}\n{taken}" if c == e.label else name for c, name in enumerate(e.classes)])
+    if e.seen_alone and e.loss.kind != "svm":
+        axes.set_xlabel(f"p: {e.seen_alone}".replace(" and ", "\nand "), fontsize=9)
     axes.set_ylim(len(places) - 0.5, -0.7)
     axes.axvline(0, color=graph.INK, linewidth=0.8)
     axes.set_title(f"{what}s; 3. loss {number(e.loss_value)}", fontsize=10)
@@ -212,6 +218,8 @@ def step(figure: Any, e: Explanation) -> None:
         axes.set_xticks(places, e.classes)
         axes.set_title(what, fontsize=10)
         axes.legend()
+    if e.seen_alone and not svm:
+        middle.set_xlabel(e.seen_alone, fontsize=9)
     rates = [s.rate for s in e.steps]
     right.loglog(rates, [-s.predicted or np.nan for s in e.steps], "o--", color=graph.PALE, label="lr * |g|^2")
     falls = [e.loss_value - s.loss for s in e.steps]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from catdog.drawing.page import Section
-from catdog.tools.explain.backprop import Floats
+from catdog.tools.explain.backprop import Floats, Layer, LocalLayer
 from catdog.tools.explain.explanation import CHANNELS, LARGEST, Explanation, largest
 from catdog.tools.explain.gradient_check import GradientCheck
 
@@ -78,12 +78,20 @@ def inactive_units(activation: str, out: Floats) -> tuple[float, str, str]:
     return float(((out < low) | (out > 0.99)).mean()), "saturated", f"nearly {low:.0f} or 1"
 
 
+def shape(layer: Layer) -> str:
+    """Format the shape of W and b; of a local layer also how many of W's entries are weights and not fixed at 0."""
+    found = f"W {layer.units:,} x {layer.inputs:,}, b {layer.units:,}"
+    if isinstance(layer, LocalLayer):
+        window = layer.weight.shape[1]
+        found += f" (W is 0 but for a window of {window:,} inputs to each unit: {layer.weight.size:,} weights)"
+    return found
+
+
 def forward(e: Explanation) -> Section:
     lines = []
     for i, (layer, o) in enumerate(zip(e.network.layers, e.outputs, strict=True)):
         unit = (*e.path, e.label)[i]
-        shape = f"W {layer.units:,} x {layer.inputs:,}, b {layer.units:,}"
-        lines.append(f"{layer.name}: {shape}; Wx + b gives {_span(o.sum)}")
+        lines.append(f"{layer.name}: {shape(layer)}; Wx + b gives {_span(o.sum)}")
         if layer.norm is not None:
             lines.append(f"  batch norm gives {_span(o.normed)}")
         if layer.activation != "none":
@@ -99,6 +107,8 @@ def forward(e: Explanation) -> Section:
         terms = " + ".join(f"exp({number(s)})" for s in e.logits)
         for name, s, p in zip(e.classes, e.logits, e.probabilities, strict=True):
             lines.append(f"softmax: {name} {p:.5f} = exp({number(s)}) / ({terms})")
+        if e.seen_alone:
+            lines.append(f"that is of the photo {e.seen_alone}, as in training; for the answer see The prediction")
     return Section(
         "forward",
         "Forward",
@@ -116,11 +126,11 @@ def neuron(e: Explanation, i: int, unit: int) -> list[str]:
     layer, o = e.network.layers[i], e.outputs[i]
     weights = layer.row(unit)
     products = weights * o.x
-    shown = largest(products)
+    shown = largest(products, min(LARGEST, layer.fan_in(unit)))
     lines = [f"{e.unit_name(i, unit)}, written out:"]
     for j in shown:
         lines.append(f"  w*x = {times(weights[j], o.x[j])} = {number(products[j])}  ({e.input_name(i, j)})")
-    rest = len(products) - len(shown)
+    rest = layer.fan_in(unit) - len(shown)
     if rest:
         lines.append(f"  and {rest:,} others, together {number(products.sum() - products[shown].sum())}")
     bias = float(layer.bias[unit])
@@ -153,7 +163,13 @@ def loss(e: Explanation) -> Section:
     else:
         about = "Cross-entropy: how surprised the network is by the true class."
         lines = [f"L = -ln(probability of {label}) = -ln({e.probabilities[e.label]:.5f}) = {number(e.loss_value)}"]
-    return Section("loss", "Loss", about, [f"the true class: {label} ({e.label_reason})", *lines])
+    taken = f"the true class: {label} ({e.label_reason})"
+    if not e.label_reason:
+        taken = (
+            f"the answer itself, {label}, is taken for the true class, since nothing tells it; if the photo shows "
+            "something else, name that with --label"
+        )
+    return Section("loss", "Loss", about, [taken, *lines])
 
 
 def backward(e: Explanation) -> Section:
@@ -162,6 +178,11 @@ def backward(e: Explanation) -> Section:
         lines = ["dL/dscores: each violated margin pulls its class down and the true class up:"]
     else:
         lines = ["dL/dlogits = p - y, where y is 1 for the true class and 0 for the others:"]
+    if not e.gradient_checks:
+        pairs = zip(e.classes, e.gradients[last - 1].out, strict=True)
+        lines += [f"  {'dL/dlogit ' + name:<34} {number(gradient):>12}" for name, gradient in pairs]
+        lines.append("--full computes each gradient in three ways and compares them")
+        return Section("backward", "Backward", "The chain rule from the loss to every weight.", lines)
     header = f"{'':<36} {'backward':>12} {'chain rule':>12} {'differences':>12}  agree to"
     lines += [header, *_table(e.gradient_checks[last])]
     for i in reversed(range(last)):
@@ -212,7 +233,7 @@ def chain_rule(e: Explanation) -> Section:
         shown = e.units_above(i)
         terms = [times(weights[k], slopes[k]) for k in shown]
         names = ", ".join(e.unit_name(i + 1, k) for k in shown)
-        rest = len(products) - len(shown)
+        rest = above.fan_out(unit) - len(shown)
         if rest:
             terms.append(number(products.sum() - products[shown].sum()))
             names += f", {rest:,} others"
@@ -253,10 +274,14 @@ def step(e: Explanation) -> Section:
             f"{e.network.layers[i].name}, {e.input_name(i, weight.source)} -> {e.unit_name(i, weight.unit)}: "
             f"w' = {w:.7g} - {times(first.rate, g)} = {w - first.rate * g:.7g}"
         )
-    count = sum(layer.weight.size + layer.units * (1 if layer.norm is None else 3) for layer in e.network.layers)
     lines.append(
-        f"all {count:,} weights and biases moved so, with |g|^2 = {number(e.squared_norm)}, and forward again:"
+        f"all {e.weights:,} weights and biases moved so, with |g|^2 = {number(e.squared_norm)}, and forward again:"
     )
+    if any(isinstance(layer, LocalLayer) and layer.norm is not None for layer in e.network.layers):
+        lines.append(
+            "  (a channel's gamma and beta, which count once, moved at each place by itself here; in training they "
+            "move by the sum)"
+        )
     svm = e.loss.kind == "svm"
     what = ("score", e.logits, first.logits) if svm else ("probability", e.probabilities, first.probabilities)
     for name, before, after in zip(e.classes, *what[1:], strict=True):
@@ -279,16 +304,14 @@ def prediction(e: Explanation) -> Section:
     def row(name: str, values: Floats) -> str:
         return f"{name:<20}" + "  ".join(f"{c} {number(v)}" for c, v in zip(e.classes, values, strict=True))
 
-    lines, combined = [row(f"{scores}", e.logits)], e.logits
+    lines = [row(f"{scores}", e.logits)]
     about = f"The probability is softmax({scores} / temperature)."
     if e.mirrored_logits is not None:
-        combined = (e.logits + e.mirrored_logits) / 2
-        lines += [row("of its mirror image", e.mirrored_logits), row("mean", combined)]
+        lines += [row("of its mirror image", e.mirrored_logits), row("mean", e.mean_logits)]
         about = f"The {scores} of the photo and of its mirror image are averaged; " + about[0].lower() + about[1:]
-    lines.append(row(f"over {card.temperature:.4g}", combined / card.temperature) + "  (the temperature)")
+    lines.append(row(f"over {card.temperature:.4g}", e.mean_logits / card.temperature) + "  (the temperature)")
     lines.append(row("probability", e.final))
-    best = int(e.final.argmax())
-    lines.append(f"the answer: {e.classes[best]} {e.final[best]:.1%}")
+    lines.append(f"the answer: {e.answer}")
     return Section("prediction", "The prediction", about, lines)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from catdog.base.text import in_shell
+from catdog.base.text import in_shell, percent
 from catdog.checkpoint.model_file import MODEL_FILE, STATE_FILE, load_model
 from catdog.config.settings import Config
 from catdog.errors import SettingsError
@@ -108,8 +108,10 @@ def _trial_as_text(trial: FinishedTrial, study: Study, trials: float | None, is_
     count = f"trial {trial.number:>{len(f'{trials:g}')}}/{trials:g}" if trials else f"trial {trial.number}"
     if trial.state == "failed":
         return f"{count}  failed; {study.run_of(trial.number) / 'train.log'} says why  {values_as_text(trial.values)}"
-    note = f" (given up after epoch {len(trial.accuracies)})" if trial.state == "pruned" else " *" if is_best else "  "
-    return f"{count}  {trial.accuracy:.2%}{note}  {values_as_text(trial.values)}"
+    note = " best" if is_best else "     "
+    if trial.state == "pruned":
+        note = f" (given up after epoch {len(trial.accuracies)})"
+    return f"{count}  {percent(trial.accuracy)}{note}  {values_as_text(trial.values)}"
 
 
 def _summary(study: Study) -> str:
@@ -125,8 +127,8 @@ def _summary(study: Study) -> str:
     low, high = accuracy_interval(round(best.accuracy * best.photos), best.photos)
     lines = [
         count,
-        f"best: trial {best.number}, {best.accuracy:.2%} of {best.photos:,} validation photos right "
-        f"(95% interval {low:.1%} to {high:.1%})",
+        f"best: trial {best.number}, {percent(best.accuracy)} of {best.photos:,} validation photos right "
+        f"(95% interval {percent(low)} to {percent(high)})",
         f"      {values_as_text(best.values)}",
         f"      Chosen as the best of {len(finished)} on these photos, it looks better than it is. On others it does:",
         f"      catdog evaluate --run {in_shell(study.run_of(best.number))} --data OTHER",

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from catdog.base.atomic import write_text
+from catdog.base.text import percent
 from catdog.checkpoint.model_file import MODEL_FILE, PREVIOUS_FILE, STATE_FILE
 from catdog.config.settings import Config
 from catdog.config.toml import load_config, to_toml
@@ -221,7 +222,7 @@ class Study:
         write_text(self.folder / TABLE, table.getvalue())
         if best is not None:
             about = (
-                f"# Trial {best.number}, the best of {len(finished)} of `catdog tune`: {best.accuracy:.2%} of "
+                f"# Trial {best.number}, the best of {len(finished)} of `catdog tune`: {percent(best.accuracy)} of "
                 f"{best.photos:,} validation photos right.\n"
             )
             write_text(self.folder / BEST, about + to_toml(self.config_of(best.values)))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from drawn_photos import fill, save, touch
-from PIL import Image, ImageOps
+from PIL import Image, ImageDraw, ImageOps
 
 from catdog.cli.main import main
 from catdog.data.drawn import draw
@@ -192,6 +192,25 @@ def test_uneven_classes_are_worth_knowing_but_nothing_to_mend(
     assert main(["data", "check", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     assert "3.0 times as many photos of dog as of cat; calling everything dog would be right 75% of the time" in printed
+
+
+def test_what_is_on_the_sheet_agrees_with_what_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fill(tmp_path / "fine", 2)
+    assert main(["data", "check", str(tmp_path / "fine"), "--out", "sheet.png"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.endswith("nothing to mend\n\nthere is no photo to show, and sheet.png says so\n")
+    fill(tmp_path / "broken", 2)
+    (tmp_path / "broken" / "cat" / "bad.jpg").write_bytes(b"no")
+    assert main(["data", "check", str(tmp_path / "broken"), "--out", "sheet.png"]) == 1
+    assert "nothing to mend" not in (printed := capsys.readouterr().out)
+    assert "in question" not in printed
+    ImageDraw.Draw(small := Image.new("RGB", (60, 20))).rectangle((0, 0, 30, 20), "white")
+    small.save(tmp_path / "fine" / "cat" / "small.png")
+    assert main(["data", "check", str(tmp_path / "fine"), "--out", "sheet.png"]) == 0
+    printed = capsys.readouterr().out
+    assert "nothing to mend" in printed
+    assert "the photos worth knowing about are on sheet.png" in printed
+    assert "in question" not in printed
 
 
 def test_the_sheet_shows_the_suspects(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

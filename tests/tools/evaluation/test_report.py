@@ -280,9 +280,10 @@ def test_a_model_outside_a_run_and_a_run_without_its_photos_are_evaluated_with_w
     (run / "metrics.csv").unlink()
     assert main(["evaluate", "--run", str(run), "--data", str(photos)]) == 0
     printed = capsys.readouterr()
-    assert "no nearest neighbours for want of training photos: there is no folder" in printed.err
+    assert "no nearest neighbours to compare with: there is no folder" in printed.err
     assert "nearest mean colour" in printed.out
     assert "linear classifier" not in printed.out
+    assert printed.out.startswith("accuracy ")
     text = (run / "evaluation" / "index.html").read_text(encoding="utf-8")
     assert "bad &lt;i&gt;.jpg" in text
     assert "cannot read" in text

@@ -14,7 +14,7 @@ from catdog.architecture import Architecture
 from catdog.checkpoint.model_card import ModelCard
 from catdog.checkpoint.model_file import MODEL_FILE, expected_shapes, save_model
 from catdog.errors import CatdogError
-from catdog.model.mlp import MLP
+from catdog.model.mlp import MLP, count_weights
 from catdog.numpy_net import ACTIVATIONS
 from catdog.predict import Classifier
 from catdog.tools.explain.backprop import SLOPES, Network
@@ -22,6 +22,7 @@ from catdog.tools.explain.explanation import Explanation, explain
 from catdog.tools.explain.gradient_check import Derivative, GradientChecker
 from catdog.tools.explain.learned import attribute_pixels, contributions, importance, smooth, templates
 from catdog.tools.explain.loss import Loss
+from catdog.tools.explain.summary import summary
 from catdog.tools.explain.words import as_text
 from catdog.trainer.losses import SoftmaxLoss, SVMLoss
 
@@ -310,8 +311,12 @@ def test_the_label_is_the_option_else_the_folder_else_the_answer(tmp_path: Path,
     assert explain(classifier, photo, photo, label="cat").label == 0
     data = Path(photo).read_bytes()
     e = explain(classifier, data, "-")
-    assert e.label == int(e.logits.argmax())
-    assert "what the network says of it" in as_text(e)
+    assert e.label == int(e.final.argmax())
+    assert e.label_reason == ""
+    for text in (as_text(e), summary(e)):
+        assert "true class: " not in text
+        assert f"the answer, {classifier.classes[e.label]}, is taken" in text.replace("the answer itself", "the answer")
+        assert "--label" in text
     with pytest.raises(CatdogError, match=r"cow.*cat, dog"):
         explain(classifier, photo, photo, label="cow")
 
@@ -337,6 +342,56 @@ def test_the_products_in_the_words_are_right(tmp_path: Path, photo: str, changes
             0
         ]
         assert float(w) - float(lr) * float(g) == pytest.approx(float(after), abs=1e-6)
+
+
+def test_the_summary_begins_with_the_answer_and_its_numbers_are_those_of_the_explanation(
+    tmp_path: Path, photo: str
+) -> None:
+    e, _, _ = explained(tmp_path, photo, image_size=(9, 12), local=(4,), hidden=(6,), batch_norm=True)
+    first, *lines = summary(e).splitlines()
+    answer = e.classifier.predict(photo)
+    assert first == f"{answer.label} {answer.probability:.1%}  rex.png"
+    assert len(lines) < 30
+    text = re.sub(r"\s+", " ", " ".join(lines))
+    # One probability for the answer everywhere; the one that training sees, in its loss, says why it is another.
+    p = e.probabilities[e.label]
+    assert set(re.findall(r"\d+\.\d%", text)) == {f"{p:.1%}" for p in e.final}
+    assert f"without its mirror image and the temperature) = -ln({p:.5f})" in text
+    for word in ("1. input", "2. layers", "3. logits", "4. softmax", "5. answer", "6. loss", "7. gradient", "8. step"):
+        assert word in text
+    thirds = [block.sum() for rows in np.array_split(e.attribution.pixels, 3) for block in np.array_split(rows, 3, 1)]
+    sign = 1 if answer.label == "cat" else -1
+    places = [f"({value:.2f})" for value in sorted((sign * share for share in thirds), reverse=True)[:2]]
+    assert re.findall(r"\(\d+\.\d\d\)", text)[:2] == places
+
+
+@pytest.mark.parametrize("loss", ["softmax", "svm"])
+@pytest.mark.parametrize("hidden", [(), (9,)])
+def test_the_summary_is_made_for_any_network_and_many_classes(
+    tmp_path: Path, photo: str, hidden: tuple[int, ...], loss: str
+) -> None:
+    classes = tuple(f"class {i}" for i in range(30))
+    e, _, _ = explained(tmp_path, photo, loss, hidden=hidden, classes=classes)
+    text = re.sub(r"\s+", " ", summary(e))
+    assert "and 26 more" in text
+    assert ("2. layers" in text) == bool(hidden)
+    assert ("scores" if loss == "svm" else "logits") in text
+
+
+def test_of_a_local_layer_the_words_count_what_it_sees_and_weights_as_training_does(tmp_path: Path, photo: str) -> None:
+    changes: dict[str, Any] = {"image_size": (16, 20), "local": (4, 5), "field": 4, "hidden": (6,), "batch_norm": True}
+    e, model, _ = explained(tmp_path, photo, **changes)
+    text = as_text(e)
+    assert f"all {sum(p.numel() for p in model.parameters()):,} weights and biases moved so" in text
+    assert f"{count_weights(model):,} weights and biases" in re.sub(r"\s+", " ", summary(e))
+    for i, layer in enumerate(e.network.layers):
+        dense = np.array([layer.row(unit) for unit in range(layer.units)]) != 0
+        unit, source = (*e.path, e.label)[i], e.path_weights[i].source
+        assert layer.fan_in(unit) == dense[unit].sum()
+        assert layer.fan_out(source) == dense[:, source].sum()
+    first = e.network.layers[0]
+    assert f"a window of 48 inputs to each unit: {first.weight.size:,} weights" in text
+    assert f"and {first.fan_in(e.path[0]) - 3} others, together" in text
 
 
 def test_slopes_are_those_of_the_activations_that_prediction_computes() -> None:

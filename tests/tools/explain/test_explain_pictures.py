@@ -20,9 +20,10 @@ from test_explain import random_run
 from catdog.cli.main import main
 from catdog.config.settings import Config
 from catdog.predict import Classifier
-from catdog.tools.explain import command, graph
+from catdog.tools.explain import command, explanation, graph
 from catdog.tools.explain.explanation import explain
-from catdog.tools.explain.picture import block_sums, cut_out, poster
+from catdog.tools.explain.picture import QUICK, block_sums, cut_out, poster
+from catdog.tools.explain.summary import summary
 from catdog.tools.explain.words import sections
 from catdog.train import train
 
@@ -38,7 +39,7 @@ def test_explains_a_photo_in_words_a_picture_and_a_page(
     tmp_path: Path, photo: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = random_run(tmp_path / "run")
-    assert main(["explain", "--run", str(run), photo]) == 0
+    assert main(["explain", "--run", str(run), "--full", photo]) == 0
     printed = capsys.readouterr().out
     classifier = Classifier.load(run)
     told = sections(explain(classifier, photo, photo))
@@ -64,7 +65,7 @@ def test_explains_a_photo_in_words_a_picture_and_a_page(
     for section in told:
         assert html.escape("\n".join(section.lines)) in text
 
-    assert main(["explain", "--run", str(run), "--out", str(tmp_path / "again"), photo]) == 0
+    assert main(["explain", "--run", str(run), "--full", "--out", str(tmp_path / "again"), photo]) == 0
     for path in folder.iterdir():
         assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
 
@@ -91,25 +92,39 @@ def test_several_photos_and_a_broken_one(tmp_path: Path, photo: str, capsys: pyt
     assert main(["explain", "--run", str(run), "--out", str(out), *inputs]) == 1
     printed = capsys.readouterr()
     assert "no.png" in printed.err
-    assert printed.out.count("1. The photo as numbers") == 2
-    assert "true class: dog" in printed.out
-    assert "true class: cat" in printed.out
+    assert printed.out.count("1. input") == 2
+    assert "true class is dog" in printed.out
+    assert "true class is cat" in printed.out
     names = {path.name for path in out.iterdir()}
-    assert names == {f"{n}.{kind}" for n in ("rex", "rex-2") for kind in ("png", "svg", "html")} | {
-        "activations.png",
-        "activations.svg",
-    }
+    assert names == {"rex.html", "rex-2.html", "activations.png", "activations.svg"}
+
+
+@pytest.mark.slow
+def test_the_short_answer_checks_no_gradients_and_its_page_opens(
+    tmp_path: Path, photo: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(explanation, "_check_gradients", None)
+    run, out = random_run(tmp_path / "run", hidden=(6,)), tmp_path / "my out"
+    assert main(["explain", "--run", str(run), "--out", str(out), photo]) == 0
+    printed = capsys.readouterr()
+    classifier = Classifier.load(run)
+    assert printed.out.startswith(summary(explain(classifier, photo, photo, checks=False)))
+    assert f"open this file in a browser: '{out / 'rex.html'}'" in printed.err
+    text = (out / "rex.html").read_text(encoding="utf-8")
+    for section in sections(explain(classifier, photo, photo, checks=False)):
+        assert html.escape("\n".join(section.lines)) in text
+    assert len([link for link in Page(text).links if link.startswith("data:")]) == len(QUICK)
 
 
 def test_the_model_tells_whether_hinges_are_squared(
     tmp_path: Path, photo: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command, "_write", lambda e, stem: None)
+    monkeypatch.setattr(command, "_write", lambda e, stem, full: [stem])
     losses = []
     for squared in (False, True):
         run = random_run(tmp_path / "run", loss="svm", squared_hinge=squared)
         assert main(["explain", "--run", str(run), "--label", "cat", photo]) == 0
-        losses.append(float(re.findall(r"loss L = (.*)", capsys.readouterr().out)[0]))
+        losses.append(float(re.findall(r": ([\d.]+)\.\s+7\. gradient", capsys.readouterr().out)[0]))
     assert losses[0] != 1
     assert losses[1] == pytest.approx(losses[0] ** 2, rel=1e-3)  # one other class, so one hinge
 
