@@ -1,6 +1,5 @@
 """From a configuration to a run folder: the photos, the plan, the training, the summary."""
 
-import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -11,6 +10,7 @@ from typing import Any, Literal
 
 import torch
 
+from catdog.base.cpus import thread_count
 from catdog.base.signals import Interrupted, Signals, stop_at_once
 from catdog.base.text import many
 from catdog.checkpoint.model_file import MODEL_FILE
@@ -87,7 +87,7 @@ def _train(
     """Train in a run folder that is empty, or from the checkpoint `saved`, which the main process has."""
     run, photos = Path(config.run.out), config.photos
     device, device_in_words = world.choose_device(config.run.device)
-    threads = config.run.threads or max(1, (os.cpu_count() or 1) // world.local_size)
+    threads, threads_in_words = thread_count(config.run.threads, world.local_size)
     torch.set_num_threads(threads)
     world.start(device)
     saved = world.from_main(saved)
@@ -99,7 +99,7 @@ def _train(
     with world.first_on_machine():  # who downloads weights, if any
         model = build_network(config, len(listings[0].classes), pretrained=saved is None)
     if world.is_main:
-        log(describe_plan(config, model, listings, device, device_in_words))
+        log(describe_plan(config, model, listings, device, f"{device_in_words}; {threads_in_words}"))
 
     # It takes a second, which the first optimizer would wait for: so it is done beside all that comes before.
     threading.Thread(target=import_module, args=("torch._dynamo",), daemon=True).start()

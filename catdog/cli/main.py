@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import catdog
+from catdog.base.cpus import usable_cpus
 from catdog.cli.data import add_cache, add_data
 from catdog.cli.flags import Parser, add_verb
 from catdog.cli.predict import add_predict
@@ -63,6 +64,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="surrogateescape")  # names of files need not be valid text
+    cpus, limit = usable_cpus()
+    if limit:  # which NumPy, not yet imported, does not look for
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", str(cpus))
     try:
         parser = build_parser()
         arguments, unknown = parser.parse_known_args(argv)

@@ -149,7 +149,7 @@ class Run:
     compile: bool = False
     """Let torch.compile make the network's own kernels: a longer start, then shorter steps on some GPUs."""
     threads: int = _within(0, 4096, default=0)
-    """CPU threads (0: as many as there are cores)."""
+    """CPU threads (0: what OMP_NUM_THREADS says, else as many as this process may use of the CPUs)."""
     seed: int = _within(0, 2**32 - 1, default=0)
     """Where all randomness starts: the same seed gives the same network on the same machine."""
     checkpoint_minutes: float = _within(0, 1e6, default=5.0)

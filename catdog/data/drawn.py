@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
+from catdog.base.cpus import thread_count
 from catdog.base.work_folder import new_folder
 from catdog.errors import CatdogError
 
@@ -399,7 +400,7 @@ def write_sample(folder: Path, count: int, size: tuple[int, int] = DEFAULT_SIZE,
 
 def _in_processes(jobs: list[tuple[str, int, tuple[int, int], int]]) -> None:
     """Drawing holds Python's lock, so it takes processes to use all cores; few drawings are not worth starting any."""
-    workers = os.cpu_count() or 1
+    workers, _ = thread_count()
     if workers == 1 or len(jobs) < 200:
         for job in jobs:
             _draw_to_file(job)

@@ -64,7 +64,7 @@ def scan_photos(
     found = Scan[T]([], [], [])
     paths = [os.path.join(root, photo.path) for photo in photos]
     with (
-        DecodePool(size, os.cpu_count() or 1, len(photos)) as pool,
+        DecodePool(size, expected=len(photos)) as pool,
         tqdm(total=len(photos), desc=description, unit=" photos", disable=None, leave=False) as bar,
     ):
         for part in pool.decode_all(paths):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from catdog.base.cpus import thread_count
 from catdog.base.text import many, on_one_line
 from catdog.checkpoint.model_file import MODEL_FILE
 from catdog.config.settings import Config
@@ -128,7 +129,7 @@ def examine(config: Config, train: Listing, val: Listing) -> Patient:
     Raises CatdogError where too few of them can be read.
     """
     device, _ = choose_device(config.run.device)
-    threads = config.run.threads or torch.get_num_threads()
+    threads, _ = thread_count(config.run.threads)
     torch.set_num_threads(threads)
     height, width = config.photos.image_size
     most = min(MOST_PHOTOS, max(64, _MOST_BYTES // (3 * height * width)))

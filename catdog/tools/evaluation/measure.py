@@ -1,7 +1,6 @@
 """Evaluates a network on photos: accuracy, loss, AUC, calibration error, confusion matrix. Needs NumPy alone."""
 
 import math
-import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,7 +46,7 @@ def evaluate(
     """
     card = classifier.card
     photos = photos.with_classes(classifier.classes, whose="the model")
-    decoded = cache.decode_all(photos, card.architecture.image_size, cache=cache_folder, threads=os.cpu_count() or 1)
+    decoded = cache.decode_all(photos, card.architecture.image_size, cache=cache_folder, threads=0)
     pixels = decoded.pixels
     if not len(pixels):
         raise CatdogError(
