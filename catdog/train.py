@@ -14,7 +14,7 @@ from catdog.base.cpus import thread_count
 from catdog.base.signals import Interrupted, Signals, stop_at_once
 from catdog.base.text import many
 from catdog.checkpoint.model_file import MODEL_FILE
-from catdog.config.schema import validate
+from catdog.config.schema import check_parts, validate
 from catdog.config.settings import Config
 from catdog.config.toml import parse_config, to_toml
 from catdog.data.imagefolder import PhotoFolder
@@ -98,6 +98,7 @@ def _train(
     torch.manual_seed(config.run.seed)
     with world.first_on_machine():  # who downloads weights, if any
         model = build_network(config, len(listings[0].classes), pretrained=saved is None)
+    check_parts(config.training, model.least_photos)
     if world.is_main:
         log(describe_plan(config, model, listings, device, f"{device_in_words}; {threads_in_words}"))
 
@@ -162,9 +163,12 @@ def _fit(trainer: Trainer, folder: RunFolder, log: Callable[[str], None]) -> Non
         log(f"{where}; go on with: catdog train --resume {folder.path}")
         raise
     except torch.OutOfMemoryError as error:
+        parts = trainer.config.training.accumulate
+        in_part = len(trainer.train) // trainer.steps_per_epoch // trainer.world.size // parts
+        smaller = f"--accumulate {2 * parts}, a smaller --batch-size, " if in_part >= 2 * trainer.least else ""
         raise SettingsError(
-            f"the memory of {trainer.device} is full ({str(error).splitlines()[0][:160]}); give --accumulate "
-            f"{2 * trainer.config.training.accumulate}, a smaller --batch-size, or a smaller network."
+            f"the memory of {trainer.device} is full ({str(error).splitlines()[0][:160]}); give {smaller}a smaller "
+            "--image-size, or a smaller network."
         ) from None
     except CatdogError as error:
         folder.logger(lambda line: None)(str(error))  # who calls this function will show it

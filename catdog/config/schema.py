@@ -112,11 +112,7 @@ def validate(config: Config) -> Config:
             for number in value if isinstance(value, tuple) else (value,):
                 if not (math.isfinite(number) and low <= number <= high):
                     raise CatdogError(f"{f.name} ({f.flag}) must be from {low:g} to {high:g}, not {number:g}.")
-    if config.training.accumulate > config.training.batch_size:
-        raise CatdogError(
-            f"accumulate ({config.training.accumulate}) must not exceed batch_size ({config.training.batch_size}): "
-            "a part needs at least one photo."
-        )
+    check_parts(config.training, 1)
     if config.model.model == "mlp" and config.model.pretrained:
         raise CatdogError("there are no pretrained weights for mlp; leave --pretrained out, or give --model resnet18.")
     if config.model.model != "mlp":
@@ -133,4 +129,22 @@ def validate(config: Config) -> Config:
             f"local (--local) has {len(config.model.local)} layers, and each halves the photo of {height} x {width} "
             "until no place is left; give fewer layers, a smaller --field, or a larger --image-size."
         )
+    if config.architecture.is_mlp:
+        check_parts(config.training, config.architecture.least_photos)
     return config
+
+
+def check_parts(training: Training, least: int) -> None:
+    """Raise CatdogError where a batch, in as many parts as are asked for, has fewer than `least` photos in a part."""
+    batch, parts = training.batch_size, training.accumulate
+    if batch == 0 or batch >= least * parts:  # 0: chosen to be large enough
+        return
+    if least == 1:
+        raise CatdogError(
+            f"accumulate ({parts}) must not exceed batch_size ({batch}): a part needs at least one photo."
+        )
+    wanted = f"give --batch-size {least * parts} or more" + (", or a smaller --accumulate" if parts > 1 else "")
+    raise CatdogError(
+        f"batch_size ({batch}) is too small{f' for {parts} parts (accumulate)' if parts > 1 else ''}: the batch "
+        f"normalisation of this network compares photos that are computed together, and needs two or more; {wanted}."
+    )
