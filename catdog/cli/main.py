@@ -16,7 +16,7 @@ from catdog.cli.predict import add_predict
 from catdog.cli.tools import add_demo, add_doctor, add_evaluate, add_explain
 from catdog.cli.train import add_train
 from catdog.cli.tune import add_tune
-from catdog.config.schema import did_you_mean
+from catdog.config.suggestions import did_you_mean
 from catdog.errors import CatdogError
 
 

@@ -2,7 +2,6 @@
 
 import ast
 import dataclasses
-import difflib
 import functools
 import inspect
 import math
@@ -62,17 +61,13 @@ def _field_docs(cls: type) -> dict[str, str]:
     return docs
 
 
-def did_you_mean(name: str, known: Any) -> str:
-    """Return "; did you mean X" for the known name X that is most similar to `name`, or "" if none is similar."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]}" if close else ""
-
-
 def convert(f: Field, value: Any) -> Any:
     """Return `value` in the type of field `f`: an int becomes a float, a list a tuple. CatdogError for another type."""
     problem = CatdogError(f"{f.name} ({f.flag}) must be {_describe_type(f.type)}, not {value!r}.")
     if f.choices:
         if value not in f.choices:
+            from catdog.config.suggestions import did_you_mean  # which nobody needs who makes no mistake
+
             raise CatdogError(f"{str(problem)[:-1]}{did_you_mean(str(value), f.choices)}.")
         return value
     if typing.get_origin(f.type) is tuple:

@@ -115,7 +115,8 @@ def test_of_torchvisions_too_a_batch_of_one_is_a_sentence_before_anything_is_wri
 
 def test_the_layer_of_a_nan_is_found_with_one_photo() -> None:
     network = MLP((4, 4), 2, (5, 3), batch_norm=True).train()
-    nn.init.constant_(network.hidden[1].linear.bias, float("nan"))
+    with torch.no_grad():
+        network.get_parameter("hidden.1.linear.bias").fill_(float("nan"))
     assert find_layer(network, torch.zeros(1, 3, 4, 4)) == (
         "the weights of hidden layer 2 are the first numbers that are not finite"
     )
