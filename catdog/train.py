@@ -17,6 +17,7 @@ from catdog.checkpoint.model_file import MODEL_FILE
 from catdog.config.schema import check_parts, validate
 from catdog.config.settings import Config
 from catdog.config.toml import parse_config, to_toml
+from catdog.data.batches import choose_batch_size
 from catdog.data.imagefolder import PhotoFolder
 from catdog.data.listing import Listing
 from catdog.data.load import open_folders
@@ -72,6 +73,15 @@ def resume(
         return _train(_of_main(config, world), saved, world, log, listeners)
 
 
+def _with_batch_size(config: Config, photos: int, least: int) -> tuple[Config, str]:
+    """The configuration with a batch size for so many photos, if it is to be chosen; and a note on that, or ""."""
+    training = config.training
+    if training.batch_size:
+        return config, ""
+    size = max(choose_batch_size(photos), least * training.accumulate)
+    return replace(config, training=replace(training, batch_size=size)), " (chosen for so many photos)"
+
+
 def _of_main(config: Config, world: World) -> Config:
     """The configuration of the main process, which alone has looked at folders and at the clock."""
     return parse_config(world.same(to_toml(config)), "the configuration") if world.size > 1 else config
@@ -99,8 +109,9 @@ def _train(
     with world.first_on_machine():  # who downloads weights, if any
         model = build_network(config, len(listings[0].classes), pretrained=saved is None)
     check_parts(config.training, model.least_photos)
+    config, chosen = _with_batch_size(config, len(listings[0]), model.least_photos)
     if world.is_main:
-        log(describe_plan(config, model, listings, device, f"{device_in_words}; {threads_in_words}"))
+        log(describe_plan(config, model, listings, device, f"{device_in_words}; {threads_in_words}", chosen))
 
     # It takes a second, which the first optimizer would wait for: so it is done beside all that comes before.
     threading.Thread(target=import_module, args=("torch._dynamo",), daemon=True).start()

@@ -15,6 +15,7 @@ _ALSO_CALLED = {
     "hidden": "layers units neurons width hidden-size",
     "image-size": "size img-size imgsz img resolution input-size",
     "learning-rate": "lr l-r rate eta step-size",
+    "lr": "learning-rate rate eta",  # of `catdog explain`
     "loss": "criterion loss-fn objective",
     "model": "arch architecture backbone net network",
     "on-nan": "nan",

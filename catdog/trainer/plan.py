@@ -4,7 +4,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from catdog.base.text import many
 from catdog.config.settings import Config
+from catdog.data.batches import steps_per_epoch
 from catdog.data.listing import Listing
 from catdog.data.splits import SAMPLE
 from catdog.model.mlp import count_weights
@@ -15,9 +17,14 @@ if TYPE_CHECKING:
 
 
 def describe_plan(
-    config: Config, model: "Network", listings: tuple[Listing, Listing], device: torch.device, device_in_words: str
+    config: Config,
+    model: "Network",
+    listings: tuple[Listing, Listing],
+    device: torch.device,
+    device_in_words: str,
+    batch_in_words: str = "",
 ) -> str:
-    """The plan as text: data, network, number of weights, device, precision, memory."""
+    """The plan as text: data, network, number of weights, steps, device, precision, memory."""
     train, val = listings
     height, width = config.photos.image_size
     inputs = 3 * height * width
@@ -36,6 +43,7 @@ def describe_plan(
     t = config.training
     on_gpu = device.type == "cuda" and config.photos.cache != "none"
     compiled = "; compiled at the first steps" if config.run.compile else ""
+    steps = many(steps_per_epoch(len(train), t.batch_size, model.least_photos), "step")
     rate = f"{t.optimizer}, learning rate {t.learning_rate:g} ({t.schedule})"
     return "\n".join(
         [
@@ -44,7 +52,8 @@ def describe_plan(
             f"           val   {in_words(val)}",
             f"input      {width} x {height} RGB = {inputs:,} numbers a photo{sees}",
             *(f"{'network' if i == 0 else '':<11}{line}" for i, line in enumerate(model.describe().splitlines())),
-            f"training   {t.epochs} epochs in batches of {t.batch_size}, {t.loss} loss, {rate}",
+            f"training   {t.epochs} epochs of {steps}, in batches of {t.batch_size}{batch_in_words}",
+            f"           {t.loss} loss, {rate}",
             f"device     {device_in_words}",
             f"precision  {choose_precision(config.run.precision, device).in_words()}{compiled}",
             f"memory     about {_memory(config, model, len(train) + len(val)) / 2**20:,.0f} MiB",

@@ -47,6 +47,7 @@ def test_every_recipe_loads(recipe: Path) -> None:
     ("text", "said"),
     [
         ("[training]\nlearning_rat = 1.0", "unknown field learning_rat in [training]; did you mean learning_rate"),
+        ("[training]\nlr = 0.1", "unknown field lr in [training]; did you mean learning_rate."),
         ("[trainin]\nepochs = 1", "unknown section [trainin]; did you mean training"),
         ("[model]\nepochs = 1", "epochs belongs in section [training]"),
         ("[training]\nepochs = 'ten'", "epochs (--epochs) must be a whole number, not 'ten'"),

@@ -12,7 +12,8 @@ from torch import nn
 
 from catdog.config.schema import check_parts
 from catdog.config.settings import Config, Training
-from catdog.data.batches import shuffled_batches, steps_per_epoch
+from catdog.config.toml import load_config
+from catdog.data.batches import choose_batch_size, shuffled_batches, steps_per_epoch
 from catdog.errors import CatdogError
 from catdog.model.mlp import MLP
 from catdog.model.torchvision import TorchvisionModel
@@ -77,6 +78,25 @@ def test_without_batch_norm_nothing_is_joined() -> None:
     rows = torch.arange(5)
     assert [part.tolist() for part, _ in in_parts(rows, Targets(rows, rows, 1.0), 3)] == [[0, 1], [2, 3], [4]]
     assert [part.tolist() for part, _ in in_parts(rows, Targets(rows, rows, 1.0), 9)] == [[0], [1], [2], [3], [4]]
+
+
+def test_the_batch_that_is_chosen_makes_many_steps_of_few_photos_and_is_512_for_many() -> None:
+    for photos in range(2, 6000):
+        size = choose_batch_size(photos)
+        assert size in (8, 16, 32, 64, 128, 256, 512)
+        if 64 <= photos < 4096:
+            assert 8 <= steps_per_epoch(photos, size) <= 16
+    assert [choose_batch_size(photos) for photos in (2, 63, 4096, 10**6)] == [8, 8, 512, 512]
+
+
+def test_a_chosen_batch_is_said_written_down_and_large_enough_for_its_parts(
+    make_photos: MakePhotos, small_config: MakeConfig
+) -> None:
+    lines: list[str] = []
+    photos = make_photos({"cat": 30, "dog": 30})
+    run = train(small_config(photos, batch_size=0, batch_norm=True, accumulate=5, epochs=1), log=lines.append)
+    assert "epochs of 5 steps, in batches of 10 (chosen for so many photos)" in lines[0]
+    assert load_config(run / "config.toml").training.batch_size == 10
 
 
 @pytest.mark.parametrize("changes", [{"batch_size": 2}, {"batch_size": 4, "accumulate": 2}, {"accumulate": 2}])

@@ -29,7 +29,7 @@ from catdog.runtime.device import choose_device
 from catdog.tools.doctor.history import check_collapse, check_history, trained_model
 from catdog.tools.doctor.learning import check_initial_loss, check_overfits, check_shuffled_labels
 from catdog.tools.doctor.patient import Finding, Patient
-from catdog.tools.doctor.rate_sweep import Sweep, check_rate, draw_sweep, sweep
+from catdog.tools.doctor.rate_sweep import Sweep, check_rate, draw_sweep, first_epochs, sweep
 from catdog.tools.doctor.units import check_gradients, check_units, check_update_ratio
 from catdog.trainer.card import make_card
 
@@ -179,7 +179,7 @@ def findings(patient: Patient, train: Listing, val: Listing, picture: Path | Non
     yield check_copies(train, val)
     found: Sweep = sweep(patient)
     rate = patient.config.training.learning_rate
-    yield check_rate(found, rate)
+    yield check_rate(found, rate, first_epochs(patient), patient.guess)
     if picture is not None:
         draw_sweep(found, rate, picture)
 
