@@ -63,10 +63,12 @@ class Classifier:
         """The forward pass of one of torchvision's networks, by torch."""
         import torch  # which takes seconds, and an MLP does not need it
 
+        from catdog.base.cpus import thread_count
         from catdog.model.torchvision import TorchvisionModel
 
         shape = self.card.architecture
         if self._network is None:
+            torch.set_num_threads(thread_count()[0])
             self._network = TorchvisionModel(shape.model, shape.image_size, len(self.classes))
             state = {name: torch.from_numpy(array) for name, array in self.tensors.items()}
             self._network.load_state_dict({**self._network.state_dict(), **state})
@@ -118,7 +120,7 @@ class Classifier:
         from catdog.data.decode_pool import DecodePool  # which one photo does without
 
         waiting = iter(sources)
-        with DecodePool(self.card.architecture.image_size, threads or os.cpu_count() or 1) as pool:
+        with DecodePool(self.card.architecture.image_size, threads) as pool:
             while batch := list(islice(waiting, _BATCH)):
                 decoded = self._decode_batch([source for _, source in batch], pool)
                 readable = [picture for picture in decoded if not isinstance(picture, ImageError)]

@@ -1,6 +1,5 @@
 """From a configuration to a run folder: the photos, the plan, the training, the summary."""
 
-import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -12,12 +11,15 @@ from typing import Any, Literal
 
 import torch
 
+from catdog.base.cpus import thread_count
 from catdog.base.signals import Signals, stop_at_once
 from catdog.base.text import in_shell, many, percent
 from catdog.checkpoint.model_card import DRAWINGS
 from catdog.checkpoint.model_file import MODEL_FILE
+from catdog.config.schema import check_parts
 from catdog.config.settings import Config
 from catdog.config.toml import parse_config, to_toml
+from catdog.data.batches import choose_batch_size
 from catdog.data.imagefolder import PhotoFolder
 from catdog.data.listing import Listing
 from catdog.data.load import open_folders
@@ -83,6 +85,15 @@ def resume(
         return _train(config, saved, folder, world, log, listeners)
 
 
+def _with_batch_size(config: Config, photos: int, least: int) -> tuple[Config, str]:
+    """The configuration with a batch size for so many photos, if it is to be chosen; and a note on that, or ""."""
+    training = config.training
+    if training.batch_size:
+        return config, ""
+    size = max(choose_batch_size(photos), least * training.accumulate)
+    return replace(config, training=replace(training, batch_size=size)), " (chosen for so many photos)"
+
+
 def _of_main(config: Config, world: World) -> Config:
     """The configuration of the main process, which alone has looked at folders and at the clock."""
     return parse_config(world.same(to_toml(config)), "the configuration") if world.size > 1 else config
@@ -99,7 +110,7 @@ def _train(
     """Train in a run folder that is empty, or from the checkpoint `saved`, which the main process has."""
     run, photos = Path(config.run.out), config.photos
     device, device_in_words = world.choose_device(config.run.device)
-    threads = config.run.threads or max(1, (os.cpu_count() or 1) // world.local_size)
+    threads, threads_in_words = thread_count(config.run.threads, world.local_size)
     torch.set_num_threads(threads)
     world.start(device)
     saved = world.from_main(saved)
@@ -113,8 +124,10 @@ def _train(
     torch.manual_seed(config.run.seed)
     with world.first_on_machine():  # who downloads weights, if any
         model = build_network(config, len(listings[0].classes), pretrained=saved is None)
+    check_parts(config.training, model.least_photos)
+    config, chosen = _with_batch_size(config, len(listings[0]), model.least_photos)
     if world.is_main:
-        log(describe_plan(config, model, listings, device, device_in_words))
+        log(describe_plan(config, model, listings, device, f"{device_in_words}; {threads_in_words}", chosen))
         from catdog.data.remarks import remarks
 
         for remark in remarks(photo_folder(photos), *listings):
@@ -185,9 +198,12 @@ def _fit(trainer: Trainer) -> None:
     try:
         trainer.fit()
     except torch.OutOfMemoryError as error:
+        parts = trainer.config.training.accumulate
+        in_part = len(trainer.train) // trainer.steps_per_epoch // trainer.world.size // parts
+        smaller = f"--accumulate {2 * parts}, a smaller --batch-size, " if in_part >= 2 * trainer.least else ""
         raise SettingsError(
-            f"the memory of {trainer.device} is full ({str(error).splitlines()[0][:160]}); give --accumulate "
-            f"{2 * trainer.config.training.accumulate}, a smaller --batch-size, or a smaller network."
+            f"the memory of {trainer.device} is full ({str(error).splitlines()[0][:160]}); give {smaller}a smaller "
+            "--image-size, or a smaller network."
         ) from None
 
 

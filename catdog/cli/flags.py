@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from catdog.config.schema import SECTIONS, Field, fields
+from catdog.config.suggestions import did_you_mean
 from catdog.errors import CatdogError
 
 
@@ -18,6 +19,14 @@ class Parser(argparse.ArgumentParser):
         kwargs.setdefault("formatter_class", _HelpFormatter)
         kwargs["allow_abbrev"] = False
         super().__init__(*args, **kwargs)
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            choices = [str(choice) for choice in action.choices]
+            raise argparse.ArgumentError(
+                action,
+                f"invalid choice: {value!r}{did_you_mean(str(value), choices)} (choose from {', '.join(choices)})",
+            )
 
     def error(self, message: str) -> NoReturn:
         raise CatdogError(f"{message}; see {self.prog} --help.")

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import catdog
+from catdog.base.cpus import usable_cpus
 from catdog.base.output import prepare_streams
 from catdog.base.signals import Interrupted, Signals, stop_at_once
 from catdog.cli.data import add_cache, add_data
@@ -16,7 +17,7 @@ from catdog.cli.predict import add_predict
 from catdog.cli.tools import add_demo, add_doctor, add_evaluate, add_explain
 from catdog.cli.train import add_train
 from catdog.cli.tune import add_tune
-from catdog.config.schema import did_you_mean
+from catdog.config.suggestions import did_you_mean
 from catdog.errors import CatdogError
 
 
@@ -62,6 +63,9 @@ def _completion(arguments: argparse.Namespace) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status. A CatdogError is one sentence on stderr and status 2."""
     prepare_streams()
+    cpus, limit = usable_cpus()
+    if limit:  # which NumPy, not yet imported, does not look for
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", str(cpus))
     try:
         try:
             return _run(argv)

@@ -1,7 +1,7 @@
 """The one typed configuration: defaults, then a TOML file, then flags.
 
 settings   the dataclasses: each field with its default, range and documentation
-schema     the fields as the TOML file and the flags see them; checks of values
+schema     the fields as the TOML file and the flags see them; checks of values; suggestions: the name that was meant
 toml       TOML files, read and written; recipes: those that come with catdog, by name
 """
 

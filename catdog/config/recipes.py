@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import catdog
-from catdog.config.schema import did_you_mean
+from catdog.config.suggestions import did_you_mean
 from catdog.errors import CatdogError
 
 _PACKAGE = Path(catdog.__file__).parent

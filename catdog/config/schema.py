@@ -2,7 +2,6 @@
 
 import ast
 import dataclasses
-import difflib
 import functools
 import inspect
 import math
@@ -63,17 +62,13 @@ def _field_docs(cls: type) -> dict[str, str]:
     return docs
 
 
-def did_you_mean(name: str, known: Any) -> str:
-    """Return "; did you mean X" for the known name X that is most similar to `name`, or "" if none is similar."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]}" if close else ""
-
-
 def convert(f: Field, value: Any) -> Any:
     """Return `value` in the type of field `f`: an int becomes a float, a list a tuple. CatdogError for another type."""
     problem = CatdogError(f"{f.name} ({f.flag}) must be {_describe_type(f.type)}, not {value!r}.")
     if f.choices:
         if value not in f.choices:
+            from catdog.config.suggestions import did_you_mean  # which nobody needs who makes no mistake
+
             raise CatdogError(f"{str(problem)[:-1]}{did_you_mean(str(value), f.choices)}.")
         return value
     if typing.get_origin(f.type) is tuple:
@@ -115,11 +110,7 @@ def validate(config: Config) -> Config:
             for number in value if isinstance(value, tuple) else (value,):
                 if not (math.isfinite(number) and low <= number <= high):
                     raise CatdogError(f"{f.name} ({f.flag}) must be from {low:g} to {high:g}, not {number:g}.")
-    if config.training.accumulate > config.training.batch_size:
-        raise CatdogError(
-            f"accumulate ({config.training.accumulate}) must not exceed batch_size ({config.training.batch_size}): "
-            "a part needs at least one photo."
-        )
+    check_parts(config.training, 1)
     if config.model.model == "mlp" and config.model.pretrained:
         raise CatdogError("there are no pretrained weights for mlp; leave --pretrained out, or give --model resnet18.")
     if config.model.model != "mlp":
@@ -136,4 +127,22 @@ def validate(config: Config) -> Config:
             f"local (--local) has {len(config.model.local)} layers, and each halves the photo of {height} x {width} "
             "until no place is left; give fewer layers, a smaller --field, or a larger --image-size."
         )
+    if config.architecture.is_mlp:
+        check_parts(config.training, config.architecture.least_photos)
     return config
+
+
+def check_parts(training: Training, least: int) -> None:
+    """Raise CatdogError where a batch, in as many parts as are asked for, has fewer than `least` photos in a part."""
+    batch, parts = training.batch_size, training.accumulate
+    if batch == 0 or batch >= least * parts:  # 0: chosen to be large enough
+        return
+    if least == 1:
+        raise CatdogError(
+            f"accumulate ({parts}) must not exceed batch_size ({batch}): a part needs at least one photo."
+        )
+    wanted = f"give --batch-size {least * parts} or more" + (", or a smaller --accumulate" if parts > 1 else "")
+    raise CatdogError(
+        f"batch_size ({batch}) is too small{f' for {parts} parts (accumulate)' if parts > 1 else ''}: the batch "
+        f"normalisation of this network compares photos that are computed together, and needs two or more; {wanted}."
+    )

@@ -91,8 +91,9 @@ class Training:
 
     epochs: int = _within(1, 1_000_000, default=30)
     """How many times the network sees every training photo."""
-    batch_size: int = _within(1, 10_000_000, default=512)
-    """Photos in one step. Larger is quicker per photo, up to a point; smaller takes more steps."""
+    batch_size: int = _within(0, 10_000_000, default=0)
+    """Photos in one step. Larger is quicker per photo, up to a point; smaller takes more steps. 0: 512 for 4,096
+    training photos or more; for fewer, the power of two from 8 on that makes 8 to 16 steps of an epoch."""
     accumulate: int = _within(1, 10_000_000, default=1)
     """Split each batch into so many parts and add up their gradients: the same step in less memory."""
     loss: Literal["softmax", "svm"] = "softmax"
@@ -149,7 +150,7 @@ class Run:
     compile: bool = False
     """Let torch.compile make the network's own kernels: a longer start, then shorter steps on some GPUs."""
     threads: int = _within(0, 4096, default=0)
-    """CPU threads (0: as many as there are cores)."""
+    """CPU threads (0: what OMP_NUM_THREADS says, else as many as this process may use of the CPUs)."""
     seed: int = _within(0, 2**32 - 1, default=0)
     """Where all randomness starts: the same seed gives the same network on the same machine."""
     checkpoint_minutes: float = _within(0, 1e6, default=5.0)

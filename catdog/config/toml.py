@@ -3,11 +3,11 @@
 import json
 import textwrap
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from catdog.config.schema import SECTIONS, convert, did_you_mean, fields, validate
+from catdog.config.schema import SECTIONS, convert, fields, validate
 from catdog.config.settings import Config
 from catdog.errors import CatdogError
 
@@ -53,7 +53,7 @@ def _read_toml(text: str, path: str) -> Iterator[tuple[str, Any]]:
         raise CatdogError(f"{path} is not valid TOML: {error}.") from None
     for section, table in document.items():
         if section not in SECTIONS:
-            raise CatdogError(f"{path}: unknown section [{section}]{did_you_mean(section, SECTIONS)}.")
+            raise _unknown(path, f"section [{section}]", section, SECTIONS)
         if not isinstance(table, dict):
             raise CatdogError(f"{path}: {section} must be a section, [{section}], with its fields below it.")
         for name, value in table.items():
@@ -63,7 +63,13 @@ def _read_toml(text: str, path: str) -> Iterator[tuple[str, Any]]:
             elif name in fields():
                 raise CatdogError(f"{path}: {name} belongs in section [{fields()[name].section}], not [{section}].")
             else:
-                raise CatdogError(f"{path}: unknown field {name} in [{section}]{did_you_mean(name, known)}.")
+                raise _unknown(path, f"field {name} in [{section}]", name, known)
+
+
+def _unknown(path: str, what: str, name: str, known: Iterable[str]) -> CatdogError:
+    from catdog.config.suggestions import did_you_mean  # which nobody needs who makes no mistake
+
+    return CatdogError(f"{path}: unknown {what}{did_you_mean(name, known)}.")
 
 
 def to_toml(config: Config) -> str:

@@ -5,6 +5,19 @@ import torch
 from torch import Tensor
 
 
+def choose_batch_size(photos: int) -> int:
+    """The batch size for so many training photos: a power of two for 8 to 16 steps an epoch, from 8 to 512 photos."""
+    return min(512, max(8, 1 << (photos // 8).bit_length() >> 1))
+
+
+def steps_per_epoch(photos: int, batch_size: int, least: int = 1) -> int:
+    """How many batches of at most `batch_size` an epoch has; fewer, and larger, where one would have less than `least`.
+
+    That is for batch normalisation, which cannot take a single photo: three photos in batches of two are one batch.
+    """
+    return min(-(-photos // batch_size), max(1, photos // least))
+
+
 def shuffled_batches(photos: int, steps: int, seed: int, epoch: int) -> list[Tensor]:
     """Row numbers (int64) of each batch of an epoch: all photos once, shuffled, in `steps` batches of equal size."""
     order = np.random.default_rng([seed, epoch]).permutation(photos)

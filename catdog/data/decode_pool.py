@@ -1,7 +1,6 @@
 """Decoding in parallel: processes, one a core, since threads would wait for each other at Python's lock."""
 
 import contextlib
-import os
 import sys
 import threading
 import weakref
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from catdog.base.cpus import thread_count, usable_cpus
 from catdog.images.decoder import FileReport, decode_files
 
 if TYPE_CHECKING:
@@ -41,17 +41,20 @@ class DecodedPart:
 class DecodePool:
     """Decodes photos to `size` (height, width), by `workers` processes at a time; few photos by threads of this one.
 
+    workers: 0 for as many as `catdog.base.cpus` says.
+
     `expected`: how many photos are to come, where that is known; processes are started where there are a thousand, or
     when so many have come. There are never more than two a core. They end with `close`, or with this object, or with
     this process, however that ends.
     """
 
-    def __init__(self, size: tuple[int, int], workers: int = 1, expected: int = 0) -> None:
+    def __init__(self, size: tuple[int, int], workers: int = 0, expected: int = 0) -> None:
+        workers = workers or thread_count()[0]
         self.size = size
         self.task = max(1, min(_TASK, _TASK_BYTES // (3 * size[0] * size[1])))
         self.closed = False
         can_start = workers > 1 and bool(sys.executable)
-        self._to_start = min(workers, 2 * (os.cpu_count() or 1)) if can_start else 0
+        self._to_start = min(workers, 2 * usable_cpus()[0]) if can_start else 0
         self._expected, self._asked = expected, 0
         self._starting = threading.Lock()
         self._idle: deque[DecodeProcess] = deque()

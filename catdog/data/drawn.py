@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
+from catdog.base.cpus import thread_count
 from catdog.base.progress import bar
 from catdog.base.work_folder import claimed_folder
 from catdog.base.worker import start_python
@@ -424,7 +425,7 @@ def write_sample(
 
 def _draw_all(folder: Path, count: int, size: tuple[int, int], seed: int, progress: Any) -> None:
     """Drawing holds Python's lock, so it takes processes to use all cores; few drawings are not worth starting any."""
-    workers = min(os.cpu_count() or 1, count // 100)
+    workers = min(thread_count()[0], count // 100)
     if workers < 2 or not sys.executable:
         for _ in draw_files(str(folder), range(count), size, seed):
             progress.update()

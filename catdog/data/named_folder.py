@@ -1,6 +1,5 @@
 """Opens a folder that a program names for a PhotoFolder: checks that it holds classes, leaves broken photos out."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,7 +22,7 @@ def open_named(photos: str | Path | Listing, on_error: str) -> tuple[Listing, Se
     if on_error == "raise":
         return listing, ()
     reasons: dict[int, str] = {}
-    with DecodePool(_SMALL, os.cpu_count() or 1, len(listing)) as pool:
+    with DecodePool(_SMALL, expected=len(listing)) as pool:
         for part in pool.decode_all(listing.files):
             reasons.update(part.reasons)
     readable = listing.select([row not in reasons for row in range(len(listing))])

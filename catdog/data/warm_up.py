@@ -57,8 +57,7 @@ def serve() -> None:
         threading.Thread(target=_stop_with_parent, daemon=True).start()
         photos = config.photos
         listings = train_and_val(photos.data, photos.val_share, config.run.seed)
-        threads = config.run.threads or os.cpu_count() or 1
-        with DecodePool(photos.image_size, threads, len(listings[0])) as pool:
+        with DecodePool(photos.image_size, config.run.threads, len(listings[0])) as pool:
             for listing in listings:
                 pixel_cache.decode_all(
                     listing,

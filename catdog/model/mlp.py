@@ -71,7 +71,7 @@ class MLP(nn.Module):
     ) -> None:
         super().__init__()
         shape = Architecture(image_size, tuple(hidden), activation, batch_norm, dropout, tuple(local), field)
-        self.image_size = image_size
+        self.image_size, self.least_photos = image_size, shape.least_photos
         self.hidden = nn.ModuleList(
             HiddenLayer(layer, activation, batch_norm, dropout) for layer in shape.hidden_layers()
         )

@@ -65,9 +65,9 @@ class TorchvisionModel(nn.Module):
 
     def _check_size(self) -> None:
         height, width = self.image_size
-        twin = copy.deepcopy(self.network).to("meta")
+        twin = copy.deepcopy(self.network).to("meta").train()
         try:
-            output = twin.train()(torch.empty(2, 3, height, width, device="meta"))
+            output = twin(torch.empty(2, 3, height, width, device="meta"))
         except (RuntimeError, ValueError, AssertionError) as error:
             reason = str(error).splitlines()[0][:120]
             raise CatdogError(
@@ -78,6 +78,12 @@ class TorchvisionModel(nn.Module):
             raise CatdogError(
                 f"{self.name} has more than one output in training; give another --model, such as resnet18."
             )
+        self.least_photos = 1
+        """How many photos it must be given at once in training: 2 where a map that is normalised has a single place."""
+        try:
+            twin(torch.empty(1, 3, height, width, device="meta"))
+        except ValueError:  # "expected more than 1 value per channel"
+            self.least_photos = 2
 
 
 def state_shapes(name: str, image_size: tuple[int, int], classes: int) -> dict[str, tuple[int, ...]]:

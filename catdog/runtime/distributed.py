@@ -129,7 +129,7 @@ class DistributedWorld(World):
     def prepared(self, model: Network, device: torch.device) -> Network:
         for module in list(model.modules()):
             for name, child in module.named_children():
-                if isinstance(child, nn.BatchNorm1d):
+                if isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d):
                     setattr(module, name, WholeBatchNorm.like(child))
         return model.to(device)
 
@@ -197,20 +197,22 @@ class _SumOverAll(torch.autograd.Function):
 class WholeBatchNorm(nn.BatchNorm1d):
     """Batch normalisation (Ioffe and Szegedy 2015, algorithm 1) over the slices of a batch of all processes.
 
-    nn.SyncBatchNorm computes the same on NVIDIA GPUs alone; this one wherever torch.distributed works.
+    nn.SyncBatchNorm computes the same on NVIDIA GPUs alone; this one wherever torch.distributed works, and as well for
+    the maps of torchvision's networks.
     """
 
     @classmethod
-    def like(cls, norm: nn.BatchNorm1d) -> "WholeBatchNorm":
+    def like(cls, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> "WholeBatchNorm":
         same = cls(norm.num_features, norm.eps, norm.momentum, dtype=norm.weight.dtype, device=norm.weight.device)
         same.load_state_dict(norm.state_dict())
         return same
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: float, B x features, or B x (places x features), B of each process its own."""
-        by_feature = x.view(-1, self.num_features)
+        """x: float, B x features, B x (places x features) or B x features x H x W, B of each process its own."""
+        features_last = x.movedim(1, -1)
+        by_feature = features_last.reshape(-1, self.num_features)
         if not self.training:
-            return super().forward(by_feature).view_as(x)
+            return super().forward(by_feature).view_as(features_last).movedim(-1, 1)
         exact = by_feature.to(self.weight.dtype)
         sums = _SumOverAll.apply(torch.cat([exact.sum(0), exact.new_full((1,), len(exact))]))
         count = sums[-1].detach()
@@ -223,4 +225,4 @@ class WholeBatchNorm(nn.BatchNorm1d):
             self.running_var.lerp_(variance * (count / (count - 1)), self.momentum)
             self.num_batches_tracked += 1
         normed = (exact - mean) * torch.rsqrt(variance + self.eps) * self.weight + self.bias
-        return normed.to(x.dtype).view_as(x)
+        return normed.to(x.dtype).view_as(features_last).movedim(-1, 1)

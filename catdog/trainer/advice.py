@@ -5,7 +5,7 @@ import numpy as np
 from catdog.checkpoint.model_card import ModelCard
 from catdog.config.settings import Training
 from catdog.runs.history import Progress
-from catdog.trainer.divergence import guessing_loss
+from catdog.trainer.divergence import guessing_loss, is_rate_too_high
 
 _FEW_STEPS = 100
 _LOPSIDED = 0.7  # share of the training photos from which a class is called much commoner than the others
@@ -52,8 +52,7 @@ def _why_one_class(progress: Progress, training: Training, card: ModelCard) -> s
 
 def _why_no_better(progress: Progress, training: Training, card: ModelCard) -> str:
     losses = [row["train_loss"] for row in progress.history]
-    # New weights may cost somewhat more than guessing, but not much, and not more and more.
-    if max(losses) > 2 * guessing_loss(training, len(card.classes)) or losses[-1] > 1.5 * losses[0]:
+    if is_rate_too_high(losses, guessing_loss(training, len(card.classes))):
         return (
             "the loss has been higher than that of new weights, so the likely cause is a learning rate that is too "
             f"high: try --learning-rate {training.learning_rate / 10:g}."

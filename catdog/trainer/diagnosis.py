@@ -13,6 +13,7 @@ def _is_finite(tensor: Tensor) -> bool:
 @torch.no_grad()
 def find_layer(model: nn.Module, images: Tensor) -> str:
     """The first layer, on the way forward, whose weights or outputs are not finite; else the one with the largest."""
+    model.eval()  # in training, batch normalisation would wait for other processes, and take no single photo
     x = images.flatten(start_dim=1) if isinstance(model, MLP) else images
     if not _is_finite(x):
         return "the normalised photos hold numbers that are not finite"

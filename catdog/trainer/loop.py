@@ -18,7 +18,7 @@ from catdog.base.atomic import write_text
 from catdog.base.signals import Interrupted, Signals
 from catdog.checkpoint.model_card import ModelCard
 from catdog.config.settings import Config
-from catdog.data.batches import seed_step, shuffled_batches
+from catdog.data.batches import seed_step, shuffled_batches, steps_per_epoch
 from catdog.data.imagefolder import PhotoFolder
 from catdog.runs.histograms import WEIGHTS_FILE, histograms_as_csv, weight_histograms
 from catdog.runs.history import Progress, to_csv
@@ -63,6 +63,7 @@ class Trainer:
         training = config.training
         self.config, self.card, self.run, self.device = config, card, run, device
         self.log, self.listeners, self.world = log, [epoch_logger(log), *listeners], world
+        self.least: int = model.least_photos  # type: ignore[assignment]  # as MLP and TorchvisionModel have it
         model = world.prepared(model, device)
         network = world.network(model, device)
         self.network = network  # what a step computes
@@ -86,7 +87,7 @@ class Trainer:
         self.val_loss = make_loss(training, 0.0, weights)
         self.train, self.val = train.to(device), val.to(device)
         self.mean, self.std = (torch.tensor(values, device=device) for values in (card.mean, card.std))
-        self.steps_per_epoch = -(-len(train) // training.batch_size)
+        self.steps_per_epoch = steps_per_epoch(len(train), training.batch_size, self.least)
         world.check_batches(len(train) // self.steps_per_epoch, training.accumulate)
         self.guess = guessing_loss(training, len(train.classes))
         self.checks_each_step = device.type == "cpu"
@@ -148,6 +149,8 @@ class Trainer:
 
         check: called with the step's images before any weight is moved; without it, the device is not waited for.
         """
+        if len(rows) < self.least:  # the others of the batch cannot be read
+            return
         config, state, epoch = self.config, self.state, self.state.progress.epoch
         overall_step = epoch * self.steps_per_epoch + step
         rate = learning_rate_at(overall_step, self.steps_per_epoch, config.training) / 2**state.progress.rollbacks
@@ -167,6 +170,7 @@ class Trainer:
             precision=self.precision,
             scaler=state.scaler,
             world_size=self.world.size,
+            least=1 if self.world.size > 1 else self.least,  # of several processes, each has one or more
             before_step=lambda: check(images) if check else None,
         )
         state.average.update(state.model, overall_step)

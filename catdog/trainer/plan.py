@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from catdog.base.text import MANY, on_one_line
+from catdog.base.text import MANY, many, on_one_line
 from catdog.config.settings import Config
+from catdog.data.batches import steps_per_epoch
 from catdog.data.cache_dir import default_folder, is_writable
 from catdog.data.listing import Listing
 from catdog.data.splits import SAMPLE
@@ -17,9 +18,14 @@ if TYPE_CHECKING:
 
 
 def describe_plan(
-    config: Config, model: "Network", listings: tuple[Listing, Listing], device: torch.device, device_in_words: str
+    config: Config,
+    model: "Network",
+    listings: tuple[Listing, Listing],
+    device: torch.device,
+    device_in_words: str,
+    batch_in_words: str = "",
 ) -> str:
-    """The plan as text: data, network, number of weights, device, precision, memory."""
+    """The plan as text: data, network, number of weights, steps, device, precision, memory."""
     train, val = listings
     share = len(val) / (len(train) + len(val))
     height, width = config.photos.image_size
@@ -43,6 +49,7 @@ def describe_plan(
     on_gpu = device.type == "cuda" and config.photos.cache != "none"
     unkept = config.photos.cache == "auto" and not is_writable(default_folder())
     compiled = "; compiled at the first steps" if config.run.compile else ""
+    steps = many(steps_per_epoch(len(train), t.batch_size, model.least_photos), "step")
     rate = f"{t.optimizer}, learning rate {t.learning_rate:g} ({t.schedule})"
     return "\n".join(
         [
@@ -51,7 +58,8 @@ def describe_plan(
             f"           val   {in_words(val)}, {share:.0%} of all, kept apart to measure with",
             f"input      {width} x {height} RGB = {inputs:,} numbers a photo{sees}",
             *(f"{'network' if i == 0 else '':<11}{line}" for i, line in enumerate(model.describe().splitlines())),
-            f"training   {t.epochs} epochs in batches of {t.batch_size}, {t.loss} loss, {rate}",
+            f"training   {t.epochs} epochs of {steps}, in batches of {t.batch_size}{batch_in_words}",
+            f"           {t.loss} loss, {rate}",
             f"device     {device_in_words}",
             f"precision  {choose_precision(config.run.precision, device).in_words()}{compiled}",
             f"memory     about {_memory(config, model, len(train) + len(val)) / 2**20:,.0f} MiB",

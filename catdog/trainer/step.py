@@ -22,16 +22,18 @@ def train_step(
     precision: Precision = FLOAT32,
     scaler: torch.amp.GradScaler | None = None,
     world_size: int = 1,
+    least: int = 1,
     before_step: Callable[[], object] = lambda: None,
 ) -> None:
     """Move every weight of `network` once against the gradient of the mean loss over a batch.
 
     images: float32, B x 3 x H x W, normalised. totals: float, 3, to which the batch's summed loss, correct answers and
-    photos are added. before_step: called when the gradients are there; where it raises, no weight has moved.
+    photos are added. least: photos that each part of the batch must hold. before_step: called when the gradients are
+    there; where it raises, no weight has moved.
     """
     scaler = scaler or precision.scaler()
     optimizer.zero_grad()
-    for part, part_targets in in_parts(images, targets, training.accumulate):
+    for part, part_targets in in_parts(images, targets, training.accumulate, least):
         with precision.autocast():
             logits = network(part)  # forward
         logits = logits.to(part.dtype)

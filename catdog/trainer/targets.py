@@ -45,10 +45,11 @@ class Targets:
         return torch.stack([loss_sum, right.to(loss_sum), torch.full_like(loss_sum, len(logits))])
 
 
-def in_parts(images: Tensor, targets: Targets, parts: int) -> list[tuple[Tensor, Targets]]:
-    """A batch as `parts` smaller ones (fewer where it holds fewer photos)."""
-    if parts == 1:
+def in_parts(images: Tensor, targets: Targets, parts: int, least: int = 1) -> list[tuple[Tensor, Targets]]:
+    """A batch as `parts` smaller ones; as fewer where one would hold less than `least` photos."""
+    parts = min(parts, len(images) // least)
+    if parts <= 1:
         return [(images, targets)]
     ends = itertools.accumulate((len(piece) for piece in images.tensor_split(parts)), initial=0)
-    pieces = [slice(start, end) for start, end in itertools.pairwise(ends) if start < end]
+    pieces = [slice(start, end) for start, end in itertools.pairwise(ends)]
     return [(images[rows], targets.part(rows)) for rows in pieces]

@@ -47,6 +47,7 @@ def test_every_recipe_loads(recipe: Path) -> None:
     ("text", "said"),
     [
         ("[training]\nlearning_rat = 1.0", "unknown field learning_rat in [training]; did you mean learning_rate"),
+        ("[training]\nlr = 0.1", "unknown field lr in [training]; did you mean learning_rate."),
         ("[trainin]\nepochs = 1", "unknown section [trainin]; did you mean training"),
         ("[model]\nepochs = 1", "epochs belongs in section [training]"),
         ("[training]\nepochs = 'ten'", "epochs (--epochs) must be a whole number, not 'ten'"),
@@ -61,6 +62,11 @@ def test_every_recipe_loads(recipe: Path) -> None:
         ("[model]\nactivation = 'rel'", "must be one of relu, gelu, tanh, sigmoid, not 'rel'; did you mean relu"),
         ("[photos]\nstrict = 1", "strict (--strict) must be true or false"),
         ("[training]\nbatch_size = 4\naccumulate = 5", "accumulate (5) must not exceed batch_size (4)"),
+        ("[model]\nbatch_norm = true\n[training]\nbatch_size = 1", "batch_size (1) is too small: the batch norm"),
+        (
+            "[model]\nbatch_norm = true\n[training]\nbatch_size = 3\naccumulate = 2",
+            "give --batch-size 4 or more, or a smaller --accumulate",
+        ),
         ("training = 3", "training must be a section"),
         ("[training", "is not valid TOML"),
     ],

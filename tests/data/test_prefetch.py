@@ -86,14 +86,19 @@ def test_pixels_are_kept_on_the_gpu_where_they_fit_beside_the_training(
 
 
 def test_a_full_gpu_is_a_sentence(
-    make_photos: MakePhotos, small_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+    make_photos: MakePhotos, small_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    photos = make_photos({"cat": 9, "dog": 9})
+
     def out_of_memory(self: Trainer) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.\nmore lines")
 
     monkeypatch.setattr(Trainer, "fit", out_of_memory)
     with pytest.raises(CatdogError, match=r"the memory of cpu is full \(CUDA out .*\); give --accumulate 4, a smaller"):
-        train(small_config(make_photos({"cat": 9, "dog": 9}), accumulate=2), log=quiet)
+        train(small_config(photos, accumulate=2), log=quiet)
+    with pytest.raises(CatdogError, match=r"\); give a smaller --image-size, or a smaller network\.") as without:
+        train(small_config(photos, out=str(tmp_path / "other"), batch_size=3, batch_norm=True), log=quiet)
+    assert "--accumulate" not in str(without.value)  # 2, of which one part would be a single photo
 
 
 @pytest.mark.cuda

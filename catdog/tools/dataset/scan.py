@@ -65,7 +65,7 @@ def scan_photos(
     found = Scan[T]([], [], [])
     paths = [os.path.join(root, photo.path) for photo in photos]
     with (
-        DecodePool(size, os.cpu_count() or 1, len(photos)) as pool,
+        DecodePool(size, expected=len(photos)) as pool,
         bar(description, len(photos)) as progress,
     ):
         for part in pool.decode_all(paths):

@@ -4,7 +4,6 @@ Each trains a few networks that differ in one thing, several times from differen
 that they were not trained on. What it says is worked out from the figures it found.
 """
 
-import os
 import sys
 import tempfile
 import textwrap
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from catdog.base.cpus import thread_count
 from catdog.base.progress import working
 from catdog.base.text import many
 from catdog.config.settings import Config
@@ -161,6 +161,7 @@ def main(name: str, data: str | None, seeds: int, out: str | None) -> int:
     except OSError as error:
         raise CatdogError(f"cannot make the folder {folder}: {error.strerror}; give another --out.") from None
     data = data or SAMPLE
+    torch.set_num_threads(thread_count()[0])
     with working("reading the photos"):
         train, apart = load(data)
     drawn = "drawn cats and dogs" if data == SAMPLE else data
@@ -190,8 +191,7 @@ def load(data: str) -> tuple[PhotoFolder, PhotoFolder]:
     listings = train_and_val(photo_folder(config.photos), config.photos.val_share, config.run.seed)
     photos = config.photos
     train, apart = (
-        load_photos(part, photos.image_size, threads=os.cpu_count() or 1, max_skipped=photos.max_skipped)
-        for part in listings
+        load_photos(part, photos.image_size, threads=0, max_skipped=photos.max_skipped) for part in listings
     )
     for photos_read, listing in zip((train, apart), listings, strict=True):
         if not len(photos_read):

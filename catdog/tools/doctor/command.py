@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from catdog.base.cpus import thread_count
 from catdog.base.progress import waiting_for, working
 from catdog.base.text import in_shell, listed, many, on_one_line
 from catdog.checkpoint.model_file import MODEL_FILE
@@ -32,7 +33,7 @@ from catdog.runtime.device import choose_device
 from catdog.tools.doctor.history import check_collapse, check_history, trained_model
 from catdog.tools.doctor.learning import check_initial_loss, check_overfits, check_shuffled_labels
 from catdog.tools.doctor.patient import Finding, Patient
-from catdog.tools.doctor.rate_sweep import Sweep, check_rate, draw_sweep, sweep
+from catdog.tools.doctor.rate_sweep import Sweep, check_rate, draw_sweep, first_epochs, sweep
 from catdog.tools.doctor.units import check_gradients, check_units, check_update_ratio
 from catdog.trainer.card import make_card
 
@@ -137,7 +138,7 @@ def examine(config: Config, train: Listing, val: Listing) -> Patient:
     Raises CatdogError where too few of them can be read.
     """
     device, _ = choose_device(config.run.device)
-    threads = config.run.threads or torch.get_num_threads()
+    threads, _ = thread_count(config.run.threads)
     torch.set_num_threads(threads)
     height, width = config.photos.image_size
     most = min(MOST_PHOTOS, max(64, _MOST_BYTES // (3 * height * width)))
@@ -186,7 +187,7 @@ def findings(patient: Patient, train: Listing, val: Listing, picture: Path | Non
     yield check_copies(train, val)
     found: Sweep = sweep(patient)
     rate = patient.config.training.learning_rate
-    yield check_rate(found, rate)
+    yield check_rate(found, rate, first_epochs(patient), patient.guess)
     if picture is not None:
         draw_sweep(found, rate, picture)
 

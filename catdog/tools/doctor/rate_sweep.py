@@ -1,18 +1,24 @@
 """Learning rate range test: trains for a few steps with a rising rate and finds where the loss falls fastest."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from catdog.base.text import many
+from catdog.data.batches import choose_batch_size
 from catdog.drawing.figures import new_figure, save_figure
 from catdog.tools.doctor.patient import Finding, Patient, steps
+from catdog.trainer.divergence import is_rate_too_high
+from catdog.trainer.schedule import learning_rate_at
 
 LOWEST, HIGHEST, STEPS = 1e-7, 10.0, 100
 _WIDTH = 3  # standard deviation, in points, of the Gaussian weights that smooth the loss
 _EXPLODED = 3.0  # times the first losses: above, the rate is too high
+_EPOCHS, _TRIED = 3, 60  # of a training at the configured rate, and its steps at most
 _FALLEN = 0.95  # times the first losses: below, the loss has fallen
 
 
@@ -83,8 +89,22 @@ def smooth(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return values, slopes
 
 
-def check_rate(found: Sweep, rate: float) -> Finding:
-    """Check the configured learning rate `rate` against the result of the sweep."""
+def first_epochs(patient: Patient) -> list[float]:
+    """Mean loss of each of the first epochs of a training as configured: its batches, its rates with their warm-up."""
+    training, photos = patient.config.training, len(patient.train)
+    size = training.batch_size or choose_batch_size(photos)
+    per_epoch = max(1, round(photos / size))
+    rates = [learning_rate_at(step, per_epoch, training) for step in range(min(_TRIED, _EPOCHS * per_epoch))]
+    made = steps(patient, patient.model(), patient.train, len(rates), batch_size=size, rates=rates)
+    losses = [step.loss for step in made]
+    return [float(np.mean(losses[start : start + per_epoch])) for start in range(0, len(losses), per_epoch)]
+
+
+def check_rate(found: Sweep, rate: float, losses: Sequence[float] = (), guess: float = math.inf) -> Finding:
+    """Check the configured learning rate `rate` against the result of the sweep, and by what training calls too high.
+
+    losses: of the first epochs at that rate; guess: that of giving all classes the same score.
+    """
     name = "rate sweep"
     if found.too_high is not None and rate > found.too_high:
         advice = f"Try --learning-rate {found.steepest or found.too_high / 100:.1g}."
@@ -93,6 +113,14 @@ def check_rate(found: Sweep, rate: float) -> Finding:
             "ill",
             f"from a learning rate of {found.too_high:.1e} on the loss explodes, and it is set to {rate:g}.",
             advice,
+        )
+    if losses and is_rate_too_high(losses, guess):
+        return Finding(
+            name,
+            "ill",
+            f"in the first {many(len(losses), 'epoch')} at the learning rate that is set, {rate:g}, the loss goes up "
+            f"to {max(losses):.3g}, and guessing costs {guess:.3g}: the rate is too high.",
+            f"Try --learning-rate {rate / 10:g}.",
         )
     if found.steepest is None:
         return Finding(

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from catdog.base.cpus import thread_count
 from catdog.checkpoint.model_card import ModelCard
 from catdog.data.listing import Listing
 
@@ -57,6 +58,7 @@ def fit_and_predict(
     The photos must be ordered by class, as in a listing, so that every class has its share of held-out photos.
     """
     classes = len(card.classes)
+    torch.set_num_threads(thread_count()[0])
     x, y = _normalised(pixels, card), torch.from_numpy(labels)
     held_out = torch.arange(len(x)) % _HELD_OUT == 0
     basis = _span(x)

@@ -1,7 +1,6 @@
 """`catdog evaluate`: evaluates a network, prints the figures as text or JSON, and writes the report."""
 
 import math
-import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -133,9 +132,7 @@ def _fit_baselines(
     size = classifier.card.architecture.image_size
     some = baselines.subsample(listing, size)
     # The cache holds the pixels of whole listings only.
-    training = cache.decode_all(
-        some, size, cache=cache_folder if len(some) == len(listing) else "none", threads=os.cpu_count() or 1
-    )
+    training = cache.decode_all(some, size, cache=cache_folder if len(some) == len(listing) else "none", threads=0)
     known = np.array(readable(some, training).labels)
     if len(known) < baselines.MIN_PHOTOS:
         raise CatdogError(f"{listing.root} holds only {many(len(known), 'photo')} that can be read.")

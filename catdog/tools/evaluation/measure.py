@@ -1,7 +1,6 @@
 """Evaluates a network on photos: accuracy, loss, AUC, calibration error, confusion matrix. Needs NumPy alone."""
 
 import math
-import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,11 +49,7 @@ def evaluate(
     photos = photos.with_classes(classifier.classes, whose="the model")
     with bar("reading the photos", len(photos)) as progress:
         decoded = cache.decode_all(
-            photos,
-            card.architecture.image_size,
-            cache=cache_folder,
-            threads=os.cpu_count() or 1,
-            progress=progress.update,
+            photos, card.architecture.image_size, cache=cache_folder, threads=0, progress=progress.update
         )
     pixels = decoded.pixels
     if not len(pixels):

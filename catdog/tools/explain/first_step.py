@@ -79,7 +79,7 @@ def first_step(trainer: Trainer) -> FirstStep:
 
 
 def _first_step(trainer: Trainer) -> FirstStep:
-    config, training, device = trainer.config, trainer.config.training, trainer.device
+    config, training, device, least = trainer.config, trainer.config.training, trainer.device, trainer.least
     rows = shuffled_batches(len(trainer.train), trainer.steps_per_epoch, config.run.seed, epoch=0)[0]
     batch = next(load_batches(trainer.train, [rows]))
     rng = seed_step(config.run.seed, 0, 0, device)
@@ -127,10 +127,10 @@ def _first_step(trainer: Trainer) -> FirstStep:
         )
 
     totals = torch.zeros(3, dtype=trainer.state.totals.dtype, device=device)
-    train_step(model, images, targets, trainer.loss, optimizer, training, totals, before_step=note)
+    train_step(model, images, targets, trainer.loss, optimizer, training, totals, least=least, before_step=note)
     for hook in hooks:
         hook.remove()
-    parts = in_parts(images, targets, training.accumulate)
+    parts = in_parts(images, targets, training.accumulate, least)
     criterion = make_loss(training, training.label_smoothing, None)
     alone = Targets(targets.labels[:1].cpu(), targets.partners[:1].cpu(), targets.share)
     seed_step(config.run.seed, 0, 0, device)  # so that dropout silences the same units again

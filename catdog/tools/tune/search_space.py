@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from catdog.config.schema import did_you_mean, fields, validate
+from catdog.config.schema import fields, validate
 from catdog.config.settings import Config
+from catdog.config.suggestions import did_you_mean
 from catdog.errors import CatdogError
 
 Value = float | bool | str
