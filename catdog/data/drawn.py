@@ -383,7 +383,7 @@ def write_sample(folder: Path, count: int, size: tuple[int, int] = DEFAULT_SIZE,
         raise CatdogError(f"--count must be at least {len(CLASSES)}, one drawing a class, not {count}.")
     if not all(16 <= side <= 4096 for side in size):
         raise CatdogError(f"--size must be from 16 to 4096 pixels each way, not {size[0]} x {size[1]}.")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if os.path.exists(folder) and (not folder.is_dir() or any(folder.iterdir())):
         raise CatdogError(f"{folder} exists and is not an empty folder; give another folder to draw into.")
     try:
         with new_folder(folder.parent, UNFINISHED) as temporary:
