@@ -35,7 +35,7 @@ def default_folder() -> Path:
 
 def is_writable(folder: Path) -> bool:
     """Whether something can be kept in `folder`, which may have to be made for it."""
-    return os.access(next(path for path in (folder, *folder.parents) if path.exists()), os.W_OK | os.X_OK)
+    return os.access(next(path for path in (folder, *folder.parents) if os.path.exists(path)), os.W_OK | os.X_OK)
 
 
 def folder_of(cache: str) -> Path:

@@ -24,7 +24,7 @@ def photo_folder(photos: Photos) -> Path:
     # As many as make a gibibyte of pixels: at 800 x 600 that is 745 drawings, not 6,000.
     count = min(sample.DEFAULT_COUNT, max(200, 2**30 // (3 * photos.image_size[0] * photos.image_size[1])))
     folder = base / f"{DRAWN}{sample.VERSION}-{count}-{height}x{width}"
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         from catdog.base.work_folder import remove_abandoned
 
         remove_abandoned(folder.parent, sample.UNFINISHED)

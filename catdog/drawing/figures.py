@@ -2,11 +2,14 @@
 
 import functools
 import io
+import logging
 import warnings
 from pathlib import Path
 from typing import Any
 
 from catdog.base.atomic import write_atomic
+
+logging.getLogger("matplotlib").setLevel(logging.ERROR)  # its notes on fonts and caches are no concern of the user
 
 # Fonts with Chinese, Japanese and Korean glyphs, which matplotlib's own lacks: those of Linux, macOS, Windows.
 _EAST_ASIAN = (

@@ -92,3 +92,24 @@ def test_the_folder_of_each_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
     assert folder_of("auto") == folder_of("none") == Path("/somewhere/catdog")
     assert folder_of("here") == Path("here")
+
+
+def test_without_a_home_folder_pixels_are_decoded_into_memory(
+    make_photos: MakePhotos, small_config: Callable[..., Config], monkeypatch: pytest.MonkeyPatch, no_curves: None
+) -> None:
+    """As for the user id of a container that no file knows."""
+
+    def unknown(number: int) -> None:
+        raise KeyError(number)
+
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    lines: list[str] = []
+    train(small_config(make_photos({"cat": 5, "dog": 5}), epochs=1), log=lines.append)
+    assert lines[0].count("\ncache      main memory: ") == 1
+    assert not Path("~").exists()
+    assert main(["cache"]) == 0
+    assert main(["cache", "--clear"]) == 0
+    with pytest.raises(CatdogError, match=r"give .* a training --cache DIR"):
+        train(small_config(Path("sample"), out="other"), log=lines.append)

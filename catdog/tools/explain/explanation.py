@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catdog.base.progress import bar
-from catdog.base.text import listed
+from catdog.base.text import MANY, listed
 from catdog.errors import CatdogError
 from catdog.numpy_net import Outputs, softmax
 from catdog.predict import Classifier
@@ -89,6 +89,11 @@ class Explanation:
         return self.classifier.classes
 
     @property
+    def shown_classes(self) -> list[int]:
+        """Indices of the classes that are shown, as `classes_to_show` chooses them."""
+        return classes_to_show(self.logits, self.label)
+
+    @property
     def logits(self) -> Floats:
         return self.outputs[-1].out
 
@@ -152,6 +157,13 @@ class Explanation:
 
     def unit_name(self, layer: int, unit: int) -> str:
         return self.classes[unit] if layer == len(self.network.layers) - 1 else f"unit {unit}"
+
+
+def classes_to_show(logits: Floats, label: int) -> list[int]:
+    """Indices of all classes; of more than MANY, the true class `label` and those with the highest scores."""
+    if len(logits) <= MANY:
+        return list(range(len(logits)))
+    return sorted({label, *np.argsort(-logits, kind="stable")[:LARGEST].tolist()})
 
 
 def largest(values: Floats, count: int = LARGEST) -> list[int]:
@@ -276,9 +288,13 @@ def _check_gradients(e: Explanation) -> dict[int, list[GradientCheck]]:
     last = len(e.network.layers)
     by_layer[last] = [
         Derivative(
-            f"dL/dlogit {name}", last - 1, "out", _one_hot(len(e.classes), j, 1.0), float(e.gradients[-1].out[j])
+            f"dL/dlogit {e.classes[j]}",
+            last - 1,
+            "out",
+            _one_hot(len(e.classes), j, 1.0),
+            float(e.gradients[-1].out[j]),
         )
-        for j, name in enumerate(e.classes)
+        for j in e.shown_classes
     ]
     with bar("checking the gradients", sum(map(len, by_layer.values())), unit=" gradients") as progress:
         return {i: checker.check(derivatives, progress.update) for i, derivatives in by_layer.items()}
@@ -301,7 +317,7 @@ def _derivatives(e: Explanation, i: int) -> list[Derivative]:
     pairs += [(unit, j) for j in e.shown_inputs(i) if (unit, j) not in pairs]
     if i == len(e.network.layers) - 1:
         own = e.path_weights[i].source
-        pairs += [(u, own) for u in range(layer.units) if (u, own) not in pairs]
+        pairs += [(u, own) for u in e.shown_classes if (u, own) not in pairs]
     along = g.sum * layer.input_squares(o.x)  # the change of the sums as W moves along its gradient
     derivatives = [Derivative("|dL/dW|", i, "sum", along, float(g.sum @ along), True)]
     for u, j in pairs:

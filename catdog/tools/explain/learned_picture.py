@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from catdog.base.text import MANY
 from catdog.drawing.figures import new_figure
 from catdog.predict import Classifier
 from catdog.runs.histograms import BINS, WIDEST
@@ -62,11 +63,14 @@ def _empty_axes(figure: Any, rows: int, columns: int) -> list[Any]:
 
 
 def draw_templates(classifier: Classifier, network: Network) -> Any:
-    """Draw the class templates: the gradient of each class's score less the others', at the average photo."""
-    size, classes = classifier.card.architecture.image_size, len(classifier.classes)
+    """Draw the class templates: the gradient of each class's score less the others', at the average photo.
+
+    Of more than MANY classes, the first.
+    """
+    size, classes = classifier.card.architecture.image_size, min(len(classifier.classes), MANY)
     figure = new_figure(max(3.3 * classes, 7), 10.4)
     axes = _empty_axes(figure, 3, classes)
-    for c, (name, template) in enumerate(zip(classifier.classes, templates(network), strict=True)):
+    for c, (name, template) in enumerate(zip(classifier.classes[:MANY], templates(network)[:MANY], strict=True)):
         axes[c].imshow(as_picture(template, size))
         axes[c].set_title(f"more {name}")
         blurred = smooth(template, size)
@@ -121,8 +125,9 @@ def draw_activations(explanations: Sequence[Explanation]) -> Any:
         row[0].set_yticks([])
         for i in range(hidden):
             draw_units(row[1 + i], e, i, mark=False)
-        row[-1].barh(range(len(e.classes)), e.final, color=graph.PALE, height=0.5)
-        row[-1].set_yticks(range(len(e.classes)), e.classes)
+        shown = e.shown_classes
+        row[-1].barh(range(len(shown)), e.final[shown], color=graph.PALE, height=0.5)
+        row[-1].set_yticks(range(len(shown)), [e.classes[c] for c in shown])
         row[-1].set(xlim=(0, 1), title="probability")
         row[-1].invert_yaxis()
         for place, p in enumerate(e.final):

@@ -16,7 +16,7 @@ from catdog.config.settings import Training
 from catdog.model.mlp import count_weights
 from catdog.numpy_net import softmax
 from catdog.tools.explain.backprop import SLOPES
-from catdog.tools.explain.explanation import CHANNELS, largest
+from catdog.tools.explain.explanation import CHANNELS, classes_to_show, largest
 from catdog.tools.explain.first_step import FirstStep, first_linear, first_step, mlp_of
 from catdog.tools.explain.words import number, plus, signed, times
 from catdog.trainer.events import Event, StepDone, TrainingStarted
@@ -145,23 +145,26 @@ def _scores(s: FirstStep, trainer: Trainer) -> list[Paragraph]:
     label = int(s.targets.labels[0])
     logits = s.logits[0].double()
     svm = training.loss == "svm"
-    scores = "  ".join(f"{name} {number(float(v))}" for name, v in zip(classes, logits, strict=True))
+    shown = classes_to_show(logits.numpy(), label)
+    scores = "  ".join(f"{classes[j]} {number(float(logits[j]))}" for j in shown)
+    hidden = f"{len(classes) - len(shown):,} others"
+    if len(shown) < len(classes):
+        scores += f"  and {hidden}"
     found = [[f"The classifier, Wx + b once more, gives each class a score{'' if svm else ' (logit)'}:", scores]]
     if svm:
         margins = [
-            f"max(0, 1 + {signed(float(logits[j]))} - {signed(float(logits[label]))})"
-            for j in range(len(classes))
-            if j != label
+            f"max(0, 1 + {signed(float(logits[j]))} - {signed(float(logits[label]))})" for j in shown if j != label
         ]
+        if len(shown) < len(classes):
+            margins.append(f"the same of the {hidden}")
         how = f"{' + '.join(margins)}{', each squared,' if training.squared_hinge else ''}"
         about = "The SVM's loss E asks that the true class lead every other by 1, and counts what is missing:"
     else:
         probabilities = softmax(logits[None].numpy())[0]
-        total = plus([f"exp({number(float(v))})" for v in logits])
-        lines = [
-            f"{name} {p:.1%} = exp({number(float(v))}) / ({total})"
-            for name, p, v in zip(classes, probabilities, logits, strict=True)
-        ]
+        total = plus([f"exp({number(float(logits[j]))})" for j in shown])
+        if len(shown) < len(classes):
+            total += f" + the same of the {hidden}"
+        lines = [f"{classes[j]} {probabilities[j]:.1%} = exp({number(float(logits[j]))}) / ({total})" for j in shown]
         found.append(["Softmax makes probabilities of them:", *lines])
         smoothing = training.label_smoothing
         about = "The loss E says how surprised it is by the true class:"
@@ -172,7 +175,9 @@ def _scores(s: FirstStep, trainer: Trainer) -> list[Paragraph]:
                 "The loss E says how surprised it is by the true class; label_smoothing counts every class for "
                 f"{share:g} and the true one for {1 - smoothing:g} more:"
             )
-            logs = " + ".join(f"ln({p:.5f})" for p in probabilities)
+            logs = " + ".join(f"ln({probabilities[j]:.5f})" for j in shown)
+            if len(shown) < len(classes):
+                logs += f" + the same of the {hidden}"
             how = f"-{1 - smoothing:g} * ln({probabilities[label]:.5f}) - {share:g} * ({logs})"
     if s.targets.share < 1:
         other = classes[int(s.targets.partners[0])]

@@ -118,14 +118,15 @@ def draw_units(axes: Any, e: Explanation, i: int, mark: bool = True) -> None:
 
 def draw_scores(axes: Any, e: Explanation) -> None:
     """Draw the scores of the classes as bars, with the probability of each."""
-    places = np.arange(len(e.classes))
-    axes.barh(places, e.logits, color=[graph.FORWARD if c == e.label else graph.PALE for c in places], height=0.5)
+    shown = e.shown_classes
+    places = np.arange(len(shown))
+    axes.barh(places, e.logits[shown], color=[graph.FORWARD if c == e.label else graph.PALE for c in shown], height=0.5)
     what = "score" if e.loss.kind == "svm" else "logit"
-    for place, (s, p) in enumerate(zip(e.logits, e.probabilities, strict=True)):
+    for place, (s, p) in enumerate(zip(e.logits[shown], e.probabilities[shown], strict=True)):
         beside = f" {number(s)}" if e.loss.kind == "svm" else f" {number(s)}: p = {p:.3f}"
         axes.text(0.02, place - 0.36, beside, transform=axes.get_yaxis_transform(), fontsize=9)
     taken = "(true)" if e.label_reason else "(the answer)"
-    axes.set_yticks(places, [f"{name}\n{taken}" if c == e.label else name for c, name in enumerate(e.classes)])
+    axes.set_yticks(places, [f"{e.classes[c]}\n{taken}" if c == e.label else e.classes[c] for c in shown])
     if e.seen_alone and e.loss.kind != "svm":
         axes.set_xlabel(f"p: {e.seen_alone}".replace(" and ", "\nand "), fontsize=9)
     axes.set_ylim(len(places) - 0.5, -0.7)
@@ -203,7 +204,8 @@ def step(figure: Any, e: Explanation) -> None:
     first = e.steps[0]
     _title(figure, f"6. The step, w' = w - {first.rate:g} * dL/dw, for every weight; then forward again")
     left, middle, right = figure.subplots(1, 3)
-    places = np.arange(len(e.classes))
+    shown = e.shown_classes
+    places = np.arange(len(shown))
     svm = e.loss.kind == "svm"
     hinges = [np.maximum(e.loss.margins(scores, e.label), 0) for scores in (e.logits, first.logits)]
     for axes, before, after, what in (
@@ -212,10 +214,10 @@ def step(figure: Any, e: Explanation) -> None:
         if svm
         else (middle, e.probabilities, first.probabilities, "probabilities"),
     ):
-        axes.bar(places - 0.2, before, 0.38, label="before", color=graph.PALE)
-        axes.bar(places + 0.2, after, 0.38, label="after", color=graph.BACKWARD)
+        axes.bar(places - 0.2, before[shown], 0.38, label="before", color=graph.PALE)
+        axes.bar(places + 0.2, after[shown], 0.38, label="after", color=graph.BACKWARD)
         axes.axhline(0, color=graph.INK, linewidth=0.8)
-        axes.set_xticks(places, e.classes)
+        axes.set_xticks(places, [e.classes[c] for c in shown])
         axes.set_title(what, fontsize=10)
         axes.legend()
     if e.seen_alone and not svm:

@@ -102,11 +102,13 @@ def forward(e: Explanation) -> Section:
             lines.append(f"  the largest: {biggest}")
         lines += [f"  {line}" for line in neuron(e, i, unit)]
     scores = "SVM scores" if e.loss.kind == "svm" else "logits"
-    lines.append(f"{scores}: " + "  ".join(f"{name} {number(s)}" for name, s in zip(e.classes, e.logits, strict=True)))
+    lines.append(f"{scores}: " + _by_class(e, e.logits))
     if e.loss.kind != "svm":
-        terms = " + ".join(f"exp({number(s)})" for s in e.logits)
-        for name, s, p in zip(e.classes, e.logits, e.probabilities, strict=True):
-            lines.append(f"softmax: {name} {p:.5f} = exp({number(s)}) / ({terms})")
+        terms = " + ".join(f"exp({number(e.logits[j])})" for j in e.shown_classes)
+        if others := len(e.classes) - len(e.shown_classes):
+            terms += f" + {number(np.exp(np.delete(e.logits, e.shown_classes)).sum())} of the {others:,} other classes"
+        for j in e.shown_classes:
+            lines.append(f"softmax: {e.classes[j]} {e.probabilities[j]:.5f} = exp({number(e.logits[j])}) / ({terms})")
         if e.seen_alone:
             lines.append(f"that is of the photo {e.seen_alone}, as in training; for the answer see The prediction")
     return Section(
@@ -115,6 +117,11 @@ def forward(e: Explanation) -> Section:
         "Each layer computes f(x, W) = Wx + b and then an activation; the last gives the scores.",
         lines,
     )
+
+
+def _by_class(e: Explanation, values: Floats) -> str:
+    """Each class with its value; of many classes, those that are shown."""
+    return "  ".join(f"{e.classes[j]} {number(values[j])}" for j in e.shown_classes)
 
 
 def _span(values: Floats) -> str:
@@ -153,11 +160,12 @@ def loss(e: Explanation) -> Section:
     if e.loss.kind == "svm":
         about = "For each other class, how far its score comes within the margin of 1 below the true class's score."
         lines = []
-        for j, margin in enumerate(e.loss.margins(e.logits, e.label)):
+        margins = e.loss.margins(e.logits, e.label)
+        for j in e.shown_classes:
             if j != e.label:
                 lines.append(
                     f"{e.classes[j]}: max(0, 1 + {signed(e.logits[j])} - {signed(e.logits[e.label])}) = "
-                    f"{number(max(margin, 0.0))}" + (", squared" if e.loss.squared else "")
+                    f"{number(max(margins[j], 0.0))}" + (", squared" if e.loss.squared else "")
                 )
         lines.append(f"loss L = {number(e.loss_value)}")
     else:
@@ -284,8 +292,8 @@ def step(e: Explanation) -> Section:
         )
     svm = e.loss.kind == "svm"
     what = ("score", e.logits, first.logits) if svm else ("probability", e.probabilities, first.probabilities)
-    for name, before, after in zip(e.classes, *what[1:], strict=True):
-        lines.append(f"  {what[0]} of {name}: {before:.5f} -> {after:.5f}")
+    for j in e.shown_classes:
+        lines.append(f"  {what[0]} of {e.classes[j]}: {what[1][j]:.5f} -> {what[2][j]:.5f}")
     lines.append(f"  loss: {number(e.loss_value)} -> {number(first.loss)}")
     lines.append("the shorter the step, the nearer is the change to -lr * |g|^2, what a straight line would give:")
     lines.append(f"  {'lr':>9} {'predicted':>13} {'actual':>13}  actual / predicted")
@@ -302,7 +310,7 @@ def prediction(e: Explanation) -> Section:
     scores = "scores" if e.loss.kind == "svm" else "logits"
 
     def row(name: str, values: Floats) -> str:
-        return f"{name:<20}" + "  ".join(f"{c} {number(v)}" for c, v in zip(e.classes, values, strict=True))
+        return f"{name:<20}{_by_class(e, values)}"
 
     lines = [row(f"{scores}", e.logits)]
     about = f"The probability is softmax({scores} / temperature)."
