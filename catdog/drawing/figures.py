@@ -2,19 +2,11 @@
 
 import functools
 import io
-import warnings
 from pathlib import Path
 from typing import Any
 
 from catdog.base.atomic import write_atomic
-
-# Fonts with Chinese, Japanese and Korean glyphs, which matplotlib's own lacks: those of Linux, macOS, Windows.
-_EAST_ASIAN = (
-    "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Source Han Sans SC", "Source Han Sans CN",
-    "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "Droid Sans Fallback",
-    "PingFang SC", "Hiragino Sans GB", "Heiti SC", "STHeiti", "Arial Unicode MS",
-    "Microsoft YaHei", "SimHei", "SimSun",
-)  # fmt: skip
+from catdog.drawing.fonts import drawable, families_for
 
 
 def new_figure(width: float, height: float) -> Any:
@@ -28,31 +20,31 @@ def new_figure(width: float, height: float) -> Any:
 @functools.cache
 def _figure_class() -> Any:
     from matplotlib import rc_context, rcParams  # takes a while to import
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.text import Text
+    from matplotlib.ticker import FixedLocator
 
-    class AnyScript(Figure):
-        """A figure whose text falls back to further fonts for glyphs that the first one lacks."""
+    class PlainText(Figure):
+        """A figure whose text is drawn as it stands, not as a formula, in fonts that have its characters."""
 
         def draw(self, renderer: Any) -> None:
-            families = [*rcParams["font.family"], *fallback_fonts()]
-            for text in self.findobj(Text):
-                text.set_fontfamily(families)
-            with rc_context({"font.family": families}), warnings.catch_warnings():
-                # Where no font has a glyph, a box is drawn; the user needs no warning.
-                warnings.filterwarnings("ignore", message="Glyph .* missing from")
+            axes = [axis for one in self.findobj(Axes) for axis in (one.xaxis, one.yaxis)]
+            labels = [axis.get_ticklabels() for axis in axes]  # brings their texts up to date
+            texts = self.findobj(Text)
+            families = families_for("".join(text.get_text() for text in texts), rcParams["font.family"])
+            for text in texts:
+                text.set(text=drawable(text.get_text(), families), fontfamily=families, parse_math=False)
+            for axis, of_axis in zip(axes, labels, strict=True):
+                if isinstance(axis.get_major_locator(), FixedLocator):  # or its formatter writes them again
+                    axis.set_ticklabels([text.get_text() for text in of_axis])
+                if axis.get_scale() == "log":  # its numbers are formulas, 10^-3
+                    for text in axis.get_ticklabels(which="both"):
+                        text.set_parse_math(True)
+            with rc_context({"font.family": families}):
                 super().draw(renderer)
 
-    return AnyScript
-
-
-@functools.cache
-def fallback_fonts() -> list[str]:
-    """Names of the fonts in _EAST_ASIAN that the system has."""
-    from matplotlib.font_manager import fontManager
-
-    installed = set(fontManager.get_font_names())
-    return [name for name in _EAST_ASIAN if name in installed]
+    return PlainText
 
 
 def encode(figure: Any, kind: str) -> bytes:

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catdog import metrics
-from catdog.base.text import on_one_line
 from catdog.drawing.figures import new_figure
+from catdog.drawing.fonts import shorten
 from catdog.tools.evaluation.gallery import EvaluatedPhoto
 
 CONFUSED = 24  # classes in the picture of a confusion matrix
@@ -16,14 +16,6 @@ CURVES = 8  # ROC curves in one picture
 _WIDTH = 10
 _ROW = 1.36  # height of a row of photos, in widths of a photo
 _BLUE, _GREY, _RED = "#0969da", "#8c959f", "#cf222e"
-
-
-def plain(name: str, longest: int = 24) -> str:
-    """Escape a name for matplotlib, so that it is not taken for a formula: on one line, shortened in its middle."""
-    name = on_one_line(name).encode("utf-8", "replace").decode()
-    if len(name) > longest:
-        name = f"{name[: longest // 2]}…{name[-(longest // 2) :]}"
-    return name.replace("$", r"\$")
 
 
 def accuracies(shares: dict[str, float], photos: int, classes: int) -> Any:
@@ -61,7 +53,7 @@ def confusion(counts: NDArray[np.int64], classes: Sequence[str]) -> Any:
     mistakes = counts.sum(axis=0) + counts.sum(axis=1) - 2 * counts.diagonal()
     chosen = np.sort(np.argsort(-mistakes, kind="stable")[:CONFUSED])
     shares = (counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))[np.ix_(chosen, chosen)]
-    counts, names = counts[np.ix_(chosen, chosen)], [plain(classes[i]) for i in chosen]
+    counts, names = counts[np.ix_(chosen, chosen)], [shorten(classes[i]) for i in chosen]
     few = len(chosen) <= 8
     figure = new_figure(_WIDTH, 4.6 if few else 2 + 0.34 * len(chosen))
     axes = figure.subplots()
@@ -96,7 +88,7 @@ def roc(labels: NDArray[np.int64], probabilities: NDArray[np.float64], classes: 
     axes = figure.subplots()
     handles = []
     for area, label, false, true in found:
-        handles += axes.plot(false, true, label=f"area {area:.3f}: {plain(classes[label])}", linewidth=1.8)
+        handles += axes.plot(false, true, label=f"area {area:.3f}: {shorten(classes[label])}", linewidth=1.8)
     handles += axes.plot([0, 1], [0, 1], color=_GREY, linestyle=":", label="area 0.5: guessing")
     axes.set(
         xlabel="share of the others that is called so too",
@@ -151,11 +143,11 @@ def contact_sheet(shown: Sequence[EvaluatedPhoto], columns: int = 6) -> Any:
     for i, one in enumerate(shown):
         x, y = i % columns + 0.5, i // columns * _ROW
         right = one.prediction == one.label
-        caption = f"{plain(one.prediction, 16)} {one.probability:.1%}\n" + (
-            "right" if right else f"not {plain(one.label, 16)}"
+        caption = f"{shorten(one.prediction, 16)} {one.probability:.1%}\n" + (
+            "right" if right else f"not {shorten(one.label, 16)}"
         )
         axes.text(x, y + 0.2, caption, ha="center", va="bottom", fontsize=9, color=_BLUE if right else _RED)
-        axes.text(x, y + 1.2, plain(one.path, 30), ha="center", va="top", fontsize=6, color=_GREY)
+        axes.text(x, y + 1.2, shorten(one.path, 30), ha="center", va="top", fontsize=6, color=_GREY)
         if one.photo is not None:
             longest = max(one.photo.size) / 0.96
             width, height = one.photo.width / longest / 2, one.photo.height / longest / 2

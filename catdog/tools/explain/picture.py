@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from catdog.drawing.figures import new_figure
+from catdog.drawing.fonts import shorten
 from catdog.tools.explain import graph
 from catdog.tools.explain.explanation import CHANNELS, Explanation
 from catdog.tools.explain.graph import Edge, Node
@@ -17,6 +18,8 @@ WIDTH = 15.0  # inches
 _CORNER = 8  # rows and columns of the photo shown as numbers
 _BLOCKS = 6  # blocks along the photo's height and width whose attributions are summed
 _ENDS = 3  # layers drawn at each end of the network; those between are left out
+_MOST = 8  # classes in the bars of a picture
+_ACROSS = 30  # letters of their names that fit side by side
 _GAP, _RISE = 3.1, 1.55  # between the columns and rows of the graph
 
 
@@ -35,7 +38,7 @@ def poster(e: Explanation) -> tuple[Any, dict[str, Any]]:
     heights = [height for height, _ in panels.values()]
     figure = new_figure(WIDTH, sum(heights) + 0.6)
     best = int(e.final.argmax())
-    figure.suptitle(f"{e.title}: {e.classes[best]} {e.final[best]:.1%}", fontsize=17, fontweight="bold")
+    figure.suptitle(f"{shorten(e.title, 60)}: {shorten(e.classes[best])} {e.final[best]:.1%}", fontsize=17, fontweight="bold")
     parts = dict(zip(panels, figure.subfigures(len(panels), 1, height_ratios=heights), strict=True))
     for key, (_, draw) in panels.items():
         draw(parts[key], e)
@@ -113,15 +116,24 @@ def draw_units(axes: Any, e: Explanation, i: int, mark: bool = True) -> None:
     axes.set_yticks([])
 
 
+def shown_classes(e: Explanation) -> list[int]:
+    """Classes in the bars of a picture, in their order: the true class and the most likely others, _MOST at most."""
+    others = [int(c) for c in np.argsort(-e.logits, kind="stable") if c != e.label]
+    return sorted([e.label, *others[: _MOST - 1]])
+
+
 def draw_scores(axes: Any, e: Explanation) -> None:
     """Draw the scores of the classes as bars, with the probability of each."""
-    places = np.arange(len(e.classes))
-    axes.barh(places, e.logits, color=[graph.FORWARD if c == e.label else graph.PALE for c in places], height=0.5)
+    shown = shown_classes(e)
+    places = np.arange(len(shown))
+    colours = [graph.FORWARD if c == e.label else graph.PALE for c in shown]
+    axes.barh(places, e.logits[shown], color=colours, height=0.5)
     what = "score" if e.loss.kind == "svm" else "logit"
-    for place, (s, p) in enumerate(zip(e.logits, e.probabilities, strict=True)):
+    for place, (s, p) in enumerate(zip(e.logits[shown], e.probabilities[shown], strict=True)):
         beside = f" {number(s)}" if e.loss.kind == "svm" else f" {number(s)}: p = {p:.3f}"
         axes.text(0.02, place - 0.36, beside, transform=axes.get_yaxis_transform(), fontsize=9)
-    axes.set_yticks(places, [f"{name}\n(true)" if c == e.label else name for c, name in enumerate(e.classes)])
+    names = [shorten(e.classes[c], 16) for c in shown]
+    axes.set_yticks(places, [f"{name}\n(true)" if c == e.label else name for c, name in zip(shown, names, strict=True)])
     axes.set_ylim(len(places) - 0.5, -0.7)
     axes.axvline(0, color=graph.INK, linewidth=0.8)
     axes.set_title(f"{what}s; 3. loss {number(e.loss_value)}", fontsize=10)
@@ -161,7 +173,7 @@ def _node(e: Explanation, i: int, j: int, column: int, row: int) -> Node:
     last = len(e.network.layers)
     value = number(e.logits[j] if i == last else e.outputs[i].x[j])
     kind = "s" if i == last else "a" if i else "x"
-    label = e.classes[j] if i == last else e.input_name(i, j).replace(" ", "\n")
+    label = shorten(e.classes[j], 10) if i == last else e.input_name(i, j).replace(" ", "\n")
     height = (0.0, _RISE, -_RISE)[row]
     return Node(column * _GAP, height, label, f"{kind} {value}", 0.42, note_side=1 if row == 1 else -1)
 
@@ -197,7 +209,8 @@ def step(figure: Any, e: Explanation) -> None:
     first = e.steps[0]
     _title(figure, f"6. The step, w' = w - {first.rate:g} * dL/dw, for every weight; then forward again")
     left, middle, right = figure.subplots(1, 3)
-    places = np.arange(len(e.classes))
+    classes = shown_classes(e)
+    places = np.arange(len(classes))
     svm = e.loss.kind == "svm"
     hinges = [np.maximum(e.loss.margins(scores, e.label), 0) for scores in (e.logits, first.logits)]
     for axes, before, after, what in (
@@ -206,10 +219,11 @@ def step(figure: Any, e: Explanation) -> None:
         if svm
         else (middle, e.probabilities, first.probabilities, "probabilities"),
     ):
-        axes.bar(places - 0.2, before, 0.38, label="before", color=graph.PALE)
-        axes.bar(places + 0.2, after, 0.38, label="after", color=graph.BACKWARD)
+        axes.bar(places - 0.2, before[classes], 0.38, label="before", color=graph.PALE)
+        axes.bar(places + 0.2, after[classes], 0.38, label="after", color=graph.BACKWARD)
         axes.axhline(0, color=graph.INK, linewidth=0.8)
-        axes.set_xticks(places, e.classes)
+        names = [shorten(e.classes[c], 16) for c in classes]
+        axes.set_xticks(places, names, rotation=90 if len("".join(names)) > _ACROSS else 0)
         axes.set_title(what, fontsize=10)
         axes.legend()
     rates = [s.rate for s in e.steps]
@@ -224,7 +238,7 @@ def step(figure: Any, e: Explanation) -> None:
 def attribution(figure: Any, e: Explanation) -> None:
     """Draw the attribution of the score difference to the pixels, one by one and summed over blocks."""
     shares = e.attribution
-    first, second = e.classes[shares.first], e.classes[shares.second]
+    first, second = shorten(e.classes[shares.first], 16), shorten(e.classes[shares.second], 16)
     _title(figure, f"8. Which pixels spoke for {first} and which for {second}")
     left, middle, right, bars = figure.subplots(1, 4, width_ratios=[1, 1, 1, 1.1])
     picture = e.pixels.transpose(1, 2, 0)
