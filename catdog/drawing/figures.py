@@ -41,10 +41,20 @@ def _figure_class() -> Any:
                 if axis.get_scale() == "log":  # its numbers are formulas, 10^-3
                     for text in axis.get_ticklabels(which="both"):
                         text.set_parse_math(True)
+            for text in (text for part in (self, *self.subfigs) for text in part.texts):
+                text.set_wrap(True)  # a title wider than the figure
             with rc_context({"font.family": families}):
                 super().draw(renderer)
 
     return PlainText
+
+
+def legend_below(*axes: Any) -> None:
+    """Make one legend for these axes, below all the axes of their figure, where it hides no point."""
+    entries = {label: handle for one in axes for handle, label in zip(*one.get_legend_handles_labels(), strict=True)}
+    axes[0].figure.legend(
+        entries.values(), entries.keys(), loc="outside lower center", ncols=len(entries), frameon=False
+    )
 
 
 def encode(figure: Any, kind: str) -> bytes:

@@ -114,7 +114,7 @@ def _say_what_to_install(example: str) -> None:
     if not _said:
         _said.append(example)
         print(
-            f"catdog: no installed font has {example}, so the pictures show {ascii(example)[1:-1]} instead; install one "
-            "that has, on Debian and Ubuntu: sudo apt-get install fonts-noto-cjk fonts-noto-core fonts-symbola",
+            f"catdog: no installed font has {example}, so the pictures show {ascii(example)[1:-1]} instead; install "
+            "one that has, on Debian and Ubuntu: sudo apt-get install fonts-noto-cjk fonts-noto-core fonts-symbola",
             file=sys.stderr,
         )

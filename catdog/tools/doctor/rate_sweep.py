@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from catdog.drawing.figures import new_figure, save_figure
+from catdog.drawing.figures import legend_below, new_figure, save_figure
 from catdog.tools.doctor.patient import Finding, Patient, steps
 
 LOWEST, HIGHEST, STEPS = 1e-7, 10.0, 100
@@ -127,5 +127,5 @@ def draw_sweep(found: Sweep, rate: float, path: Path) -> None:
         axes.set_ylim(0, min(float(found.losses.max()), _EXPLODED * float(found.losses[0])) * 1.05)
     axes.set(xscale="log", xlabel="learning rate", ylabel="loss", title="learning rate range test")
     axes.grid(alpha=0.3)
-    axes.legend(loc="upper left")
+    legend_below(axes)
     save_figure(figure, path)

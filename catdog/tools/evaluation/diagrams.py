@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catdog import metrics
-from catdog.drawing.figures import new_figure
+from catdog.drawing.figures import legend_below, new_figure
 from catdog.drawing.fonts import shorten
 from catdog.tools.evaluation.gallery import EvaluatedPhoto
 
@@ -115,10 +115,9 @@ def calibration(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -
     left.vlines(middles, *intervals, color=_BLUE, alpha=0.35, linewidth=3, label="95% interval")
     left.plot(middles, shares, "o-", color=_BLUE, markersize=5, label="its answers")
     left.set(xlabel="how sure it is", ylabel="how often it is right", xlim=(lowest - 0.02, 1.02), ylim=(0, 1.04))
-    left.legend(loc="lower right")
     confidence, is_correct = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
     edges = np.linspace(0, 1, 16)  # the bins of metrics.calibration_bins
-    right.hist(
+    _, _, (_, wrong) = right.hist(
         [confidence[is_correct], confidence[~is_correct]],
         edges,
         stacked=True,
@@ -127,7 +126,10 @@ def calibration(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -
         label=["right", "wrong"],
     )
     right.set(xlabel="how sure it is", ylabel="photos", xlim=(lowest - 0.02, 1.02))
-    right.legend()
+    right.yaxis.get_major_locator().set_params(integer=True)
+    for bar in wrong:
+        bar.set(hatch="///", edgecolor="white")
+    legend_below(left, right)
     for axes in (left, right):
         axes.grid(alpha=0.3)
         axes.xaxis.set_major_formatter("{x:.0%}")

@@ -15,8 +15,9 @@ from PIL import Image
 
 from catdog.base.atomic import write_atomic
 
-FORWARD = "#12823b"
-BACKWARD = "#d1242f"
+# Green and red that are told apart with any colour vision; their places say it too: above the line and below.
+FORWARD = "#00736b"
+BACKWARD = "#d7301f"
 INK = "#24292f"
 PALE = "#8c959f"
 

@@ -39,10 +39,12 @@ def draw_neurons(classifier: Classifier, network: Network) -> Any:
             axes.set_title(f"unit {unit}", fontsize=8, pad=3)
             if len(classifier.classes) == 2:
                 for side in axes.spines.values():
-                    side.set(color=FIRST_CLASS if moves[0, unit] > 0 else SECOND_CLASS, linewidth=2)
+                    first_speaks = moves[0, unit] > 0
+                    side.set(color=FIRST_CLASS if first_speaks else SECOND_CLASS, linewidth=2)
+                    side.set_linestyle("-" if first_speaks else ":")
     frames = ""
     if len(classifier.classes) == 2:
-        frames = "\norange frame: speaks for {}; blue: for {}".format(*map(shorten, classifier.classes))
+        frames = "\norange frame: speaks for {}; blue, dotted: for {}".format(*map(shorten, classifier.classes))
     whole.suptitle(
         f"The weights of the {len(order)} most important of {first.units:,} first-layer neurons: grey is 0, "
         f"brighter is positive{frames}",
@@ -106,8 +108,9 @@ def draw_histories(histories: Sequence[LayerHistograms]) -> Any:
             axes.plot(h.epochs, sign * h.size, color=graph.BACKWARD if h.what == "gradient" else graph.FORWARD)
         axes.set_title(f"{h.layer}: {'w' if h.what == 'weight' else 'dL/dw'}", fontsize=10)
         axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.ticklabel_format(axis="y", scilimits=(-2, 2))
-    figure.suptitle("Weights (above) and their gradients (below) through training; line: root mean square", fontsize=12)
+    figure.suptitle("Weights (above) and gradients (below) through training; line: root mean square", fontsize=11)
     return figure
 
 

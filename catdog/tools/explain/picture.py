@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from catdog.drawing.figures import new_figure
+from catdog.drawing.figures import legend_below, new_figure
 from catdog.drawing.fonts import shorten
 from catdog.tools.explain import graph
 from catdog.tools.explain.explanation import CHANNELS, Explanation
@@ -17,16 +17,17 @@ FIRST_CLASS, SECOND_CLASS = "#e8710a", "#1a73e8"  # orange: pixels for the first
 WIDTH = 15.0  # inches
 _CORNER = 8  # rows and columns of the photo shown as numbers
 _BLOCKS = 6  # blocks along the photo's height and width whose attributions are summed
-_ENDS = 3  # layers drawn at each end of the network; those between are left out
+_ENDS = 2  # layers drawn at each end of the network; those between are left out
 _MOST = 8  # classes in the bars of a picture
 _ACROSS = 30  # letters of their names that fit side by side
 _GAP, _RISE = 3.1, 1.55  # between the columns and rows of the graph
+_LAST = 1.2  # more between the last two columns, where edges cross
 
 
 def poster(e: Explanation) -> tuple[Any, dict[str, Any]]:
     """Draw all panels, one below the other: (the figure, the subfigures by the key of their section in `words`)."""
     rows = -(-max(len(e.path), 1) // 4)
-    columns = min(len(e.network.layers), 2 * _ENDS) + 1.6
+    columns = min(len(e.network.layers), 2 * _ENDS) + 1.6 + _LAST / _GAP
     panels: dict[str, tuple[float, Callable[[Any, Explanation], None]]] = {
         "photo": (3.9, photo),
         "forward": (3.6 * rows + 0.3, layers),
@@ -38,7 +39,9 @@ def poster(e: Explanation) -> tuple[Any, dict[str, Any]]:
     heights = [height for height, _ in panels.values()]
     figure = new_figure(WIDTH, sum(heights) + 0.6)
     best = int(e.final.argmax())
-    figure.suptitle(f"{shorten(e.title, 60)}: {shorten(e.classes[best])} {e.final[best]:.1%}", fontsize=17, fontweight="bold")
+    figure.suptitle(
+        f"{shorten(e.title, 60)}: {shorten(e.classes[best])} {e.final[best]:.1%}", fontsize=17, fontweight="bold"
+    )
     parts = dict(zip(panels, figure.subfigures(len(panels), 1, height_ratios=heights), strict=True))
     for key, (_, draw) in panels.items():
         draw(parts[key], e)
@@ -141,7 +144,7 @@ def draw_scores(axes: Any, e: Explanation) -> None:
 
 def network(figure: Any, e: Explanation) -> None:
     """Draw the path of the written-out chain rule, with the inputs of largest product to its units."""
-    _title(figure, "5. The chain rule on one way through the network: forward in green, backward in red")
+    _title(figure, "5. The chain rule on one way through the network: forward in green, above; backward in red, below")
     depth = len(e.network.layers)
     shown = [i for i in range(depth) if i < _ENDS or i >= depth - _ENDS]
     nodes: dict[str, Node] = {}
@@ -162,10 +165,14 @@ def network(figure: Any, e: Explanation) -> None:
         edges.append(Edge(f"{depth}:{c}", "L", "", f"dL/ds {number(e.gradients[-1].out[c])}", 0.45))
         if c != e.label:
             edges.append(_edge(e, depth - 1, e.path_weights[-1].source, c, 0.73))
-    nodes["L"] = Node((len(shown) + 0.85) * _GAP, 0, "L", number(e.loss_value), 0.42, "#fde8e8")
+    nodes["L"] = Node((len(shown) + 0.85) * _GAP + _LAST, 0, "L", number(e.loss_value), 0.42, "#fde8e8")
     axes = figure.subplots()
     graph.draw(axes, nodes, edges, font=8.5)
-    graph.legend(axes, "green: weights w, inputs x, activations a, scores s", "red: gradients of the loss L")
+    graph.legend(
+        axes,
+        "green, above the arrows: weights w; at the circles: inputs x, activations a, scores s",
+        "red, below the arrows: gradients of the loss L",
+    )
 
 
 def _node(e: Explanation, i: int, j: int, column: int, row: int) -> Node:
@@ -175,7 +182,8 @@ def _node(e: Explanation, i: int, j: int, column: int, row: int) -> Node:
     kind = "s" if i == last else "a" if i else "x"
     label = shorten(e.classes[j], 10) if i == last else e.input_name(i, j).replace(" ", "\n")
     height = (0.0, _RISE, -_RISE)[row]
-    return Node(column * _GAP, height, label, f"{kind} {value}", 0.42, note_side=1 if row == 1 else -1)
+    x = column * _GAP + (_LAST if i == last else 0)
+    return Node(x, height, label, f"{kind} {value}", 0.42, note_side=1 if row == 1 else -1)
 
 
 def _edge(e: Explanation, i: int, j: int, unit: int, at: float) -> Edge:
@@ -194,7 +202,7 @@ def gradients(figure: Any, e: Explanation) -> None:
         left.bar([place + offset for place in places], norms, 0.38, label=what, color=colour)
     left.set_xticks(places, names)
     left.set_title("norm of the gradient", fontsize=10)
-    left.legend()
+    legend_below(left)
     checks = [check for i in sorted(e.gradient_checks) for check in e.gradient_checks[i] if not check.kink]
     errors = np.maximum([check.relative_error for check in checks], 1e-17)
     right.semilogy(range(1, len(errors) + 1), errors, ".", color=graph.FORWARD)
@@ -225,14 +233,14 @@ def step(figure: Any, e: Explanation) -> None:
         names = [shorten(e.classes[c], 16) for c in classes]
         axes.set_xticks(places, names, rotation=90 if len("".join(names)) > _ACROSS else 0)
         axes.set_title(what, fontsize=10)
-        axes.legend()
+    legend_below(left)
     rates = [s.rate for s in e.steps]
     right.loglog(rates, [-s.predicted or np.nan for s in e.steps], "o--", color=graph.PALE, label="lr * |g|^2")
     falls = [e.loss_value - s.loss for s in e.steps]
     right.loglog(rates, [fall if fall > 0 else np.nan for fall in falls], "o-", color=graph.BACKWARD, label="actual")
     right.set(xlabel="learning rate lr")
     right.set_title(f"fall of the loss, {number(e.loss_value)} -> {number(first.loss)}", fontsize=10)
-    right.legend()
+    right.legend(loc="upper left")  # the lines rise
 
 
 def attribution(figure: Any, e: Explanation) -> None:
