@@ -3,6 +3,7 @@
 import functools
 import io
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 from catdog.base.atomic import write_atomic
@@ -41,12 +42,22 @@ def _figure_class() -> Any:
                 if axis.get_scale() == "log":  # its numbers are formulas, 10^-3
                     for text in axis.get_ticklabels(which="both"):
                         text.set_parse_math(True)
-            for text in (text for part in (self, *self.subfigs) for text in part.texts):
-                text.set_wrap(True)  # a title wider than the figure
+            for part in (self, *self.subfigs):
+                for title in part.texts:
+                    title.set_text(_wrap(title, part.bbox.width, renderer))
             with rc_context({"font.family": families}):
                 super().draw(renderer)
 
     return PlainText
+
+
+def _wrap(title: Any, room: float, renderer: Any) -> str:
+    """Break the lines of a title that are wider than `room` pixels; matplotlib would take `$` in them for a formula."""
+    lines = []
+    for line in title.get_text().split("\n"):
+        width, *_ = renderer.get_text_width_height_descent(line, title.get_fontproperties(), False)
+        lines += wrap(line, int(len(line) * 0.95 * room / width)) if width > room else [line]
+    return "\n".join(lines)
 
 
 def legend_below(*axes: Any) -> None:
