@@ -42,7 +42,8 @@ def _figure_class() -> Any:
                 if axis.get_scale() == "log":  # its numbers are formulas, 10^-3
                     for text in axis.get_ticklabels(which="both"):
                         text.set_parse_math(True)
-            for part in (self, *self.subfigs):
+            parts: tuple[Any, ...] = (self, *self.subfigs)
+            for part in parts:
                 for title in part.texts:
                     title.set_text(_wrap(title, part.bbox.width, renderer))
             with rc_context({"font.family": families}):
@@ -53,7 +54,7 @@ def _figure_class() -> Any:
 
 def _wrap(title: Any, room: float, renderer: Any) -> str:
     """Break the lines of a title that are wider than `room` pixels; matplotlib would take `$` in them for a formula."""
-    lines = []
+    lines: list[str] = []
     for line in title.get_text().split("\n"):
         width, *_ = renderer.get_text_width_height_descent(line, title.get_fontproperties(), False)
         lines += wrap(line, int(len(line) * 0.95 * room / width)) if width > room else [line]
