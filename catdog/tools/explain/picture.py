@@ -152,7 +152,7 @@ def network(figure: Any, e: Explanation) -> None:
     for column, i in enumerate(shown):
         unit = (*e.path, e.label)[i]
         if i and i - 1 not in shown:  # the layers between are left out
-            edges.append(Edge(f"{i - 1}:", f"{i}:{e.path_weights[i].source}", "...", faint=True))
+            edges.append(Edge(f"{i - 1}:", f"{i}:{e.path_weights[i].source}", faint=True))
             column_of_gap = column * _GAP - 0.9
             nodes[f"{i - 1}:"] = Node(column_of_gap, 0, "...", radius=0)
             nodes[f"{_ENDS}:{e.path[_ENDS - 1]}"] = nodes[f"{i - 1}:"]
