@@ -91,7 +91,7 @@ def draw(axes: Any, nodes: Mapping[str, Node], edges: Sequence[Edge], font: floa
     """Draw the graph into `axes`, at equal scale in both directions. font: size in points."""
     for edge in edges:
         _draw_edge(axes, nodes[edge.start], nodes[edge.end], edge, font)
-    for node in nodes.values():
+    for node in dict.fromkeys(nodes.values()):  # one may go by two names
         if node.radius:
             from matplotlib.patches import Circle
 
