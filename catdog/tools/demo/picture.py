@@ -49,6 +49,7 @@ def _curves(axes: Any, outcomes: Sequence[Outcome]) -> None:
         axes.plot(epochs, o.held_out.mean(0), color=f"C{i}", label=f"with {o.name}", linestyle=("-", "--", "-.")[i % 3])
     axes.set(title="thin: each seed; thick: their mean", xlabel="epoch", ylabel="right on photos kept apart")
     axes.yaxis.set_major_formatter("{x:.0%}")
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)
     legend_below(axes)
 
