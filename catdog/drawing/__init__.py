@@ -1,5 +1,6 @@
 """Pictures and pages.
 
+fonts           installed fonts for text in any script
 figures         matplotlib figures that need no display; curves: loss and accuracy over the epochs
 page            an HTML page in one file
 contact_sheet   many photos on one picture

@@ -1,6 +1,7 @@
 """Draws a contact sheet: small pictures under headings, for `data check` (suspect photos) and `data stats` (means)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from catdog.base.atomic import write_atomic
 from catdog.base.text import on_one_line
+from catdog.drawing.fonts import drawable, families_for, find_font, glyphs
 from catdog.errors import CatdogError
 
 _COLUMNS = 8
@@ -58,12 +60,48 @@ def require_png(out: str, photos: Path) -> Path:
     return path
 
 
+class _Writer:
+    """Measures and draws lines of text, each character in the first font that has it."""
+
+    def __init__(self, text: str) -> None:
+        self.families = families_for(text, ["DejaVu Sans"])
+        files = [find_font(family) for family in self.families]
+        self.fonts = [
+            (glyphs(file), ImageFont.truetype(file, 11, index=getattr(file, "face_index", 0))) for file in files
+        ]
+
+    def wrap(self, text: str, width: int, lines: int = 1) -> list[str]:
+        """Wrap a text to at most `lines` lines of `width` pixels; if it is longer, its middle becomes an ellipsis."""
+        text = drawable(on_one_line(text), self.families)
+        cut, kept = text, len(text)
+        while self.length(cut) > width * lines * 0.95 and kept > 2:
+            kept = min(kept - 1, int(kept * width * lines / self.length(cut)))
+            cut = f"{text[: kept // 2]}…{text[len(text) - kept // 2 :]}"
+        rows = [""]
+        for letter in cut:
+            if self.length(rows[-1] + letter) > width and len(rows) < lines:
+                rows.append("")
+            rows[-1] += letter
+        return rows
+
+    def length(self, line: str) -> float:
+        """Width of a line in pixels."""
+        return sum(font.getlength(part) for font, part in self._parts(line))
+
+    def draw(self, ink: Any, x: float, y: int, line: str) -> None:
+        """Draw a line with its baseline _LINE - 3 pixels below y."""
+        for font, part in self._parts(line):
+            ink.text((x, y + _LINE - 3), part, _INK, font, anchor="ls")
+            x += font.getlength(part)
+
+    def _parts(self, line: str) -> Iterator[tuple[Any, str]]:
+        """Split a line, which was made drawable, into parts of one font each."""
+        by_font = groupby(line, lambda c: next(font for known, font in self.fonts if ord(c) in known))
+        return ((font, "".join(letters)) for font, letters in by_font)
+
+
 def draw_sheet(sections: Sequence[Section], path: Path) -> None:
     """Draw the sheet and write it as a PNG, atomically."""
-    # matplotlib's own font: it covers more scripts than Pillow's.
-    import matplotlib
-
-    font = ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", 11)
     placed: list[tuple[int, int, Cell | str, bool]] = []  # column, y, content, whether it is joined to the next cell
     y = _GAP
     for heading, groups in sections:
@@ -82,35 +120,21 @@ def draw_sheet(sections: Sequence[Section], path: Path) -> None:
     width = _CELL * max(_COLUMNS // 2, 1 + max(column for column, *_ in placed))
     sheet = Image.new("RGB", (width, y), "white")
     ink = ImageDraw.Draw(sheet)
+    writer = _Writer("".join(part if isinstance(part, str) else part.caption for _, _, part, _ in placed))
     for column, top, content, is_joined in placed:
         if isinstance(content, str):
-            ink.text((_GAP, top), _wrap(content, width - 2 * _GAP, font)[0], _INK, font)
+            writer.draw(ink, _GAP, top, writer.wrap(content, width - 2 * _GAP)[0])
         else:
-            _draw_cell(sheet, ink, column * _CELL, top, content, is_joined, font)
+            _draw_cell(sheet, ink, column * _CELL, top, content, is_joined, writer)
     write_atomic(path, lambda file: sheet.save(file, "PNG"))
 
 
-def _draw_cell(sheet: Image.Image, ink: Any, x: int, y: int, cell: Cell, is_joined: bool, font: Any) -> None:
+def _draw_cell(sheet: Image.Image, ink: Any, x: int, y: int, cell: Cell, is_joined: bool, writer: _Writer) -> None:
     picture = Image.fromarray(cell.pixels)
     sheet.paste(picture, (x + (_CELL - picture.width) // 2, y + (_SIDE - picture.height) // 2))
-    for number, line in enumerate(_wrap(cell.caption, _SIDE, font, lines=2)):
-        ink.text((x + _GAP, y + _SIDE + 4 + number * _LINE), line, _INK, font)
+    for number, line in enumerate(writer.wrap(cell.caption, _SIDE, lines=2)):
+        writer.draw(ink, x + _GAP, y + _SIDE + 4 + number * _LINE, line)
     if is_joined:  # an equals sign between two cells of a group
         for above in (-3, 3):
             ink.line((x + _CELL - 5, y + _SIDE // 2 + above, x + _CELL + 5, y + _SIDE // 2 + above), _INK, 2)
     ink.line((x + _GAP, y + _SIDE + 2, x + _CELL - _GAP, y + _SIDE + 2), _PALE)
-
-
-def _wrap(text: str, width: int, font: Any, lines: int = 1) -> list[str]:
-    """Wrap `text` to at most `lines` lines of `width` pixels; if it is longer, its middle becomes an ellipsis."""
-    text = on_one_line(text).encode("utf-8", "replace").decode()
-    cut, kept = text, len(text)
-    while font.getlength(cut) > width * lines * 0.95 and kept > 2:
-        kept = min(kept - 1, int(kept * width * lines / font.getlength(cut)))
-        cut = f"{text[: kept // 2]}…{text[len(text) - kept // 2 :]}"
-    rows = [""]
-    for letter in cut:
-        if font.getlength(rows[-1] + letter) > width and len(rows) < lines:
-            rows.append("")
-        rows[-1] += letter
-    return rows

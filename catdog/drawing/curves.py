@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from catdog.drawing.figures import new_figure, save_figure
+from catdog.drawing.figures import legend_below, new_figure, save_figure
 
 
 def draw_curves(history: Sequence[dict[str, float]], path: Path) -> None:
@@ -16,10 +16,15 @@ def curves_figure(history: Sequence[dict[str, float]]) -> Any:
     """Make the figure: loss and accuracy over the epochs, on the training photos and on the validation photos."""
     figure = new_figure(10, 4)
     epochs = [row["epoch"] for row in history]
-    for axes, what in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        for split, name in (("train", "training photos, changed at random"), ("val", "validation photos")):
-            axes.plot(epochs, [row[f"{split}_{what}"] for row in history], label=name, marker="o", markersize=3)
+    both = figure.subplots(1, 2)
+    for axes, what in zip(both, ("loss", "accuracy"), strict=True):
+        for split, marker, name in (
+            ("train", "o", "training photos, changed at random"),
+            ("val", "s", "validation photos"),
+        ):
+            axes.plot(epochs, [row[f"{split}_{what}"] for row in history], label=name, marker=marker, markersize=4)
         axes.set(xlabel="epoch", ylabel=what)
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
-        axes.legend()
+    legend_below(*both)
     return figure

@@ -2,22 +2,12 @@
 
 import functools
 import io
-import logging
-import warnings
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 from catdog.base.atomic import write_atomic
-
-logging.getLogger("matplotlib").setLevel(logging.ERROR)  # its notes on fonts and caches are no concern of the user
-
-# Fonts with Chinese, Japanese and Korean glyphs, which matplotlib's own lacks: those of Linux, macOS, Windows.
-_EAST_ASIAN = (
-    "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Source Han Sans SC", "Source Han Sans CN",
-    "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "Droid Sans Fallback",
-    "PingFang SC", "Hiragino Sans GB", "Heiti SC", "STHeiti", "Arial Unicode MS",
-    "Microsoft YaHei", "SimHei", "SimSun",
-)  # fmt: skip
+from catdog.drawing.fonts import drawable, families_for
 
 
 def new_figure(width: float, height: float) -> Any:
@@ -31,31 +21,52 @@ def new_figure(width: float, height: float) -> Any:
 @functools.cache
 def _figure_class() -> Any:
     from matplotlib import rc_context, rcParams  # takes a while to import
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.text import Text
+    from matplotlib.ticker import FixedLocator
 
-    class AnyScript(Figure):
-        """A figure whose text falls back to further fonts for glyphs that the first one lacks."""
+    class PlainText(Figure):
+        """A figure whose text is drawn as it stands, not as a formula, in fonts that have its characters."""
 
         def draw(self, renderer: Any) -> None:
-            families = [*rcParams["font.family"], *fallback_fonts()]
-            for text in self.findobj(Text):
-                text.set_fontfamily(families)
-            with rc_context({"font.family": families}), warnings.catch_warnings():
-                # Where no font has a glyph, a box is drawn; the user needs no warning.
-                warnings.filterwarnings("ignore", message="Glyph .* missing from")
+            axes = [axis for one in self.findobj(Axes) for axis in (one.xaxis, one.yaxis)]
+            labels = [axis.get_ticklabels() for axis in axes]  # brings their texts up to date
+            texts = self.findobj(Text)
+            families = families_for("".join(text.get_text() for text in texts), rcParams["font.family"])
+            for text in texts:
+                text.set(text=drawable(text.get_text(), families), fontfamily=families, parse_math=False)
+            for axis, of_axis in zip(axes, labels, strict=True):
+                if isinstance(axis.get_major_locator(), FixedLocator):  # or its formatter writes them again
+                    axis.set_ticklabels([text.get_text() for text in of_axis])
+                if axis.get_scale() == "log":  # its numbers are formulas, 10^-3
+                    for text in axis.get_ticklabels(which="both"):
+                        text.set_parse_math(True)
+            parts: tuple[Any, ...] = (self, *self.subfigs)
+            for part in parts:
+                for title in part.texts:
+                    title.set_text(_wrap(title, part.bbox.width, renderer))
+            with rc_context({"font.family": families}):
                 super().draw(renderer)
 
-    return AnyScript
+    return PlainText
 
 
-@functools.cache
-def fallback_fonts() -> list[str]:
-    """Names of the fonts in _EAST_ASIAN that the system has."""
-    from matplotlib.font_manager import fontManager
+def _wrap(title: Any, room: float, renderer: Any) -> str:
+    """Break the lines of a title that are wider than `room` pixels; matplotlib would take `$` in them for a formula."""
+    lines: list[str] = []
+    for line in title.get_text().split("\n"):
+        width, *_ = renderer.get_text_width_height_descent(line, title.get_fontproperties(), False)
+        lines += wrap(line, int(len(line) * 0.95 * room / width)) if width > room else [line]
+    return "\n".join(lines)
 
-    installed = set(fontManager.get_font_names())
-    return [name for name in _EAST_ASIAN if name in installed]
+
+def legend_below(*axes: Any) -> None:
+    """Make one legend for these axes, below all the axes of their figure, where it hides no point."""
+    entries = {label: handle for one in axes for handle, label in zip(*one.get_legend_handles_labels(), strict=True)}
+    axes[0].figure.legend(
+        entries.values(), entries.keys(), loc="outside lower center", ncols=len(entries), frameon=False
+    )
 
 
 def encode(figure: Any, kind: str) -> bytes:

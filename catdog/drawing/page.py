@@ -1,6 +1,7 @@
 """Renders a self-contained HTML page: images are embedded, no script, nothing is loaded from the network."""
 
 import base64
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,25 +12,31 @@ _STYLE = """
 :root { color-scheme: light dark; --ink: #24292f; --paper: #fdfdfc; --card: #fff; --line: #d8dee4; --soft: #57606a; }
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e6edf3; --paper: #14181d; --card: #1c2128; --line: #373e47; --soft: #9aa5b1; }
+  .picture { filter: brightness(.87); }
 }
 body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.55 system-ui, sans-serif; }
-main { max-width: 70rem; margin: 0 auto; padding: 2rem 1rem 4rem; }
+main { max-width: 80rem; margin: 0 auto; padding: 2rem 1rem 4rem; }
 h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 .5rem; overflow-wrap: anywhere; }
 h2 { font-size: 1.2rem; margin: 0 0 .3rem; }
-p { margin: .3rem 0 .9rem; color: var(--soft); }
+p { max-width: 50rem; margin: .3rem 0 .9rem; color: var(--soft); }
 nav { display: flex; flex-wrap: wrap; gap: .3rem .9rem; margin: 1rem 0 1.5rem; font-size: .9rem; }
 a { color: inherit; }
 section { background: var(--card); border: 1px solid var(--line); border-radius: 10px;
   padding: 1.2rem; margin: 0 0 1.2rem; }
-img { display: block; width: 100%; height: auto; background: #fff; border-radius: 6px; }
+img { display: block; width: 100%; height: auto; }
+.picture { overflow-x: auto; background: #fff; border: 1px solid var(--line); border-radius: 8px; padding: .8rem; }
 pre { overflow-x: auto; font: 13px/1.5 ui-monospace, monospace; margin: .8rem 0 0; }
 summary { cursor: pointer; margin-top: .8rem; color: var(--soft); }
 .gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(8.5rem, 1fr)); gap: 1rem .8rem; }
 figure { margin: 0; }
-figure img { height: 8.5rem; object-fit: contain; background: none; }
+figure img { height: 8.5rem; object-fit: contain; }
 figcaption { margin-top: .3rem; font-size: .85rem; line-height: 1.35; overflow-wrap: anywhere; }
-figcaption span { display: block; color: var(--soft); font-size: .75rem; }
+figcaption small { display: block; color: var(--soft); font-size: .75rem; }
 """
+
+# Kana, Chinese characters, Hangul.
+_EAST_ASIAN = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U000323af]+")
+_SMALLEST = 0.64  # the scale at which a picture is shown at least
 
 
 @dataclass(frozen=True)
@@ -55,32 +62,46 @@ class Section:
 def page(title: str, about: str, sections: Sequence[Section], images: Mapping[str, bytes], *, numbered: bool) -> str:
     """Render the HTML of a page. images: PNG bytes by the key of their section."""
     heads = [(f"{i}. " if numbered else "") + s.title for i, s in enumerate(sections, start=1)]
-    links = "".join(f'<a href="#{s.key}">{escape(head)}</a>' for s, head in zip(sections, heads, strict=True))
+    links = "".join(f'<a href="#{s.key}">{_text(head)}</a>' for s, head in zip(sections, heads, strict=True))
     cards = "".join(_card(s, head, images.get(s.key)) for s, head in zip(sections, heads, strict=True))
     text = (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n"
-        f"<h1>{escape(title)}</h1>\n<p>{escape(about)}</p>\n<nav>{links}</nav>\n{cards}</main>\n</body>\n</html>\n"
+        f"<h1>{_text(title)}</h1>\n<p>{_text(about)}</p>\n<nav>{links}</nav>\n{cards}</main>\n</body>\n</html>\n"
     )
     return text.encode("utf-8", "replace").decode("utf-8")  # names of files need not be valid UTF-8
 
 
 def _card(section: Section, head: str, image: bytes | None) -> str:
-    parts = [f'<section id="{section.key}">\n<h2>{escape(head)}</h2>\n<p>{escape(section.about)}</p>\n']
+    parts = [f'<section id="{section.key}">\n<h2>{_text(head)}</h2>\n<p>{_text(section.about)}</p>\n']
     if image is not None:
-        parts.append(f'<img alt="{escape(section.title)}" src="{_data_url(image, "png")}">\n')
+        # On a screen narrower than this, at which letters of 8 points are 8 pixels high, the picture scrolls sideways.
+        width = round(_SMALLEST * int.from_bytes(image[16:20], "big"))  # IHDR of a PNG: its width in pixels
+        picture = f'<img alt="{escape(section.title)}" style="min-width: {width}px" src="{_data_url(image, "png")}">'
+        parts.append(f'<div class="picture" tabindex="0">{picture}</div>\n')
     if section.gallery:
         parts.append(f'<div class="gallery">\n{"".join(map(_figure, section.gallery))}</div>\n')
     if section.lines:
-        text = escape("\n".join(section.lines))
+        text = _text("\n".join(section.lines))
         shown = "" if image is not None else " open"
         parts.append(f"<details{shown}><summary>in detail</summary>\n<pre>{text}</pre>\n</details>\n")
     return "".join([*parts, "</section>\n"])
 
 
+def _text(text: str) -> str:
+    """Escape a text for HTML; East Asian words in it, such as names of classes, are marked with their language."""
+    return _EAST_ASIAN.sub(lambda found: f'<span lang="{_language(found[0])}">{found[0]}</span>', escape(text))
+
+
+def _language(word: str) -> str:
+    if any("\u3040" <= c <= "\u30ff" for c in word):
+        return "ja"
+    return "ko" if any("\uac00" <= c <= "\ud7af" for c in word) else "zh"
+
+
 def _figure(photo: GalleryPhoto) -> str:
-    caption = f"<figcaption>{escape(photo.caption)}<span>{escape(photo.path)}</span></figcaption>"
+    caption = f"<figcaption>{_text(photo.caption)}<small>{_text(photo.path)}</small></figcaption>"
     if photo.jpeg is None:
         return f"<figure>{caption}</figure>\n"
     return f'<figure><img alt="{escape(photo.caption)}" src="{_data_url(photo.jpeg, "jpeg")}">{caption}</figure>\n'

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from catdog.drawing.figures import new_figure, save_figure
+from catdog.drawing.figures import legend_below, new_figure, save_figure
 from catdog.tools.demo.outcome import Outcome, shuffle
 
 
@@ -49,8 +49,9 @@ def _curves(axes: Any, outcomes: Sequence[Outcome]) -> None:
         axes.plot(epochs, o.held_out.mean(0), color=f"C{i}", label=f"with {o.name}", linestyle=("-", "--", "-.")[i % 3])
     axes.set(title="thin: each seed; thick: their mean", xlabel="epoch", ylabel="right on photos kept apart")
     axes.yaxis.set_major_formatter("{x:.0%}")
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower right")
+    legend_below(axes)
 
 
 def _ends(axes: Any, outcomes: Sequence[Outcome]) -> None:

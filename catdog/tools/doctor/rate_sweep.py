@@ -10,7 +10,7 @@ import torch
 
 from catdog.base.text import many
 from catdog.data.batches import choose_batch_size
-from catdog.drawing.figures import new_figure, save_figure
+from catdog.drawing.figures import legend_below, new_figure, save_figure
 from catdog.tools.doctor.patient import Finding, Patient, steps
 from catdog.trainer.divergence import is_rate_too_high
 from catdog.trainer.schedule import learning_rate_at
@@ -155,5 +155,5 @@ def draw_sweep(found: Sweep, rate: float, path: Path) -> None:
         axes.set_ylim(0, min(float(found.losses.max()), _EXPLODED * float(found.losses[0])) * 1.05)
     axes.set(xscale="log", xlabel="learning rate", ylabel="loss", title="learning rate range test")
     axes.grid(alpha=0.3)
-    axes.legend(loc="upper left")
+    legend_below(axes)
     save_figure(figure, path)

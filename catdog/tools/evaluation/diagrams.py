@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catdog import metrics
-from catdog.base.text import on_one_line, percent
-from catdog.drawing.figures import new_figure
+from catdog.base.text import percent
+from catdog.drawing.figures import legend_below, new_figure
+from catdog.drawing.fonts import shorten
 from catdog.tools.evaluation.gallery import EvaluatedPhoto
 
 CONFUSED = 24  # classes in the picture of a confusion matrix
@@ -16,14 +17,6 @@ CURVES = 8  # ROC curves in one picture
 _WIDTH = 10
 _ROW = 1.36  # height of a row of photos, in widths of a photo
 _BLUE, _GREY, _RED = "#0969da", "#8c959f", "#cf222e"
-
-
-def plain(name: str, longest: int = 24) -> str:
-    """Escape a name for matplotlib, so that it is not taken for a formula: on one line, shortened in its middle."""
-    name = on_one_line(name).encode("utf-8", "replace").decode()
-    if len(name) > longest:
-        name = f"{name[: longest // 2]}…{name[-(longest // 2) :]}"
-    return name.replace("$", r"\$")
 
 
 def accuracies(shares: dict[str, float], photos: int, classes: int) -> Any:
@@ -61,7 +54,7 @@ def confusion(counts: NDArray[np.int64], classes: Sequence[str]) -> Any:
     mistakes = counts.sum(axis=0) + counts.sum(axis=1) - 2 * counts.diagonal()
     chosen = np.sort(np.argsort(-mistakes, kind="stable")[:CONFUSED])
     shares = (counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))[np.ix_(chosen, chosen)]
-    counts, names = counts[np.ix_(chosen, chosen)], [plain(classes[i]) for i in chosen]
+    counts, names = counts[np.ix_(chosen, chosen)], [shorten(classes[i]) for i in chosen]
     few = len(chosen) <= 8
     figure = new_figure(_WIDTH, 4.6 if few else 2 + 0.34 * len(chosen))
     axes = figure.subplots()
@@ -96,7 +89,7 @@ def roc(labels: NDArray[np.int64], probabilities: NDArray[np.float64], classes: 
     axes = figure.subplots()
     handles = []
     for area, label, false, true in found:
-        handles += axes.plot(false, true, label=f"area {area:.3f}: {plain(classes[label])}", linewidth=1.8)
+        handles += axes.plot(false, true, label=f"area {area:.3f}: {shorten(classes[label])}", linewidth=1.8)
     handles += axes.plot([0, 1], [0, 1], color=_GREY, linestyle=":", label="area 0.5: guessing")
     axes.set(
         xlabel="share of the others that is called so too",
@@ -123,10 +116,9 @@ def calibration(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -
     left.vlines(middles, *intervals, color=_BLUE, alpha=0.35, linewidth=3, label="95% interval")
     left.plot(middles, shares, "o-", color=_BLUE, markersize=5, label="its answers")
     left.set(xlabel="how sure it is", ylabel="how often it is right", xlim=(lowest - 0.02, 1.02), ylim=(0, 1.04))
-    left.legend(loc="lower right")
     confidence, is_correct = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
     edges = np.linspace(0, 1, 16)  # the bins of metrics.calibration_bins
-    right.hist(
+    _, _, (_, wrong) = right.hist(
         [confidence[is_correct], confidence[~is_correct]],
         edges,
         stacked=True,
@@ -135,7 +127,10 @@ def calibration(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -
         label=["right", "wrong"],
     )
     right.set(xlabel="how sure it is", ylabel="photos", xlim=(lowest - 0.02, 1.02))
-    right.legend()
+    right.yaxis.get_major_locator().set_params(integer=True)
+    for bar in wrong:
+        bar.set(hatch="///", edgecolor="white")
+    legend_below(left, right)
     for axes in (left, right):
         axes.grid(alpha=0.3)
         axes.xaxis.set_major_formatter("{x:.0%}")
@@ -151,11 +146,11 @@ def contact_sheet(shown: Sequence[EvaluatedPhoto], columns: int = 6) -> Any:
     for i, one in enumerate(shown):
         x, y = i % columns + 0.5, i // columns * _ROW
         right = one.prediction == one.label
-        caption = f"{plain(one.prediction, 16)} {one.probability:.1%}\n" + (
-            "right" if right else f"not {plain(one.label, 16)}"
+        caption = f"{shorten(one.prediction, 16)} {one.probability:.1%}\n" + (
+            "right" if right else f"not {shorten(one.label, 16)}"
         )
         axes.text(x, y + 0.2, caption, ha="center", va="bottom", fontsize=9, color=_BLUE if right else _RED)
-        axes.text(x, y + 1.2, plain(one.path, 30), ha="center", va="top", fontsize=6, color=_GREY)
+        axes.text(x, y + 1.2, shorten(one.path, 30), ha="center", va="top", fontsize=6, color=_GREY)
         if one.photo is not None:
             longest = max(one.photo.size) / 0.96
             width, height = one.photo.width / longest / 2, one.photo.height / longest / 2

@@ -15,8 +15,9 @@ from PIL import Image
 
 from catdog.base.atomic import write_atomic
 
-FORWARD = "#12823b"
-BACKWARD = "#d1242f"
+# Green and red that are told apart with any colour vision; their places say it too: above the line and below.
+FORWARD = "#00736b"
+BACKWARD = "#d7301f"
 INK = "#24292f"
 PALE = "#8c959f"
 
@@ -90,7 +91,7 @@ def draw(axes: Any, nodes: Mapping[str, Node], edges: Sequence[Edge], font: floa
     """Draw the graph into `axes`, at equal scale in both directions. font: size in points."""
     for edge in edges:
         _draw_edge(axes, nodes[edge.start], nodes[edge.end], edge, font)
-    for node in nodes.values():
+    for node in dict.fromkeys(nodes.values()):  # one may go by two names
         if node.radius:
             from matplotlib.patches import Circle
 

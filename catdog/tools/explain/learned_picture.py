@@ -5,19 +5,20 @@ from typing import Any
 
 import numpy as np
 
-from catdog.base.text import MANY
 from catdog.drawing.figures import new_figure
+from catdog.drawing.fonts import shorten
 from catdog.predict import Classifier
 from catdog.runs.histograms import BINS, WIDEST
 from catdog.tools.explain import graph
 from catdog.tools.explain.backprop import Network
 from catdog.tools.explain.explanation import Explanation
 from catdog.tools.explain.learned import as_picture, class_gradients, importance, smooth, templates
-from catdog.tools.explain.picture import FIRST_CLASS, SECOND_CLASS, draw_units
+from catdog.tools.explain.picture import FIRST_CLASS, SECOND_CLASS, draw_units, pictured_classes
 from catdog.tools.explain.weights_history import LayerHistograms
 from catdog.tools.explain.words import number
 
 _COLUMNS, _ROWS = 10, 3
+_TEMPLATES = 12  # class templates in one picture
 
 
 def draw_neurons(classifier: Classifier, network: Network) -> Any:
@@ -38,10 +39,12 @@ def draw_neurons(classifier: Classifier, network: Network) -> Any:
             axes.set_title(f"unit {unit}", fontsize=8, pad=3)
             if len(classifier.classes) == 2:
                 for side in axes.spines.values():
-                    side.set(color=FIRST_CLASS if moves[0, unit] > 0 else SECOND_CLASS, linewidth=2)
+                    first_speaks = moves[0, unit] > 0
+                    side.set(color=FIRST_CLASS if first_speaks else SECOND_CLASS, linewidth=2)
+                    side.set_linestyle("-" if first_speaks else ":")
     frames = ""
     if len(classifier.classes) == 2:
-        frames = "\norange frame: speaks for {}; blue: for {}".format(*classifier.classes)
+        frames = "\norange frame: speaks for {}; blue, dotted: for {}".format(*map(shorten, classifier.classes))
     whole.suptitle(
         f"The weights of the {len(order)} most important of {first.units:,} first-layer neurons: grey is 0, "
         f"brighter is positive{frames}",
@@ -63,16 +66,13 @@ def _empty_axes(figure: Any, rows: int, columns: int) -> list[Any]:
 
 
 def draw_templates(classifier: Classifier, network: Network) -> Any:
-    """Draw the class templates: the gradient of each class's score less the others', at the average photo.
-
-    Of more than MANY classes, the first.
-    """
-    size, classes = classifier.card.architecture.image_size, min(len(classifier.classes), MANY)
+    """Draw the class templates: the gradient of each class's score less the others', at the average photo."""
+    size, classes = classifier.card.architecture.image_size, min(len(classifier.classes), _TEMPLATES)
     figure = new_figure(max(3.3 * classes, 7), 10.4)
     axes = _empty_axes(figure, 3, classes)
-    for c, (name, template) in enumerate(zip(classifier.classes[:MANY], templates(network)[:MANY], strict=True)):
+    for c, (name, template) in enumerate(zip(classifier.classes[:classes], templates(network)[:classes], strict=True)):
         axes[c].imshow(as_picture(template, size))
-        axes[c].set_title(f"more {name}")
+        axes[c].set_title(f"more {shorten(name)}")
         blurred = smooth(template, size)
         axes[classes + c].imshow(as_picture(blurred, size))
         axes[classes + c].set_title("the same, smoothed", fontsize=10)
@@ -80,7 +80,8 @@ def draw_templates(classifier: Classifier, network: Network) -> Any:
         top = float(np.abs(brightness).max()) or 1.0
         axes[2 * classes + c].imshow(brightness, cmap="PuOr_r", vmin=-top, vmax=top)
         axes[2 * classes + c].set_title("lighter (orange) or darker (violet)", fontsize=10)
-    figure.suptitle("Class templates: how the average photo would have to change", fontsize=12)
+    some = "" if classes == len(classifier.classes) else f", for the first {classes} of {len(classifier.classes):,}"
+    figure.suptitle(f"Class templates: how the average photo would have to change{some}", fontsize=12)
     return figure
 
 
@@ -107,8 +108,9 @@ def draw_histories(histories: Sequence[LayerHistograms]) -> Any:
             axes.plot(h.epochs, sign * h.size, color=graph.BACKWARD if h.what == "gradient" else graph.FORWARD)
         axes.set_title(f"{h.layer}: {'w' if h.what == 'weight' else 'dL/dw'}", fontsize=10)
         axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.ticklabel_format(axis="y", scilimits=(-2, 2))
-    figure.suptitle("Weights (above) and their gradients (below) through training; line: root mean square", fontsize=12)
+    figure.suptitle("Weights (above) and gradients (below) through training; line: root mean square", fontsize=11)
     return figure
 
 
@@ -120,16 +122,16 @@ def draw_activations(explanations: Sequence[Explanation]) -> Any:
     grid = figure.subplots(len(explanations), hidden + 2, squeeze=False)
     for row, e in zip(grid, explanations, strict=True):
         row[0].imshow(e.pixels.transpose(1, 2, 0))
-        row[0].set_title(e.title, fontsize=10)
+        row[0].set_title(shorten(e.title), fontsize=10)
         row[0].set_xticks([])
         row[0].set_yticks([])
         for i in range(hidden):
             draw_units(row[1 + i], e, i, mark=False)
-        shown = e.shown_classes
-        row[-1].barh(range(len(shown)), e.final[shown], color=graph.PALE, height=0.5)
-        row[-1].set_yticks(range(len(shown)), [e.classes[c] for c in shown])
+        classes = pictured_classes(e)
+        row[-1].barh(range(len(classes)), e.final[classes], color=graph.PALE, height=0.5)
+        row[-1].set_yticks(range(len(classes)), [shorten(e.classes[c], 16) for c in classes])
         row[-1].set(xlim=(0, 1), title="probability")
         row[-1].invert_yaxis()
-        for place, p in enumerate(e.final):
+        for place, p in enumerate(e.final[classes]):
             row[-1].text(0.02, place, number(p), va="center")
     return figure

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from catdog.drawing.figures import new_figure
+from catdog.drawing.figures import legend_below, new_figure
+from catdog.drawing.fonts import shorten
 from catdog.tools.explain import graph
 from catdog.tools.explain.explanation import CHANNELS, Explanation
 from catdog.tools.explain.graph import Edge, Node
@@ -16,16 +17,19 @@ FIRST_CLASS, SECOND_CLASS = "#e8710a", "#1a73e8"  # orange: pixels for the first
 WIDTH = 15.0  # inches
 _CORNER = 8  # rows and columns of the photo shown as numbers
 _BLOCKS = 6  # blocks along the photo's height and width whose attributions are summed
-_ENDS = 3  # layers drawn at each end of the network; those between are left out
+_ENDS = 2  # layers drawn at each end of the network; those between are left out
+_MOST = 8  # classes in the bars of a picture
+_ACROSS = 30  # letters of their names that fit side by side
 ALL = ("photo", "forward", "backward", "chain", "step", "pixels")
 QUICK = ("photo", "forward", "pixels")  # the panels that take little time
 _GAP, _RISE = 3.1, 1.55  # between the columns and rows of the graph
+_LAST = 1.2  # more between the last two columns, where edges cross
 
 
 def poster(e: Explanation, keys: Collection[str] = ALL) -> tuple[Any, dict[str, Any]]:
     """Draw panels, one below the other: (the figure, the subfigures by the key of their section in `words`)."""
     rows = -(-max(len(e.path), 1) // 4)
-    columns = min(len(e.network.layers), 2 * _ENDS) + 1.6
+    columns = min(len(e.network.layers), 2 * _ENDS) + 1.6 + _LAST / _GAP
     panels: dict[str, tuple[float, Callable[[Any, Explanation], None]]] = {
         "photo": (3.9, photo),
         "forward": (3.6 * rows + 0.3, layers),
@@ -37,7 +41,7 @@ def poster(e: Explanation, keys: Collection[str] = ALL) -> tuple[Any, dict[str, 
     panels = {key: panel for key, panel in panels.items() if key in keys}
     heights = [height for height, _ in panels.values()]
     figure = new_figure(WIDTH, sum(heights) + 0.6)
-    figure.suptitle(f"{e.title}: {e.answer}", fontsize=17, fontweight="bold")
+    figure.suptitle(f"{shorten(e.title, 60)}: {shorten(e.answer, 40)}", fontsize=17, fontweight="bold")
     rows_of_panels = figure.subfigures(len(panels), 1, height_ratios=heights, squeeze=False)[:, 0]
     parts = dict(zip(panels, rows_of_panels, strict=True))
     for key, (_, draw) in panels.items():
@@ -116,17 +120,27 @@ def draw_units(axes: Any, e: Explanation, i: int, mark: bool = True) -> None:
     axes.set_yticks([])
 
 
+def pictured_classes(e: Explanation) -> list[int]:
+    """Classes in the bars of a picture, in their order: the true class and the most likely others, _MOST at most."""
+    others = [int(c) for c in np.argsort(-e.logits, kind="stable") if c != e.label]
+    return sorted([e.label, *others[: _MOST - 1]])
+
+
 def draw_scores(axes: Any, e: Explanation) -> None:
     """Draw the scores of the classes as bars, with the probability of each."""
-    shown = e.shown_classes
+    shown = pictured_classes(e)
     places = np.arange(len(shown))
-    axes.barh(places, e.logits[shown], color=[graph.FORWARD if c == e.label else graph.PALE for c in shown], height=0.5)
+    colours = [graph.FORWARD if c == e.label else graph.PALE for c in shown]
+    axes.barh(places, e.logits[shown], color=colours, height=0.5)
     what = "score" if e.loss.kind == "svm" else "logit"
     for place, (s, p) in enumerate(zip(e.logits[shown], e.probabilities[shown], strict=True)):
         beside = f" {number(s)}" if e.loss.kind == "svm" else f" {number(s)}: p = {p:.3f}"
         axes.text(0.02, place - 0.36, beside, transform=axes.get_yaxis_transform(), fontsize=9)
     taken = "(true)" if e.label_reason else "(the answer)"
-    axes.set_yticks(places, [f"{e.classes[c]}\n{taken}" if c == e.label else e.classes[c] for c in shown])
+    names = [shorten(e.classes[c], 16) for c in shown]
+    axes.set_yticks(
+        places, [f"{name}\n{taken}" if c == e.label else name for c, name in zip(shown, names, strict=True)]
+    )
     if e.seen_alone and e.loss.kind != "svm":
         axes.set_xlabel(f"p: {e.seen_alone}".replace(" and ", "\nand "), fontsize=9)
     axes.set_ylim(len(places) - 0.5, -0.7)
@@ -136,7 +150,7 @@ def draw_scores(axes: Any, e: Explanation) -> None:
 
 def network(figure: Any, e: Explanation) -> None:
     """Draw the path of the written-out chain rule, with the inputs of largest product to its units."""
-    _title(figure, "5. The chain rule on one way through the network: forward in green, backward in red")
+    _title(figure, "5. The chain rule on one way through the network: forward in green, above; backward in red, below")
     depth = len(e.network.layers)
     shown = [i for i in range(depth) if i < _ENDS or i >= depth - _ENDS]
     nodes: dict[str, Node] = {}
@@ -144,7 +158,7 @@ def network(figure: Any, e: Explanation) -> None:
     for column, i in enumerate(shown):
         unit = (*e.path, e.label)[i]
         if i and i - 1 not in shown:  # the layers between are left out
-            edges.append(Edge(f"{i - 1}:", f"{i}:{e.path_weights[i].source}", "...", faint=True))
+            edges.append(Edge(f"{i - 1}:", f"{i}:{e.path_weights[i].source}", faint=True))
             column_of_gap = column * _GAP - 0.9
             nodes[f"{i - 1}:"] = Node(column_of_gap, 0, "...", radius=0)
             nodes[f"{_ENDS}:{e.path[_ENDS - 1]}"] = nodes[f"{i - 1}:"]
@@ -157,10 +171,14 @@ def network(figure: Any, e: Explanation) -> None:
         edges.append(Edge(f"{depth}:{c}", "L", "", f"dL/ds {number(e.gradients[-1].out[c])}", 0.45))
         if c != e.label:
             edges.append(_edge(e, depth - 1, e.path_weights[-1].source, c, 0.73))
-    nodes["L"] = Node((len(shown) + 0.85) * _GAP, 0, "L", number(e.loss_value), 0.42, "#fde8e8")
+    nodes["L"] = Node((len(shown) + 0.85) * _GAP + _LAST, 0, "L", number(e.loss_value), 0.42, "#fde8e8")
     axes = figure.subplots()
     graph.draw(axes, nodes, edges, font=8.5)
-    graph.legend(axes, "green: weights w, inputs x, activations a, scores s", "red: gradients of the loss L")
+    graph.legend(
+        axes,
+        "green, above the arrows: weights w; at the circles: inputs x, activations a, scores s",
+        "red, below the arrows: gradients of the loss L",
+    )
 
 
 def _node(e: Explanation, i: int, j: int, column: int, row: int) -> Node:
@@ -168,9 +186,10 @@ def _node(e: Explanation, i: int, j: int, column: int, row: int) -> Node:
     last = len(e.network.layers)
     value = number(e.logits[j] if i == last else e.outputs[i].x[j])
     kind = "s" if i == last else "a" if i else "x"
-    label = e.classes[j] if i == last else e.input_name(i, j).replace(" ", "\n")
+    label = shorten(e.classes[j], 10) if i == last else e.input_name(i, j).replace(" ", "\n")
     height = (0.0, _RISE, -_RISE)[row]
-    return Node(column * _GAP, height, label, f"{kind} {value}", 0.42, note_side=1 if row == 1 else -1)
+    x = column * _GAP + (_LAST if i == last else 0)
+    return Node(x, height, label, f"{kind} {value}", 0.42, note_side=1 if row == 1 else -1)
 
 
 def _edge(e: Explanation, i: int, j: int, unit: int, at: float) -> Edge:
@@ -189,7 +208,7 @@ def gradients(figure: Any, e: Explanation) -> None:
         left.bar([place + offset for place in places], norms, 0.38, label=what, color=colour)
     left.set_xticks(places, names)
     left.set_title("norm of the gradient", fontsize=10)
-    left.legend()
+    legend_below(left)
     checks = [check for i in sorted(e.gradient_checks) for check in e.gradient_checks[i] if not check.kink]
     errors = np.maximum([check.relative_error for check in checks], 1e-17)
     right.semilogy(range(1, len(errors) + 1), errors, ".", color=graph.FORWARD)
@@ -204,8 +223,8 @@ def step(figure: Any, e: Explanation) -> None:
     first = e.steps[0]
     _title(figure, f"6. The step, w' = w - {first.rate:g} * dL/dw, for every weight; then forward again")
     left, middle, right = figure.subplots(1, 3)
-    shown = e.shown_classes
-    places = np.arange(len(shown))
+    classes = pictured_classes(e)
+    places = np.arange(len(classes))
     svm = e.loss.kind == "svm"
     hinges = [np.maximum(e.loss.margins(scores, e.label), 0) for scores in (e.logits, first.logits)]
     for axes, before, after, what in (
@@ -214,12 +233,13 @@ def step(figure: Any, e: Explanation) -> None:
         if svm
         else (middle, e.probabilities, first.probabilities, "probabilities"),
     ):
-        axes.bar(places - 0.2, before[shown], 0.38, label="before", color=graph.PALE)
-        axes.bar(places + 0.2, after[shown], 0.38, label="after", color=graph.BACKWARD)
+        axes.bar(places - 0.2, before[classes], 0.38, label="before", color=graph.PALE)
+        axes.bar(places + 0.2, after[classes], 0.38, label="after", color=graph.BACKWARD)
         axes.axhline(0, color=graph.INK, linewidth=0.8)
-        axes.set_xticks(places, [e.classes[c] for c in shown])
+        names = [shorten(e.classes[c], 16) for c in classes]
+        axes.set_xticks(places, names, rotation=90 if len("".join(names)) > _ACROSS else 0)
         axes.set_title(what, fontsize=10)
-        axes.legend()
+    legend_below(left)
     if e.seen_alone and not svm:
         middle.set_xlabel(e.seen_alone, fontsize=9)
     rates = [s.rate for s in e.steps]
@@ -228,13 +248,13 @@ def step(figure: Any, e: Explanation) -> None:
     right.loglog(rates, [fall if fall > 0 else np.nan for fall in falls], "o-", color=graph.BACKWARD, label="actual")
     right.set(xlabel="learning rate lr")
     right.set_title(f"fall of the loss, {number(e.loss_value)} -> {number(first.loss)}", fontsize=10)
-    right.legend()
+    right.legend(loc="upper left")  # the lines rise
 
 
 def attribution(figure: Any, e: Explanation) -> None:
     """Draw the attribution of the score difference to the pixels, one by one and summed over blocks."""
     shares = e.attribution
-    first, second = e.classes[shares.first], e.classes[shares.second]
+    first, second = shorten(e.classes[shares.first], 16), shorten(e.classes[shares.second], 16)
     _title(figure, f"8. Which pixels spoke for {first} and which for {second}")
     left, middle, right, bars = figure.subplots(1, 4, width_ratios=[1, 1, 1, 1.1])
     picture = e.pixels.transpose(1, 2, 0)

@@ -32,10 +32,10 @@ def draw_network() -> Any:
     moved = {f"w{i}": f"w{i}' = {w:.9f}" for i, w in enumerate(step(before), start=1)}
     _network(first, before, gradients)
     first.set_title("1. Forward, then backward", loc="left", fontweight="bold")
-    graph.legend(first, "green: weights and what neurons give", "red: gradient of E by each weight")
+    graph.legend(first, "green, above: weights, and what neurons give", "red, below: gradient of E by each weight")
     _network(second, before, moved)
     second.set_title(f"2. The step: w' = w - {RATE} * dE/dw", loc="left", fontweight="bold")
-    graph.legend(second, "green: weights before", "red: weights after")
+    graph.legend(second, "green, above: weights before", "red, below: weights after")
     _network(third, after, {})
     third.set_title(f"3. Forward again: the error fell from {before['E']:.9f}", loc="left", fontweight="bold")
     return figure
@@ -102,5 +102,5 @@ def draw_circuit() -> Any:
     together = f"together the sigmoid gate: its derivative is (1 - f) f = {(1 - n['f']) * n['f']:.4f}"
     axes.text(8.75, 1.0, together, ha="center", va="top", color=graph.INK, fontsize=10)
     axes.set_title("f = sigmoid(w0*x0 + w1*x1 + w2)", loc="left", fontweight="bold")
-    graph.legend(axes, "green: forward values", "red: gradients, df / d(value)", 10)
+    graph.legend(axes, "green, above: forward values", "red, below: gradients, df / d(value)", 10)
     return figure

@@ -57,7 +57,7 @@ class ReportPage(Page):
     def handle_data(self, data: str) -> None:
         if "figcaption" in self.open:
             said, path = self.captions[self._section][-1]
-            now = (said, path + data) if self.open[-1] == "span" else (said + data, path)
+            now = (said, path + data) if "small" in self.open else (said + data, path)
             self.captions[self._section][-1] = now
 
 

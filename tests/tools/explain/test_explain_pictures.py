@@ -9,6 +9,7 @@ import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -193,3 +194,35 @@ def test_says_what_is_wrong_in_a_sentence(tmp_path: Path, photo: str, capsys: py
         said = capsys.readouterr().err
         assert words in said
         assert re.match(r"catdog: .*\.$", said.splitlines()[-1])
+
+
+@pytest.mark.parametrize("hidden", [(), (64, 32), (64,) * 7])
+@pytest.mark.slow
+def test_no_two_labels_of_the_chain_overlap(tmp_path: Path, photo: str, hidden: tuple[int, ...]) -> None:
+    run = random_run(tmp_path / "run", hidden=hidden, classes=("cat", "dog", "fox", "cow"), image_size=(32, 32))
+    figure, panels = poster(explain(Classifier.load(run), photo, photo, "cat"))
+    graph.render(figure)
+    (axes,) = panels["chain"].axes
+    labels = [text for text in axes.texts if text.get_text() and text.get_transform() == axes.transData]
+    corners = [text_corners(text) for text in labels]
+    assert len(corners) > 20
+    pairs = [(i, j) for i in range(len(corners)) for j in range(i) if not are_apart(corners[i], corners[j])]
+    assert not [(labels[i].get_text(), labels[j].get_text()) for i, j in pairs]
+
+
+def text_corners(text: Any) -> np.ndarray:
+    """Corners, 4 x 2, of a text that is turned about the middle of its lower or upper edge, in pixels."""
+    angle, (x, y) = np.radians(text.get_rotation()), text.get_transform().transform(text.get_position())
+    text.set_rotation(0)
+    text.set_rotation_mode("default")
+    box = text.get_window_extent()
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    return (np.array([[box.x0, box.y0], [box.x1, box.y0], [box.x1, box.y1], [box.x0, box.y1]]) - (x, y)) @ turn + (x, y)
+
+
+def are_apart(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether an edge of one of two rectangles separates them (separating axis theorem)."""
+    for edge in np.concatenate([np.diff(a[:3], axis=0), np.diff(b[:3], axis=0)]):
+        if (a @ edge).max() <= (b @ edge).min() or (b @ edge).max() <= (a @ edge).min():
+            return True
+    return False
