@@ -2,10 +2,12 @@
 
 import argparse
 import contextlib
+import os
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
+from catdog.base.signals import NOTHING_TRAINED, Interrupted
 from catdog.config.schema import SECTIONS, Field, fields
 from catdog.errors import CatdogError
 
@@ -64,6 +66,21 @@ def given_fields(arguments: argparse.Namespace) -> dict[str, Any]:
     """The fields of the configuration that were given as flags."""
     given = {name: value for name, value in vars(arguments).items() if name in fields()}
     return {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+
+
+def is_main_process() -> bool:
+    """Whether this is the one of torchrun's processes that prints and claims the run folder, or the only one."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+@contextlib.contextmanager
+def nothing_trained_yet() -> Iterator[None]:
+    """A context in which a signal that nothing else has a sentence for came before anything was begun."""
+    try:
+        yield
+    except Interrupted as stop:
+        stop.advice = stop.advice or NOTHING_TRAINED * is_main_process()
+        raise
 
 
 def add_run(parser: Any) -> None:
