@@ -5,6 +5,8 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, NoReturn
 
+NOTHING_TRAINED = "stopped before the first step: nothing was trained; start again with the same command."
+
 
 class Interrupted(BaseException):
     """Raised on a signal, whose number is `signal`; `saved` is whether a checkpoint was written for it.

@@ -2,11 +2,13 @@
 
 import argparse
 import contextlib
+import os
 import sys
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
+from catdog.base.signals import NOTHING_TRAINED, Interrupted
 from catdog.config.schema import SECTIONS, Field, fields
 from catdog.config.suggestions import did_you_mean
 from catdog.errors import CatdogError
@@ -88,6 +90,21 @@ def add_config(parser: Any) -> None:
         help="read the configuration from a file, or from a recipe that comes with catdog "
         f"({', '.join(recipes())}); flags go over it",
     )
+
+
+def is_main_process() -> bool:
+    """Whether this is the one of torchrun's processes that prints and claims the run folder, or the only one."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+@contextlib.contextmanager
+def nothing_trained_yet() -> Iterator[None]:
+    """A context in which a signal that nothing else has a sentence for came before anything was begun."""
+    try:
+        yield
+    except Interrupted as stop:
+        stop.advice = stop.advice or NOTHING_TRAINED * is_main_process()
+        raise
 
 
 def add_run(parser: Any) -> None:

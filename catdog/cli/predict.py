@@ -39,11 +39,7 @@ def add_predict(verbs: Any) -> None:
     )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON object a line")
-    form.add_argument(
-        "--csv",
-        action="store_true",
-        help="a table with a header, in UTF-8; what a spreadsheet would compute is put behind a '",
-    )
+    form.add_argument("--csv", action="store_true", help="a table with a header, in UTF-8; formulas are made text")
 
 
 def _predict(arguments: argparse.Namespace) -> int:

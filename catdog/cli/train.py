@@ -6,8 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from catdog.base.signals import Interrupted
-from catdog.cli.flags import add_config, add_fields, add_verb, given_fields
+from catdog.cli.flags import add_config, add_fields, add_verb, given_fields, is_main_process, nothing_trained_yet
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
 from catdog.errors import CatdogError
@@ -41,21 +40,15 @@ def add_train(verbs: Any) -> None:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    from catdog.runs.paths import NOTHING_TRAINED
-
-    is_main = os.environ.get("RANK", "0") == "0"  # of several processes one prints, and claims the run folder
-    try:
+    with nothing_trained_yet():
         if arguments.resume is None:
-            _train_anew(arguments, is_main)
+            _train_anew(arguments)
         else:
             _resume(arguments)
-    except Interrupted as stop:
-        stop.advice = stop.advice or NOTHING_TRAINED * is_main
-        raise
     return 0
 
 
-def _train_anew(arguments: argparse.Namespace, is_main: bool) -> None:
+def _train_anew(arguments: argparse.Namespace) -> None:
     from catdog.data.warm_up import WarmUp
     from catdog.runs.paths import new_run
 
@@ -64,7 +57,7 @@ def _train_anew(arguments: argparse.Namespace, is_main: bool) -> None:
         _check_narration(config)
     with ExitStack() as stack:
         folder = None
-        if is_main:
+        if is_main_process():
             config, folder = stack.enter_context(new_run(config, print))
         # Torch takes seconds to import: before it all that can be said without, beside it all that can be done.
         stack.enter_context(WarmUp(config))

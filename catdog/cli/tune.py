@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from catdog.cli.flags import add_config, add_fields, add_verb, given_fields
+from catdog.cli.flags import add_config, add_fields, add_verb, given_fields, nothing_trained_yet
 from catdog.config.toml import load_config
 from catdog.errors import CatdogError
 from catdog.tools.tune import search_space
@@ -55,14 +55,15 @@ def _tune(arguments: argparse.Namespace) -> int:
                     f"--resume goes on with the study's own configuration; leave --{name.replace('_', '-')} out, or "
                     "start a new study."
                 )
-        with working("loading torch"):
-            from catdog.tools.tune.command import resume_search
+        with nothing_trained_yet():
+            with working("loading torch"):
+                from catdog.tools.tune.command import resume_search
 
-        return resume_search(Path(arguments.resume), trials, minutes)
+            return resume_search(Path(arguments.resume), trials, minutes)
     config = load_config(arguments.config, given)
     space = search_space.dimensions(config, arguments.search, fixed=given)
+    with nothing_trained_yet():
+        with working("loading torch"):
+            from catdog.tools.tune.command import start_search
 
-    with working("loading torch"):
-        from catdog.tools.tune.command import start_search
-
-    return start_search(config, space, arguments.study, trials, minutes)
+        return start_search(config, space, arguments.study, trials, minutes)

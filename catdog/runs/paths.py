@@ -10,7 +10,7 @@ from pathlib import Path
 
 from catdog.base.atomic import is_temporary
 from catdog.base.locks import unlock
-from catdog.base.signals import Interrupted
+from catdog.base.signals import NOTHING_TRAINED, Interrupted
 from catdog.base.work_folder import make_and_lock
 from catdog.checkpoint.model_file import STATE_FILE
 from catdog.config.settings import Config
@@ -18,8 +18,6 @@ from catdog.data.listing import has_photos
 from catdog.data.splits import SAMPLE
 from catdog.errors import CatdogError
 from catdog.runs.folder import RunFolder
-
-NOTHING_TRAINED = "stopped before the first step: nothing was trained; start again with the same command."
 
 
 class NewRunFolder(RunFolder):

@@ -49,7 +49,7 @@ def test_every_field_is_a_flag(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "--device", "tpu", "--data", "photos"], "there is no device tpu"),
         (["train", "--data", "nowhere"], "there is no folder"),
         (["train", "--config", "nowhere.toml"], "there is no configuration nowhere.toml"),
-        (["train", "--resume", "--epochs", "3"], "leave --epochs out"),
+        (["train", "--resume", "--seed", "3"], "leave --seed out"),
         (["train", "--resume"], "there is no run in runs/ to resume"),
         (["predict"], "IMAGE|DIR|-"),
         (["evaluate", "--run", "nowhere"], "there is no run nowhere"),

@@ -231,3 +231,19 @@ def test_a_disk_that_cannot_be_written_leaves_what_was_saved(make_photos: MakePh
     assert (run / "last.pt").read_bytes() == checkpoint
     subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
     assert_ends_like(run, whole)
+
+
+@pytest.mark.parametrize("verb", ["train", "tune"])
+def test_a_signal_while_torch_is_imported_is_answered_in_a_sentence(
+    verb: str, make_photos: MakePhotos, tmp_path: Path
+) -> None:
+    """In a Python of its own, since those that are forked have torch already."""
+    slow = "import signal, sys; import catdog.cli.main as cli\n"
+    slow += "class Finder:\n    def find_spec(self, name, *_):\n        if name == 'torch':\n"
+    slow += "            signal.raise_signal(signal.SIGTERM)\n"
+    slow += "sys.meta_path.insert(0, Finder())\n"
+    slow += f"sys.exit(cli.main(['{verb}', '--data', '{make_photos({'cat': 9, 'dog': 9})}', '--out', 'deep/run']))"
+    done = subprocess.run([sys.executable, "-c", slow], capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (143, "")
+    assert done.stdout == "stopped before the first step: nothing was trained; start again with the same command.\n"
+    assert not (tmp_path / "deep").exists()
