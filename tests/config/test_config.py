@@ -58,6 +58,7 @@ def test_every_recipe_loads(recipe: Path) -> None:
         ("[photos]\nimage_size = [32]", "image_size (--image-size) must be 2 whole numbers"),
         ("[photos]\nimage_size = [0, 32]", "image_size (--image-size) must be from 1"),
         ("[model]\nhidden = [64, 0]", "hidden (--hidden) must be from 1"),
+        (f"[model]\nhidden = {[1] * 1001}", "hidden (--hidden) must be 1,000 numbers at most, not 1,001"),
         ("[model]\nhidden = [64.5]", "hidden (--hidden) must be a list of whole numbers"),
         ("[model]\nactivation = 'rel'", "must be one of relu, gelu, tanh, sigmoid, not 'rel'; did you mean relu"),
         ("[photos]\nstrict = 1", "strict (--strict) must be true or false"),

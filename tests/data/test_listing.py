@@ -8,6 +8,7 @@ import pytest
 from torchvision.datasets import ImageFolder
 
 from catdog.data.held_out import held_out_photos
+from catdog.data.inputs import photos_of
 from catdog.data.listing import has_photos, list_photos, photos_below
 from catdog.data.remarks import remarks
 from catdog.data.splits import find_splits, split, train_and_val
@@ -279,3 +280,16 @@ def test_a_folder_without_permission_is_named(make_photos: MakePhotos) -> None:
             list(photos_below(root))
     finally:
         (root / "cat").chmod(0o755)
+
+
+def test_files_of_a_folder_that_are_no_photos_by_their_names_are_counted_on_standard_error(
+    make_photos: MakePhotos, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = make_photos({"cat": 2}, name="two words")
+    for name in ("a.jxl", "b.hif", "cat/c.hif", "d.JPG~", "cat/.DS_Store"):
+        (root / name).write_bytes(b"x")
+    assert [name for name, _ in photos_of([str(root)])] == [str(root / "cat" / f"cat-00{k}.png") for k in range(2)]
+    assert capsys.readouterr().err == (
+        f"{root}: 4 files left out as no photo by the name (2 .hif, 1 .jxl, 1 .jpg~); "
+        f"catdog data check {shlex.quote(str(root))} lists them.\n"
+    )

@@ -56,7 +56,7 @@ def test_another_folder_may_lack_a_class_but_not_have_a_new_one(
     assert main(["evaluate", "--run", str(run), "--data", str(others)]) == 2
     said = capsys.readouterr().err
     assert "'cow'" in said
-    assert "cat, dog, fox" in said
+    assert "'cat', 'dog', 'fox'" in said
 
 
 def test_a_test_folder_is_evaluated_and_unreadable_photos_are_counted(
