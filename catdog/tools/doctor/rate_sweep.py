@@ -117,9 +117,9 @@ def check_rate(found: Sweep, rate: float, losses: Sequence[float] = (), guess: f
     if losses and is_rate_too_high(losses, guess):
         return Finding(
             name,
-            "ill",
-            f"in the first {many(len(losses), 'epoch')} at the learning rate that is set, {rate:g}, the loss goes up to "
-            f"{max(losses):.3g}, and guessing costs {guess:.3g}: the rate is too high.",
+            "warning",
+            f"in the first {many(len(losses), 'epoch')} at the learning rate that is set, {rate:g}, the loss goes up "
+            f"to {max(losses):.3g}, and guessing costs {guess:.3g}: the rate is too high.",
             f"Try --learning-rate {rate / 10:g}.",
         )
     if found.steepest is None:
