@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-from catdog.base.cpus import thread_count
+from catdog.base.threads import thread_count
 from catdog.base.work_folder import new_folder
 from catdog.errors import CatdogError
 
