@@ -63,7 +63,7 @@ class Classifier:
         """The forward pass of one of torchvision's networks, by torch."""
         import torch  # which takes seconds, and an MLP does not need it
 
-        from catdog.base.cpus import thread_count
+        from catdog.base.threads import thread_count
         from catdog.model.torchvision import TorchvisionModel
 
         shape = self.card.architecture

@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 import torch
 
-from catdog.base.cpus import thread_count
 from catdog.base.signals import Signals, stop_at_once
 from catdog.base.text import in_shell, many, percent
+from catdog.base.threads import thread_count
 from catdog.checkpoint.model_card import DRAWINGS
 from catdog.checkpoint.model_file import MODEL_FILE
 from catdog.config.schema import check_parts
@@ -85,15 +85,6 @@ def resume(
         return _train(config, saved, folder, world, log, listeners)
 
 
-def _with_batch_size(config: Config, photos: int, least: int) -> tuple[Config, str]:
-    """The configuration with a batch size for so many photos, if it is to be chosen; and a note on that, or ""."""
-    training = config.training
-    if training.batch_size:
-        return config, ""
-    size = max(choose_batch_size(photos), least * training.accumulate)
-    return replace(config, training=replace(training, batch_size=size)), " (chosen for so many photos)"
-
-
 def _of_main(config: Config, world: World) -> Config:
     """The configuration of the main process, which alone has looked at folders and at the clock."""
     return parse_config(world.same(to_toml(config)), "the configuration") if world.size > 1 else config
@@ -125,7 +116,11 @@ def _train(
     with world.first_on_machine():  # who downloads weights, if any
         model = build_network(config, len(listings[0].classes), pretrained=saved is None)
     check_parts(config.training, model.least_photos)
-    config, chosen = _with_batch_size(config, len(listings[0]), model.least_photos)
+    size = config.training.batch_size or choose_batch_size(
+        len(listings[0]), model.least_photos * config.training.accumulate
+    )
+    chosen = "" if config.training.batch_size else " (chosen for so many photos)"
+    config = replace(config, training=replace(config.training, batch_size=size))
     if world.is_main:
         log(describe_plan(config, model, listings, device, f"{device_in_words}; {threads_in_words}", chosen))
         from catdog.data.remarks import remarks

@@ -3,7 +3,7 @@
 atomic           how every file is written: to a temporary name, flushed, renamed
 locks            locks on folders; work_folder: folders that are locked while they are in use
 signals          Ctrl-C, SIGTERM and SIGHUP
-worker           processes that work for this one; cpus: how many CPUs there are for them
+worker           processes that work for this one; threads: how many; cpus: how many CPUs there are for them
 output, progress standard output and error, JSON on them, and bars on the terminal
 text, lazy       small helpers: names, counts and shares as text; imports that wait until they are needed
 """

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from catdog.base.cpus import thread_count, usable_cpus
+from catdog.base.threads import thread_count
 from catdog.images.decoder import FileReport, decode_files
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ class DecodePool:
         self.size = size
         self.task = max(1, min(_TASK, _TASK_BYTES // (3 * size[0] * size[1])))
         self.closed = False
+        from catdog.base.cpus import usable_cpus
+
         can_start = workers > 1 and bool(sys.executable)
         self._to_start = min(workers, 2 * usable_cpus()[0]) if can_start else 0
         self._expected, self._asked = expected, 0

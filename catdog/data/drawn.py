@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-from catdog.base.cpus import thread_count
 from catdog.base.progress import bar
+from catdog.base.threads import thread_count
 from catdog.base.work_folder import claimed_folder
 from catdog.base.worker import start_python
 from catdog.data.listing import Listing

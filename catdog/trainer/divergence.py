@@ -21,7 +21,7 @@ def guessing_loss(training: Training, classes: int) -> float:
 
 
 def is_rate_too_high(losses: Sequence[float], guess: float) -> bool:
-    """Whether the training losses of some epochs, one or more, are higher than a fitting learning rate lets them be.
+    """Whether the training losses of some epochs, one or more, have been higher than those of a good learning rate.
 
     New weights may cost somewhat more than guessing (`guess`), but not twice as much, nor more and more.
     """

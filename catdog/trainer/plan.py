@@ -58,7 +58,7 @@ def describe_plan(
             f"           val   {in_words(val)}, {share:.0%} of all, kept apart to measure with",
             f"input      {width} x {height} RGB = {inputs:,} numbers a photo{sees}",
             *(f"{'network' if i == 0 else '':<11}{line}" for i, line in enumerate(model.describe().splitlines())),
-            f"training   {t.epochs} epochs of {steps}, in batches of {t.batch_size}{batch_in_words}",
+            f"training   {many(t.epochs, 'epoch')} of {steps}, in batches of {t.batch_size}{batch_in_words}",
             f"           {t.loss} loss, {rate}",
             f"device     {device_in_words}",
             f"precision  {choose_precision(config.run.precision, device).in_words()}{compiled}",

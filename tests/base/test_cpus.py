@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from catdog.base import cpus
-from catdog.base.cpus import thread_count, usable_cpus
+from catdog.base.cpus import usable_cpus
+from catdog.base.threads import thread_count
 
 needs_affinity = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")
 
@@ -59,7 +60,8 @@ def test_the_quota_of_a_cgroup(tmp_path: Path, name: str) -> None:
 def test_the_affinity_of_a_process() -> None:
     """As taskset sets it, of this machine and not of the one made up above."""
     source = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "
-    source += "from catdog.base.cpus import thread_count, usable_cpus; print(usable_cpus()[0], thread_count(0, 4)[0])"
+    source += "from catdog.base.cpus import usable_cpus; from catdog.base.threads import thread_count; "
+    source += "print(usable_cpus()[0], thread_count(0, 4)[0])"
     done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["1", "1"]
 

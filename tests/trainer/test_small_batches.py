@@ -95,7 +95,7 @@ def test_a_chosen_batch_is_said_written_down_and_large_enough_for_its_parts(
     lines: list[str] = []
     photos = make_photos({"cat": 30, "dog": 30})
     run = train(small_config(photos, batch_size=0, batch_norm=True, accumulate=5, epochs=1), log=lines.append)
-    assert "epochs of 5 steps, in batches of 10 (chosen for so many photos)" in lines[0]
+    assert "1 epoch of 6 steps, in batches of 10 (chosen for so many photos)" in lines[0]
     assert load_config(run / "config.toml").training.batch_size == 10
 
 

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from catdog.base.cpus import thread_count
 from catdog.base.progress import working
 from catdog.base.text import many
+from catdog.base.threads import thread_count
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
 from catdog.data.imagefolder import PhotoFolder

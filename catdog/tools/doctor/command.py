@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from catdog.base.cpus import thread_count
 from catdog.base.progress import waiting_for, working
 from catdog.base.text import in_shell, listed, many, on_one_line
+from catdog.base.threads import thread_count
 from catdog.checkpoint.model_file import MODEL_FILE
 from catdog.config.settings import Config
 from catdog.config.toml import load_config

@@ -117,7 +117,7 @@ def check_rate(found: Sweep, rate: float, losses: Sequence[float] = (), guess: f
     if losses and is_rate_too_high(losses, guess):
         return Finding(
             name,
-            "ill",
+            "warning",
             f"in the first {many(len(losses), 'epoch')} at the learning rate that is set, {rate:g}, the loss goes up "
             f"to {max(losses):.3g}, and guessing costs {guess:.3g}: the rate is too high.",
             f"Try --learning-rate {rate / 10:g}.",

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from catdog.base.cpus import thread_count
+from catdog.base.threads import thread_count
 from catdog.checkpoint.model_card import ModelCard
 from catdog.data.listing import Listing
 

@@ -1,5 +1,6 @@
 """Each illness is made on purpose and must be named; a healthy set-up must be called healthy."""
 
+import contextlib
 import math
 import shutil
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from catdog.config.settings import Config
 from catdog.data.imagefolder import PhotoFolder
 from catdog.data.listing import list_photos
 from catdog.data.splits import train_and_val
-from catdog.errors import CatdogError
+from catdog.errors import CatdogError, SettingsError
 from catdog.model.build import build_model
 from catdog.model.mlp import MLP
 from catdog.predict import Classifier
@@ -28,9 +29,11 @@ from catdog.tools.doctor.command import check_copies, examine, sample
 from catdog.tools.doctor.history import check_collapse, check_history, trained_model
 from catdog.tools.doctor.learning import check_initial_loss, check_overfits, check_shuffled_labels, shuffle_labels
 from catdog.tools.doctor.patient import Patient, answers, steps
-from catdog.tools.doctor.rate_sweep import check_rate, find_rates, smooth, sweep
+from catdog.tools.doctor.rate_sweep import check_rate, find_rates, first_epochs, smooth, sweep
 from catdog.tools.doctor.units import check_gradients, check_units, check_update_ratio
 from catdog.train import train
+from catdog.trainer.divergence import is_rate_too_high
+from catdog.trainer.loop import Trainer
 from catdog.trainer.losses import make_loss
 
 pytestmark = pytest.mark.usefixtures("no_curves")
@@ -95,6 +98,23 @@ def test_the_healthy_are_called_healthy(patient_of: MakePatient, settings: dict[
     ]
     assert not [f for f in found if f.state == "ill"]
     assert all(f.state == "ok" for f in found[:4]), found
+
+
+@pytest.mark.parametrize("rate", [1e-3, 0.03, 0.3, 1.0])
+def test_a_rate_that_training_calls_too_high_is_not_ok_for_the_doctor(
+    patient_of: MakePatient, tmp_path: Path, rate: float
+) -> None:
+    """Whether a rate is too high, by the losses of a training with it, and by the doctor beforehand."""
+    patient = patient_of(learning_rate=rate, epochs=3, warmup_epochs=1.0)
+    finding = check_rate(sweep(patient), rate, first_epochs(patient), patient.guess)
+    photos = (patient.train, patient.val, patient.card)
+    trainer = Trainer(patient.config, patient.model(), *photos, tmp_path, patient.device, quiet)
+    with contextlib.suppress(SettingsError):
+        trainer.fit()
+    losses = [row["train_loss"] for row in trainer.state.progress.history] or [math.inf]
+    if is_rate_too_high(losses, patient.guess):
+        assert finding.state != "ok"
+    assert is_rate_too_high(losses, patient.guess) == (rate >= 0.3)
 
 
 def test_with_no_scores_at_all_the_initial_loss_is_that_of_guessing(patient_of: MakePatient) -> None:
