@@ -110,7 +110,7 @@ def validate(config: Config) -> Config:
             for number in value if isinstance(value, tuple) else (value,):
                 if not (math.isfinite(number) and low <= number <= high):
                     raise CatdogError(f"{f.name} ({f.flag}) must be from {low:g} to {high:g}, not {number:g}.")
-    check_parts(config.training, 1)
+    check_parts(config.training, config.architecture.least_photos)
     if config.model.model == "mlp" and config.model.pretrained:
         raise CatdogError("there are no pretrained weights for mlp; leave --pretrained out, or give --model resnet18.")
     if config.model.model != "mlp":
@@ -127,8 +127,6 @@ def validate(config: Config) -> Config:
             f"local (--local) has {len(config.model.local)} layers, and each halves the photo of {height} x {width} "
             "until no place is left; give fewer layers, a smaller --field, or a larger --image-size."
         )
-    if config.architecture.is_mlp:
-        check_parts(config.training, config.architecture.least_photos)
     return config
 
 

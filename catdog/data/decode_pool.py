@@ -41,7 +41,7 @@ class DecodedPart:
 class DecodePool:
     """Decodes photos to `size` (height, width), by `workers` processes at a time; few photos by threads of this one.
 
-    workers: 0 for as many as `catdog.base.cpus` says.
+    workers: 0 for as many as `catdog.base.threads` says.
 
     `expected`: how many photos are to come, where that is known; processes are started where there are a thousand, or
     when so many have come. There are never more than two a core. They end with `close`, or with this object, or with

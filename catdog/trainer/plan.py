@@ -18,15 +18,10 @@ if TYPE_CHECKING:
 
 
 def describe_plan(
-    config: Config,
-    model: "Network",
-    listings: tuple[Listing, Listing],
-    device: torch.device,
-    device_in_words: str,
-    batch_in_words: str = "",
+    config: Config, model: "Network", listings: tuple[Listing, Listing], device: torch.device, *words: str
 ) -> str:
-    """The plan as text: data, network, number of weights, steps, device, precision, memory."""
-    train, val = listings
+    """The plan as text: data, network, number of weights, steps, device, memory. words: on device and batch."""
+    (train, val), (device_in_words, batch_in_words) = listings, words
     share = len(val) / (len(train) + len(val))
     height, width = config.photos.image_size
     inputs = 3 * height * width
