@@ -159,7 +159,9 @@ def photos(monkeypatch: pytest.MonkeyPatch) -> None:
         drawn_photos.fill(Path(name), 12)
     drawn_photos.save(Path("photo.jpg"), "cat", 5)
     with monkeypatch.context() as patch:
-        patch.setattr("catdog.data.drawn.write_sample", lambda folder, count, size: write_sample(folder, 40, size))
+        patch.setattr(
+            "catdog.data.drawn.write_sample", lambda folder, count, size, shared: write_sample(folder, 40, size)
+        )
         photo_folder(Photos(data="sample"))
 
 

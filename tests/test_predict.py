@@ -206,7 +206,7 @@ def test_a_photo_on_its_side_is_seen_upright(run: Path, tmp_path: Path) -> None:
     classifier = Classifier.load(run)
     sideways, straight = (classifier.predict(tmp_path / f"{name}.png") for name in ("sideways", "upright"))
     # It is made small before it is turned, so a level may be rounded the other way.
-    assert sideways.probabilities == pytest.approx(straight.probabilities, abs=1e-3)
+    assert sideways.probabilities == pytest.approx(straight.probabilities, abs=5e-3)
 
 
 def test_below_a_probability_the_answer_is_not_sure(

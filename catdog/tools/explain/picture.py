@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from catdog.drawing.figures import legend_below, new_figure
+from catdog.drawing.figures import new_figure
 from catdog.drawing.fonts import shorten
 from catdog.tools.explain import graph
 from catdog.tools.explain.explanation import CHANNELS, Explanation
@@ -205,10 +205,9 @@ def gradients(figure: Any, e: Explanation) -> None:
     places = range(len(names))
     for offset, what, colour in ((-0.2, "|dL/dW|", graph.BACKWARD), (0.2, "|dL/db|", "#f2a1a7")):
         norms = [next(c.backward for c in e.gradient_checks[i] if c.name == what) for i in places]
-        left.bar([place + offset for place in places], norms, 0.38, label=what, color=colour)
+        left.bar([place + offset for place in places], norms, 0.38, color=colour)
     left.set_xticks(places, names)
-    left.set_title("norm of the gradient", fontsize=10)
-    legend_below(left)
+    left.set_title("norm of the gradient: left |dL/dW|, right, pale |dL/db|", fontsize=10)
     checks = [check for i in sorted(e.gradient_checks) for check in e.gradient_checks[i] if not check.kink]
     errors = np.maximum([check.relative_error for check in checks], 1e-17)
     right.semilogy(range(1, len(errors) + 1), errors, ".", color=graph.FORWARD)
@@ -221,7 +220,10 @@ def gradients(figure: Any, e: Explanation) -> None:
 def step(figure: Any, e: Explanation) -> None:
     """Draw scores and probabilities before and after the step, and the fall of the loss against the learning rate."""
     first = e.steps[0]
-    _title(figure, f"6. The step, w' = w - {first.rate:g} * dL/dw, for every weight; then forward again")
+    _title(
+        figure,
+        f"6. The step, w' = w - {first.rate:g} * dL/dw, for every weight; bars: before (left, grey), after (right)",
+    )
     left, middle, right = figure.subplots(1, 3)
     classes = pictured_classes(e)
     places = np.arange(len(classes))
@@ -233,13 +235,12 @@ def step(figure: Any, e: Explanation) -> None:
         if svm
         else (middle, e.probabilities, first.probabilities, "probabilities"),
     ):
-        axes.bar(places - 0.2, before[classes], 0.38, label="before", color=graph.PALE)
-        axes.bar(places + 0.2, after[classes], 0.38, label="after", color=graph.BACKWARD)
+        axes.bar(places - 0.2, before[classes], 0.38, color=graph.PALE)
+        axes.bar(places + 0.2, after[classes], 0.38, color=graph.BACKWARD)
         axes.axhline(0, color=graph.INK, linewidth=0.8)
         names = [shorten(e.classes[c], 16) for c in classes]
         axes.set_xticks(places, names, rotation=90 if len("".join(names)) > _ACROSS else 0)
         axes.set_title(what, fontsize=10)
-    legend_below(left)
     if e.seen_alone and not svm:
         middle.set_xlabel(e.seen_alone, fontsize=9)
     rates = [s.rate for s in e.steps]
