@@ -24,7 +24,6 @@ from catdog.data.imagefolder import PhotoFolder
 from catdog.data.listing import Listing
 from catdog.data.load import open_folders
 from catdog.data.splits import photo_folder, train_and_val
-from catdog.errors import SettingsError
 from catdog.model.build import build_network
 from catdog.runs.folder import RunFolder
 from catdog.runtime.join import join_world
@@ -33,7 +32,7 @@ from catdog.trainer.card import make_card
 from catdog.trainer.events import Listener
 from catdog.trainer.loop import Trainer
 from catdog.trainer.plan import describe_plan, pixels_fit
-from catdog.trainer.snapshots import check_classes, does_not_fit
+from catdog.trainer.snapshots import check_classes
 
 
 def train(
@@ -57,7 +56,7 @@ def train(
 
             config, folder = stack.enter_context(new_run(config, log))
         config = _of_main(config, world)
-        return _train(config, None, folder or RunFolder(Path(config.run.out), writes=False), world, log, listeners)
+        return _train(config, None, folder or RunFolder(Path(config.run.out), writes=False), world, listeners)
 
 
 def resume(
@@ -82,7 +81,7 @@ def resume(
             world.wait()
             return run
         config = _of_main(replace(config, run=replace(config.run, out=str(run))), world)
-        return _train(config, saved, folder, world, log, listeners)
+        return _train(config, saved, folder, world, listeners)
 
 
 def _of_main(config: Config, world: World) -> Config:
@@ -95,7 +94,6 @@ def _train(
     saved: dict[str, Any] | None,
     folder: RunFolder,
     world: World,
-    log: Callable[[str], None],
     listeners: Sequence[Listener],
 ) -> Path:
     """Train in a run folder that is empty, or from the checkpoint `saved`, which the main process has."""
@@ -122,11 +120,11 @@ def _train(
     chosen = "" if config.training.batch_size else " (chosen for so many photos)"
     config = replace(config, training=replace(config.training, batch_size=size))
     if world.is_main:
-        log(describe_plan(config, model, listings, device, f"{device_in_words}; {threads_in_words}", chosen))
+        folder.log(describe_plan(config, model, listings, device, f"{device_in_words}; {threads_in_words}", chosen))
         from catdog.data.remarks import remarks
 
         for remark in remarks(photo_folder(photos), *listings):
-            log(remark)
+            folder.log(remark)
 
     # It takes a second, which the first optimizer would wait for: so it is done beside all that comes before.
     threading.Thread(target=import_module, args=("torch._dynamo",), daemon=True).start()
@@ -139,42 +137,30 @@ def _train(
             folder_of_photos.keep_in_main_memory()
     card = make_card(config, folders[0])
 
-    log = folder.log
     if saved is None:
         folder.write_config(config)
     if photos.cache != "none":
         _note_skipped(folders, folder)
         if saved is None and world.is_main:
-            _warn_of_copies(listings, log)
+            _warn_of_copies(listings, folder.log)
     boards = _boards(run) if world.is_main else []
-    trainer = Trainer(config, model, *folders, card, run, device, log, [*boards, *listeners], world)
+    trainer = Trainer(config, model, *folders, card, run, device, folder.log, [*boards, *listeners], world)
     if saved is not None:
-        _restore(trainer, saved, folder)
+        from catdog.trainer.resume import restore
+
+        restore(trainer, saved, folder)
     started = time.perf_counter()
     try:
-        _fit(trainer)
+        trainer.fit()
+    except torch.OutOfMemoryError as error:
+        from catdog.trainer.recovery import out_of_memory
+
+        raise out_of_memory(trainer, error) from None
     finally:
         if photos.cache == "none":  # whose photos are read as they are needed
             _note_skipped(folders, folder)
     _summarize(trainer, time.perf_counter() - started)
     return run
-
-
-def _restore(trainer: Trainer, saved: dict[str, Any], folder: RunFolder) -> None:
-    """Put the checkpoint into the trainer; CatdogError if it is not of this training.
-
-    Where the configuration is no longer that of the checkpoint, both are written anew.
-    """
-    try:
-        trainer.restore(saved)
-    except Exception as error:  # anything may be in a file that somebody made
-        raise does_not_fit(trainer.run, error) from None
-    progress = trainer.state.progress
-    trainer.log(f"going on with {trainer.run} after epoch {progress.epoch}, step {progress.step}")
-    before = parse_config(saved["config"], "the configuration of the checkpoint")
-    if replace(before, run=trainer.config.run) != trainer.config:
-        folder.write_config(trainer.config)
-        trainer.save()
 
 
 def _note_skipped(folders: Sequence[PhotoFolder], folder: RunFolder) -> None:
@@ -186,20 +172,6 @@ def _note_skipped(folders: Sequence[PhotoFolder], folder: RunFolder) -> None:
         reasons = folder.path / "skipped.csv"
         of = f"{len(train):,} to train on, {len(val):,} to validate on"
         folder.log(f"skipped {many(len(skipped), 'photo')} that cannot be read ({of}); {reasons} says why.")
-
-
-def _fit(trainer: Trainer) -> None:
-    """Fit, with a sentence on what to do where that takes too much memory."""
-    try:
-        trainer.fit()
-    except torch.OutOfMemoryError as error:
-        parts = trainer.config.training.accumulate
-        in_part = len(trainer.train) // trainer.steps_per_epoch // trainer.world.size // parts
-        smaller = f"--accumulate {2 * parts}, a smaller --batch-size, " if in_part >= 2 * trainer.least else ""
-        raise SettingsError(
-            f"the memory of {trainer.device} is full ({str(error).splitlines()[0][:160]}); give {smaller}a smaller "
-            "--image-size, or a smaller network."
-        ) from None
 
 
 def _warn_of_copies(listings: tuple[Listing, Listing], log: Callable[[str], None]) -> None:

@@ -114,7 +114,8 @@ def add_cache(verbs: Any) -> None:
 
 def _cache(arguments: argparse.Namespace) -> int:
     from catdog.base.text import many
-    from catdog.data.cache_dir import entries, folder_of, remove
+    from catdog.data.cache_dir import entries, remove
+    from catdog.data.cache_folder import folder_of
 
     folder = folder_of(arguments.cache)
     if folder.is_relative_to(os.devnull):

@@ -3,7 +3,7 @@
 listing, splits     which photo files there are, of which class, to train on or to validate on
 imagefolder, load   PhotoFolder, the torchvision ImageFolder that training iterates; opening it
 batches, prefetch   which photos each batch holds; the batches themselves, through torch's DataLoader
-pixel_cache         decoded pixels, kept between runs; cache_dir bounds and clears what is kept
+pixel_cache         decoded pixels, kept between runs in the cache_folder; cache_dir bounds and clears what is kept
 decode_pool         decoding in parallel; decode_process is one of its processes
 warm_up             decoding while torch is imported
 mistakes, remarks   layouts that cannot be trained on; what of a folder is left out, or looks like a mistake

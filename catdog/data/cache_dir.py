@@ -1,4 +1,4 @@
-"""The folder in which catdog keeps what it can make again: decoded pixels and the drawn set. Seen, bounded, cleared."""
+"""What the cache folder keeps, decoded pixels and the drawn set: listed, bounded, cleared."""
 
 import contextlib
 import json
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from catdog.base.text import many
+from catdog.data.cache_folder import DRAWN
 from catdog.errors import CatdogError
 
 PIXELS = "pixels"
 ABOUT_FILE = "entry.json"
-DRAWN = "sample-"  # how the names of drawn sets begin
 _REMOVED = ".removed-"
 GIGABYTE = 10**9
 
@@ -25,22 +25,6 @@ class Entry:
     made_from: str
     size: int
     used: float
-
-
-def default_folder() -> Path:
-    """catdog's folder in the user's cache folder (XDG Base Directory Specification); without a home, one that fails."""
-    home = os.path.expanduser("~")
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path(os.devnull if home == "~" else home, ".cache")) / "catdog"
-
-
-def is_writable(folder: Path) -> bool:
-    """Whether something can be kept in `folder`, which may have to be made for it."""
-    return os.access(next(path for path in (folder, *folder.parents) if os.path.exists(path)), os.W_OK | os.X_OK)
-
-
-def folder_of(cache: str) -> Path:
-    """The folder that the setting `cache` means; "none" keeps no pixels, but drawn sets lie in the default one."""
-    return default_folder() if cache in ("auto", "none") else Path(cache)
 
 
 def entries(folder: Path) -> list[Entry]:

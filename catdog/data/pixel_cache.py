@@ -20,7 +20,8 @@ import PIL
 import simplejpeg
 
 from catdog.base.work_folder import claimed_folder, remove_abandoned
-from catdog.data.cache_dir import ABOUT_FILE, PIXELS, folder_of, make_room, note_use
+from catdog.data.cache_dir import ABOUT_FILE, PIXELS, make_room, note_use
+from catdog.data.cache_folder import folder_of
 from catdog.data.decode_pool import DecodePool
 from catdog.data.listing import Listing
 from catdog.errors import CatdogError, ImageError

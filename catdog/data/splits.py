@@ -3,10 +3,11 @@
 import hashlib
 import os
 import re
+import tempfile
 from pathlib import Path
 
 from catdog.config.settings import Photos
-from catdog.data.cache_dir import DRAWN, folder_of
+from catdog.data.cache_folder import DRAWN, default_folder, folder_of, is_writable
 from catdog.data.listing import Listing, list_photos, require_folder, subfolders
 from catdog.errors import CatdogError
 
@@ -20,6 +21,8 @@ def photo_folder(photos: Photos) -> Path:
     from catdog.data import drawn as sample
 
     base = folder_of(photos.cache)
+    if base == default_folder() and not is_writable(base):
+        base = Path(tempfile.gettempdir(), "catdog")
     height, width = sample.DEFAULT_SIZE
     # As many as make a gibibyte of pixels: at 800 x 600 that is 745 drawings, not 6,000.
     count = min(sample.DEFAULT_COUNT, max(200, 2**30 // (3 * photos.image_size[0] * photos.image_size[1])))

@@ -17,7 +17,7 @@ from catdog.base.worker import start_python
 from catdog.config.settings import Config
 from catdog.config.toml import parse_config, to_toml
 from catdog.data import pixel_cache
-from catdog.data.cache_dir import folder_of
+from catdog.data.cache_folder import folder_of
 from catdog.data.decode_pool import DecodePool
 from catdog.data.splits import SAMPLE, train_and_val
 

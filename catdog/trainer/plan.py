@@ -7,7 +7,7 @@ import torch
 from catdog.base.text import MANY, many, on_one_line
 from catdog.config.settings import Config
 from catdog.data.batches import steps_per_epoch
-from catdog.data.cache_dir import default_folder, is_writable
+from catdog.data.cache_folder import default_folder, is_writable
 from catdog.data.listing import Listing
 from catdog.data.splits import SAMPLE
 from catdog.model.mlp import count_weights

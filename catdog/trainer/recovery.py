@@ -1,10 +1,15 @@
-"""What is done when a training diverges: stop, or roll back to the start of the epoch with half the learning rate."""
+"""What is done when a training diverges, a stop or a rollback with half the learning rate, or its memory is full."""
+
+from typing import TYPE_CHECKING
 
 from catdog.base.text import in_shell
 from catdog.errors import SettingsError
 from catdog.runs.history import Progress
 from catdog.trainer.divergence import NotFinite
 from catdog.trainer.snapshots import Checkpoints
+
+if TYPE_CHECKING:
+    from catdog.trainer.loop import Trainer
 
 MAX_ROLLBACKS = 8  # halvings of the learning rate: to 1/256 of it
 
@@ -26,3 +31,14 @@ def check_rollback(
         what += f", after {MAX_ROLLBACKS} halvings"
         raise SettingsError(f"{what}, and {checkpoints.describe_last()}; train again with a lower --learning-rate.")
     return what
+
+
+def out_of_memory(trainer: "Trainer", error: Exception) -> SettingsError:
+    """The sentence for a training that takes too much memory."""
+    parts = trainer.config.training.accumulate
+    in_part = len(trainer.train) // trainer.steps_per_epoch // trainer.world.size // parts
+    smaller = f"--accumulate {2 * parts}, a smaller --batch-size, " if in_part >= 2 * trainer.least else ""
+    return SettingsError(
+        f"the memory of {trainer.device} is full ({str(error).splitlines()[0][:160]}); give {smaller}a smaller "
+        "--image-size, or a smaller network."
+    )

@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -20,6 +20,9 @@ from catdog.runs.folder import RunFolder
 from catdog.runs.history import Progress
 from catdog.trainer.schedule import learning_rate_at
 from catdog.trainer.snapshots import does_not_fit
+
+if TYPE_CHECKING:
+    from catdog.trainer.loop import Trainer
 
 
 def load_saved(folder: RunFolder, changes: Mapping[str, Any]) -> tuple[Config, dict[str, Any] | None, str]:
@@ -133,3 +136,20 @@ def _nothing_left(folder: RunFolder, before: Training, now: Training, progress: 
     if now.epochs != before.epochs:
         raise CatdogError(line)
     return line
+
+
+def restore(trainer: "Trainer", saved: dict[str, Any], folder: RunFolder) -> None:
+    """Put the checkpoint into the trainer; CatdogError if it is not of this training.
+
+    Where the configuration is no longer that of the checkpoint, both are written anew.
+    """
+    try:
+        trainer.restore(saved)
+    except Exception as error:  # anything may be in a file that somebody made
+        raise does_not_fit(trainer.run, error) from None
+    progress = trainer.state.progress
+    trainer.log(f"going on with {trainer.run} after epoch {progress.epoch}, step {progress.step}")
+    before = parse_config(saved["config"], "the configuration of the checkpoint")
+    if replace(before, run=trainer.config.run) != trainer.config:
+        folder.write_config(trainer.config)
+        trainer.save()

@@ -9,7 +9,8 @@ import pytest
 
 from catdog.cli.main import main
 from catdog.config.settings import Config
-from catdog.data.cache_dir import GIGABYTE, Entry, entries, folder_of
+from catdog.data.cache_dir import GIGABYTE, Entry, entries
+from catdog.data.cache_folder import folder_of
 from catdog.data.listing import list_photos
 from catdog.data.pixel_cache import decode_all
 from catdog.errors import CatdogError
@@ -94,8 +95,12 @@ def test_the_folder_of_each_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     assert folder_of("here") == Path("here")
 
 
-def test_without_a_home_folder_pixels_are_decoded_into_memory(
-    make_photos: MakePhotos, small_config: Callable[..., Config], monkeypatch: pytest.MonkeyPatch, no_curves: None
+def test_without_a_home_folder_pixels_are_decoded_into_memory_and_drawings_are_temporary(
+    make_photos: MakePhotos,
+    small_config: Callable[..., Config],
+    monkeypatch: pytest.MonkeyPatch,
+    no_curves: None,
+    tmp_path: Path,
 ) -> None:
     """As for the user id of a container that no file knows."""
 
@@ -111,5 +116,8 @@ def test_without_a_home_folder_pixels_are_decoded_into_memory(
     assert not Path("~").exists()
     assert main(["cache"]) == 0
     assert main(["cache", "--clear"]) == 0
-    with pytest.raises(CatdogError, match=r"give .* a training --cache DIR"):
-        train(small_config(Path("sample"), out="other"), log=lines.append)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    monkeypatch.setattr("catdog.data.drawn.DEFAULT_COUNT", 12)
+    train(small_config(Path("sample"), out="other"), log=lines.append)
+    (drawn,) = (tmp_path / "temporary").glob("catdog/sample-*")
+    assert len(list(drawn.glob("*/*.jpg"))) == 12
