@@ -76,7 +76,8 @@ def _checked(stream: Any, original: Any) -> Any:
 
 
 def _escape(error: UnicodeError) -> tuple[str | bytes, int]:
-    assert isinstance(error, UnicodeEncodeError)
+    if not isinstance(error, UnicodeEncodeError):  # a stream that is read too, as a test's is
+        return codecs.lookup_error("surrogateescape")(error)
     lacking = error.object[error.start : error.end]
     if not re.fullmatch("[\udc80-\udcff]+", lacking) or error.encoding.startswith(("utf-16", "utf-32")):
         return codecs.backslashreplace_errors(error)
