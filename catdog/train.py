@@ -19,7 +19,6 @@ from catdog.checkpoint.model_file import MODEL_FILE
 from catdog.config.schema import check_parts
 from catdog.config.settings import Config
 from catdog.config.toml import parse_config, to_toml
-from catdog.data.batches import choose_batch_size
 from catdog.data.imagefolder import PhotoFolder
 from catdog.data.listing import Listing
 from catdog.data.load import open_folders
@@ -28,6 +27,7 @@ from catdog.model.build import build_network
 from catdog.runs.folder import RunFolder
 from catdog.runtime.join import join_world
 from catdog.runtime.world import World
+from catdog.trainer.batch_size import with_batch_size
 from catdog.trainer.card import make_card
 from catdog.trainer.events import Listener
 from catdog.trainer.loop import Trainer
@@ -114,11 +114,8 @@ def _train(
     with world.first_on_machine():  # who downloads weights, if any
         model = build_network(config, len(listings[0].classes), pretrained=saved is None)
     check_parts(config.training, model.least_photos)
-    size = config.training.batch_size or choose_batch_size(
-        len(listings[0]), model.least_photos * config.training.accumulate
-    )
     chosen = "" if config.training.batch_size else " (chosen for so many photos)"
-    config = replace(config, training=replace(config.training, batch_size=size))
+    config = replace(config, training=with_batch_size(config.training, len(listings[0]), model.least_photos))
     if world.is_main:
         folder.log(describe_plan(config, model, listings, device, f"{device_in_words}; {threads_in_words}", chosen))
         from catdog.data.remarks import remarks

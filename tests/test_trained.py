@@ -368,7 +368,9 @@ def test_it_is_evaluated_and_explained_without_a_run(
     assert Classifier.load().card.recipe in printed.out
     assert printed.out.startswith("accuracy ")
     report = Path("runs/cats-dogs/evaluation/index.html")
-    assert printed.err.splitlines() == [
+    introduction, *lines = printed.err.splitlines()
+    assert introduction.startswith("cats-dogs, which comes with catdog, trained on 16,000 photographs: ")
+    assert lines == [
         f"report in {report}",
         f"to look at it, open this file in a browser: {report.resolve()}",
     ]

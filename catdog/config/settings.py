@@ -105,13 +105,15 @@ class Training:
     class_weights: Literal["none", "balanced"] = "none"
     """balanced: weigh each photo by the inverse of its class's frequency, for classes of unequal size."""
     optimizer: Literal["adamw", "sgd", "muon"] = "adamw"
-    """adamw adapts the rate of each weight. sgd with momentum 0 is plain gradient descent, w' = w - lr * dE/dw. muon
-    makes all directions of a step equally long, for matrices between hidden layers; all else is moved by adamw."""
+    """adamw adapts the rate of each weight. sgd with momentum, weight_decay and clip_norm 0 is plain gradient descent,
+    w' = w - lr * dE/dw. muon makes all directions of a step equally long, for matrices between hidden layers; all else
+    is moved by adamw."""
     share_epochs: int = _within(0, 1_000_000, default=0)
     """For so many epochs all places of a local layer have the same weights (a convolution); then each goes on with its
     own."""
     learning_rate: float = _within(1e-12, 1e3, default=5e-4)
-    """lr: how far a step moves against the gradient; the highest rate reached, after warm-up."""
+    """lr: how far a step moves against the gradient; the highest rate reached, after warm-up. The default is for
+    batches of 512; of a smaller batch that is chosen (batch_size 0), it goes with the root of the batch."""
     momentum: float = _within(0, 0.9999, default=0.9)
     """How much of the last step is kept in the next one (sgd only)."""
     weight_decay: float = _within(0, 1e3, default=0.5)

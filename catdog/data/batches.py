@@ -5,11 +5,6 @@ import torch
 from torch import Tensor
 
 
-def choose_batch_size(photos: int, least: int = 8) -> int:
-    """The batch size for so many training photos: a power of two for 8 to 16 steps an epoch, from 8 to 512 photos."""
-    return max(least, min(512, max(8, 1 << (photos // 8).bit_length() >> 1)))
-
-
 def steps_per_epoch(photos: int, batch_size: int, least: int = 1) -> int:
     """How many batches of at most `batch_size` an epoch has; fewer, and larger, where one would have less than `least`.
 

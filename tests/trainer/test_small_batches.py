@@ -13,11 +13,12 @@ from torch import nn
 from catdog.config.schema import check_parts
 from catdog.config.settings import Config, Training
 from catdog.config.toml import load_config
-from catdog.data.batches import choose_batch_size, shuffled_batches, steps_per_epoch
+from catdog.data.batches import shuffled_batches, steps_per_epoch
 from catdog.errors import CatdogError
 from catdog.model.mlp import MLP
 from catdog.model.torchvision import TorchvisionModel
 from catdog.train import train
+from catdog.trainer.batch_size import with_batch_size
 from catdog.trainer.diagnosis import find_layer
 from catdog.trainer.targets import Targets, in_parts
 
@@ -82,11 +83,16 @@ def test_without_batch_norm_nothing_is_joined() -> None:
 
 def test_the_batch_that_is_chosen_makes_many_steps_of_few_photos_and_is_512_for_many() -> None:
     for photos in range(2, 6000):
-        size = choose_batch_size(photos)
+        size = with_batch_size(Training(), photos).batch_size
         assert size in (8, 16, 32, 64, 128, 256, 512)
         if 64 <= photos < 4096:
             assert 8 <= steps_per_epoch(photos, size) <= 16
-    assert [choose_batch_size(photos) for photos in (2, 63, 4096, 10**6)] == [8, 8, 512, 512]
+    found = [with_batch_size(Training(), photos) for photos in (2, 63, 400, 4096, 10**6)]
+    assert [training.batch_size for training in found] == [8, 8, 32, 512, 512]
+    # The default rate goes with the root of a batch that is chosen: 5e-4 at 512, a quarter of it at 32.
+    assert [t.learning_rate for t in found] == [6.25e-5, 6.25e-5, 1.25e-4, 5e-4, 5e-4]
+    for given in (Training(learning_rate=1e-3), Training(batch_size=64)):
+        assert with_batch_size(given, 60).learning_rate == given.learning_rate
 
 
 def test_a_chosen_batch_is_said_written_down_and_large_enough_for_its_parts(

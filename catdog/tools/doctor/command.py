@@ -35,6 +35,7 @@ from catdog.tools.doctor.learning import check_initial_loss, check_overfits, che
 from catdog.tools.doctor.patient import Finding, Patient
 from catdog.tools.doctor.rate_sweep import Sweep, check_rate, draw_sweep, first_epochs, sweep
 from catdog.tools.doctor.units import check_gradients, check_units, check_update_ratio
+from catdog.trainer.batch_size import with_batch_size
 from catdog.trainer.card import make_card
 
 MOST_PHOTOS = 1000  # that are looked at
@@ -160,6 +161,7 @@ def examine(config: Config, train: Listing, val: Listing) -> Patient:
             raise CatdogError(f"none of the photos of the class {name!r} that were tried can be read; see `{check}`.")
     if not len(photos[1]):
         raise CatdogError(f"none of the photos to validate on that were tried can be read; see `{check}`.")
+    config = replace(config, training=with_batch_size(config.training, len(train)))
     return Patient(config, photos[0], photos[1], make_card(config, photos[0]), device)
 
 

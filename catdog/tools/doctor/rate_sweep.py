@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from catdog.base.text import many
-from catdog.data.batches import choose_batch_size
 from catdog.drawing.figures import legend_below, new_figure, save_figure
 from catdog.tools.doctor.patient import Finding, Patient, steps
 from catdog.trainer.divergence import is_rate_too_high
@@ -92,10 +91,9 @@ def smooth(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def first_epochs(patient: Patient) -> list[float]:
     """Mean loss of each of the first epochs of a training as configured: its batches, its rates with their warm-up."""
     training, photos = patient.config.training, len(patient.train)
-    size = training.batch_size or choose_batch_size(photos)
-    per_epoch = max(1, round(photos / size))
+    per_epoch = max(1, round(photos / training.batch_size))
     rates = [learning_rate_at(step, per_epoch, training) for step in range(min(_TRIED, _EPOCHS * per_epoch))]
-    made = steps(patient, patient.model(), patient.train, len(rates), batch_size=size, rates=rates)
+    made = steps(patient, patient.model(), patient.train, len(rates), batch_size=training.batch_size, rates=rates)
     losses = [step.loss for step in made]
     return [float(np.mean(losses[start : start + per_epoch])) for start in range(0, len(losses), per_epoch)]
 
