@@ -194,10 +194,13 @@ def test_photos_that_are_not_used_are_counted_and_named(make_photos: MakePhotos)
     train, val = train_and_val(root, 0.2, 0)
     assert train.classes == ("diesel", "steam")
     beside, loose, names = remarks(root, train, val)
-    assert beside == "warning: 24 photos in bus/, car/ beside train/ are not used; move them into those, or elsewhere."
+    assert (
+        beside
+        == "warning: 24 photos in bus/, car/ beside train/ are not used; move them into train/<class>/, or elsewhere."
+    )
     assert loose.startswith("warning: 2 photos outside any class folder, such as loose.")
     assert names == (
-        "warning: 4 files left out as no photo by the name (2 .jxl, 1 .cr2, 1 without an ending); "
+        "warning: 4 files left out as no photos by their names (2 .jxl, 1 .cr2, 1 without an ending); "
         f"catdog data check {shlex.quote(str(root))} lists them."
     )
 
@@ -290,6 +293,6 @@ def test_files_of_a_folder_that_are_no_photos_by_their_names_are_counted_on_stan
         (root / name).write_bytes(b"x")
     assert [name for name, _ in photos_of([str(root)])] == [str(root / "cat" / f"cat-00{k}.png") for k in range(2)]
     assert capsys.readouterr().err == (
-        f"{root}: 4 files left out as no photo by the name (2 .hif, 1 .jxl, 1 .jpg~); "
+        f"{root}: 4 files left out as no photos by their names (2 .hif, 1 .jxl, 1 .jpg~); "
         f"catdog data check {shlex.quote(str(root))} lists them.\n"
     )
