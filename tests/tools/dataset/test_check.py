@@ -11,6 +11,8 @@ from PIL import Image, ImageDraw, ImageOps
 
 from catdog.cli.main import main
 from catdog.data.drawn import draw
+from catdog.data.splits import train_and_val
+from catdog.errors import CatdogError
 from catdog.images.decoder import decode
 from catdog.tools.dataset.check import as_json, check_dataset
 
@@ -158,6 +160,18 @@ def test_names_of_classes_that_train_refuses_or_that_look_alike(
     assert "- 'cafe\\u0301' and 'caf\u00e9' look alike" in printed
     assert "- 'a\\b' cannot be the name of a class: it holds a backslash; rename" in printed
     assert "\n'cat '  " in printed  # and in the table
+    save(tmp_path / "Cat" / "copy.jpg", "cat", 2)
+    assert main(["data", "check", str(tmp_path)]) == 1
+    assert "    'Cat/1.jpg' = 'Cat/copy.jpg'" in capsys.readouterr().out
+
+
+def test_folders_around_all_classes_have_the_mend_that_train_names(tmp_path: Path) -> None:
+    fill(tmp_path / "train" / "images")
+    (finding,) = [one for one in check_dataset(tmp_path).findings if one.kind == "too_few_classes"]
+    with pytest.raises(CatdogError) as refused:
+        train_and_val(tmp_path, 0.2, 0)
+    assert finding.message == str(refused.value)
+    assert "if cat, dog are the classes, give" in finding.message
 
 
 @pytest.mark.parametrize("verb", ["check", "stats"])
