@@ -53,7 +53,7 @@ class PhotoFolder(ImageFolder):
 
     Reading a broken photo raises ImageError. on_error="skip" decodes each photo once when the folder is opened, and
     leaves broken ones out: `len` counts the others, `skipped` names them; a file that breaks afterwards still raises.
-    max_skipped: a batch leaves broken photos out, up to this share of `out_of` (all); CatdogError for more, or a whole batch.
+    max_skipped: a batch leaves broken photos out, up to this share of `out_of` (all), or raises CatdogError.
     """
 
     def __init__(

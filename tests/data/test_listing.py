@@ -279,7 +279,7 @@ def test_has_photos(make_photos: MakePhotos, tmp_path: Path) -> None:
         ({"x_train": 3, "x_test": 3}, "holds x_test/ and x_train/, which are named like splits; call them train"),
         (
             {"a/cat": 1, "a/dog": 1, "b/cat": 1, "b/dog": 1, "c/cat": 1},
-            "(a, b, c) hold folders of the same names (cat,",
+            "(a, b, c) hold folders of the same names",
         ),
         ({"test/cat": 1, "cat": 1, "dog": 1}, "has test/ but no train/; move cat, dog into"),
         ({"training_set/training_set/cat": 1, "training_set/training_set/dog": 1}, "if cat, dog are the classes, give"),
