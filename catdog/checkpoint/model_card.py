@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from catdog.architecture import ACTIVATIONS, MAX_LAYERS, Architecture
+from catdog.base.text import on_one_line
 from catdog.checkpoint.quantize import STORAGES
 from catdog.errors import CatdogError
 
 FORMAT_VERSION = 1
+_NOT_IN_NAMES = {"/": "slash", "\\": "backslash", "\0": "character of code 0"}
 DRAWINGS = "drawings"  # as what a network was trained on
 
 
@@ -128,6 +130,8 @@ def _three(values: Any) -> tuple[float, float, float]:
 
 def why_refused(name: Any) -> str:
     """Why `name` cannot be a class's, which is a folder's and never a path; empty if it can."""
-    if not isinstance(name, str) or not name or name in (".", "..") or len(name) > 255 or set(name) & {"/", "\\", "\0"}:
-        return f"{name!a:.80} cannot be the name of a class: one has 1 to 255 letters, and no slash or backslash"
+    if not isinstance(name, str) or not name or name in (".", "..") or len(name) > 255:
+        return f"{name!a:.80} cannot be the name of a class, which has 1 to 255 letters, and is neither . nor .."
+    if held := [what for what in _NOT_IN_NAMES if what in name]:
+        return f"'{on_one_line(name)[:80]}' cannot be the name of a class: it holds a {_NOT_IN_NAMES[held[0]]}"
     return ""

@@ -46,6 +46,7 @@ def _predict(arguments: argparse.Namespace) -> int:
     from catdog.base.output import json_line
     from catdog.base.text import on_one_line
     from catdog.data.inputs import photos_of
+    from catdog.data.names import told_apart
     from catdog.predict import Classifier
     from catdog.runs.introduction import introduction
     from catdog.runs.locate import find_model
@@ -56,6 +57,7 @@ def _predict(arguments: argparse.Namespace) -> int:
     if arguments.csv:
         write = _csv_writer()
         write(("path", "label", "probability", *_columns(classifier.classes), "error"))
+    shown = dict(zip(classifier.classes, told_apart(classifier.classes), strict=True))
     failed = False
     answers: Any = classifier.predict_all(photos_of(arguments.inputs))
     if sys.stderr and sys.stderr.isatty() and not sys.stdout.isatty():  # the answers go elsewhere: nothing would move
@@ -79,7 +81,7 @@ def _predict(arguments: argparse.Namespace) -> int:
             label = "" if unsure else _cell(answer.label)
             write((_path(name), label, answer.probability, *answer.probabilities.values(), ""))
         else:
-            said = f"{on_one_line(answer.label)} {answer.probability:.1%}"
+            said = f"{shown[answer.label]} {answer.probability:.1%}"
             print(f"not sure ({said})" if unsure else said, f" {on_one_line(name)}", flush=True)
     return 1 if failed else 0
 

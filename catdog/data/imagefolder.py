@@ -52,8 +52,8 @@ class PhotoFolder(ImageFolder):
     it is asked for, batches by the `pool` if there is one. skipped: photos left out of the listing as unreadable.
 
     Reading a broken photo raises ImageError. on_error="skip" decodes each photo once when the folder is opened, and
-    leaves broken ones out: `len` counts the others, `skipped` names them. max_skipped: a batch leaves broken photos
-    out, up to this share of all; it raises CatdogError where there are more, or no other in the batch.
+    leaves broken ones out: `len` counts the others, `skipped` names them; a file that breaks afterwards still raises.
+    max_skipped: a batch leaves broken photos out, up to this share of `out_of` (all), or raises CatdogError.
     """
 
     def __init__(
@@ -67,6 +67,7 @@ class PhotoFolder(ImageFolder):
         skipped: Sequence[Skipped] = (),
         pool: DecodePool | None = None,
         max_skipped: float = 0.0,
+        out_of: int | None = None,
         on_error: Literal["raise", "skip"] = "raise",
     ) -> None:
         if not isinstance(photos, Listing) or on_error != "raise":
@@ -88,7 +89,7 @@ class PhotoFolder(ImageFolder):
         self.device = torch.device("cpu")
         """Where batches are to arrive."""
         self._stays = False
-        self.pool, self.max_skipped = pool, max_skipped
+        self.pool, self.max_skipped, self.out_of = pool, max_skipped, out_of
         self._skipped, self._unreadable = list(skipped), dict[int, str]()
 
     @classmethod
@@ -172,7 +173,7 @@ class PhotoFolder(ImageFolder):
         if not self._unreadable:
             return rows, found
         keep = torch.tensor([index not in self._unreadable for index in indices])
-        if len(self._unreadable) > self.max_skipped * len(self) or not keep.any():
+        if len(self._unreadable) > self.max_skipped * (self.out_of or len(self)) or not keep.any():
             raise CatdogError(
                 f"{len(self._unreadable)} of the photos in {self.root} read so far cannot be, more than "
                 f"--max-skipped {self.max_skipped:g} allows or all of a batch; the first: {self.skipped[0].reason}"

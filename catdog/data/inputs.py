@@ -21,7 +21,7 @@ def photos_of(inputs: Sequence[str]) -> Iterator[tuple[str, str | bytes | ImageE
                 empty = False
                 yield os.path.join(name, below), os.path.join(name, below)
             if left_out:
-                from catdog.data.remarks import left_out_in_words
+                from catdog.data.names import left_out_in_words
 
                 words = left_out_in_words(left_out)
                 print(f"{name}: {words}; catdog data check {in_shell(name)} lists them.", file=sys.stderr)

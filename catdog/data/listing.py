@@ -21,7 +21,8 @@ EXTENSIONS = frozenset([
     ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".ppm",
     ".pgm", ".pbm", ".pnm", ".tga", ".pcx", ".ico", ".jp2", ".j2k", ".jpx", ".heic", ".heif", ".avif",
 ])  # fmt: skip
-_NOT_PHOTOS = frozenset({"__MACOSX", "@eaDir"})  # what archivers and file servers leave behind
+# What archivers, file servers and Windows leave behind:
+_NOT_PHOTOS = frozenset({"__macosx", "@eadir", "thumbs.db", "ehthumbs.db", "desktop.ini", "folder.ini", "picasa.ini"})
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,12 @@ class Listing:
         position = {name: label for label, name in enumerate(classes)}
         for name in self.classes:
             if name not in position:
+                from catdog.data.names import unknown_class
+
                 known = listed(list(map(quoted, classes)))
                 raise CatdogError(
                     f"{self.root} holds the class {quoted(name)}, which {whose} does not know (it knows {known}); "
-                    "rename or remove that folder."
+                    f"{unknown_class(self.root / name, classes)}."
                 )
         labels = [position[self.classes[label]] for label in self.labels]
         return replace(self, classes=tuple(classes), labels=labels)
@@ -96,8 +99,8 @@ class _Files(Sequence[str]):
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder is one that people do not see or mean: .DS_Store, ._photo.jpg, __MACOSX."""
-    return name.startswith(".") or name in _NOT_PHOTOS
+    """Whether a file or folder is one that people do not see or mean: .DS_Store, ._photo.jpg, __MACOSX, Thumbs.db."""
+    return name.startswith(".") or name.lower() in _NOT_PHOTOS
 
 
 def is_photo_name(name: str) -> bool:

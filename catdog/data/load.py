@@ -30,7 +30,7 @@ def load_photos(
     Arguments as `catdog.data.pixel_cache.decode_all`'s.
     Raises CatdogError if more than the share `max_skipped` of the photos cannot be read.
     """
-    from catdog.data import pixel_cache  # which photos that are decoded in each epoch do without
+    from catdog.data import mistakes, pixel_cache  # which photos that are decoded in each epoch do without
 
     decoded = pixel_cache.decode_all(
         listing,
@@ -43,14 +43,11 @@ def load_photos(
         pool=pool,
     )
     skipped = [Skipped(listing.path(index), reason) for index, reason in decoded.skipped.items()]
-    if len(skipped) > max_skipped * len(listing):
-        raise CatdogError(
-            f"{len(skipped)} of the {len(listing)} photos in {listing.root} cannot be read, more than --max-skipped "
-            f"{max_skipped:g} allows; the first: {skipped[0].reason}"
-        )
     if skipped:
         listing = listing.select([index not in decoded.skipped for index in range(len(listing))])
-    return PhotoFolder(listing, size, pixels=torch.from_numpy(decoded.pixels), skipped=skipped)
+    folder = PhotoFolder(listing, size, pixels=torch.from_numpy(decoded.pixels), skipped=skipped)
+    mistakes.require_few_unreadable([folder], max_skipped)
+    return folder
 
 
 def open_folders(listings: Sequence[Listing], photos: Photos, threads: int) -> tuple[PhotoFolder, PhotoFolder]:
@@ -58,16 +55,18 @@ def open_folders(listings: Sequence[Listing], photos: Photos, threads: int) -> t
 
     Raises CatdogError where too many photos, all of a class, or all to validate on cannot be read.
     """
+    from catdog.data import mistakes
+
     size, names = photos.image_size, ("training", "validation")
     pool = DecodePool(size, threads, len(listings[0]))  # one set of processes for both
     if photos.cache == "none":
-        train, val = (
-            PhotoFolder(listing, size, pool=pool, max_skipped=0.0 if photos.strict else photos.max_skipped)
-            for listing in listings
-        )
+        most = 0.0 if photos.strict else photos.max_skipped
+        of = sum(map(len, listings)) if listings[0].root == listings[1].root else None
+        train, val = (PhotoFolder(one, size, pool=pool, max_skipped=most, out_of=of) for one in listings)
     else:
         with pool:
             train, val = (_load(listing, photos, name, pool) for listing, name in zip(listings, names, strict=True))
+        mistakes.require_few_unreadable((train, val), photos.max_skipped)
     counts = torch.bincount(train.labels, minlength=len(train.classes)).tolist()
     for name, count in zip(train.classes, counts, strict=True):
         if count == 0:
@@ -86,7 +85,6 @@ def _load(listing: Listing, photos: Photos, name: str, pool: DecodePool) -> Phot
             cache_folder=photos.cache,
             cache_limit=photos.cache_limit,
             strict=photos.strict,
-            max_skipped=photos.max_skipped,
             progress=bar.update,
             pool=pool,
         )

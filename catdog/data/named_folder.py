@@ -14,7 +14,7 @@ _SMALL = (8, 8)  # pixels: a large JPEG is decoded at an eighth then
 def open_named(photos: str | Path | Listing, on_error: str) -> tuple[Listing, Sequence[Skipped]]:
     """The photos to be used and, where `on_error` is "skip", those that cannot be read, with the reason.
 
-    Raises CatdogError for a folder of splits.
+    Raises CatdogError for a folder of splits, and where no photo can be read.
     """
     if on_error not in ("raise", "skip"):
         raise ValueError(f'on_error must be "raise" or "skip", not {on_error!r}')
@@ -25,6 +25,10 @@ def open_named(photos: str | Path | Listing, on_error: str) -> tuple[Listing, Se
     with DecodePool(_SMALL, expected=len(listing)) as pool:
         for part in pool.decode_all(listing.files):
             reasons.update(part.reasons)
+    if reasons and len(reasons) == len(listing):
+        raise CatdogError(
+            f"none of the {len(listing):,} photos in {listing.root} can be read; the first: {reasons[min(reasons)]}"
+        )
     readable = listing.select([row not in reasons for row in range(len(listing))])
     return readable, [Skipped(listing.path(row), reason) for row, reason in reasons.items()]
 

@@ -122,8 +122,8 @@ def _new_pixels(folder: Path, shape: tuple[int, ...]) -> np.ndarray:
 
 def _finish_entry(temporary: Path, entry: Path, listing: Listing, decoded: Decoded) -> None:
     """Make the folder `temporary` the cache's entry."""
-    assert isinstance(decoded.pixels, np.memmap)
-    decoded.pixels.flush()
+    if isinstance(decoded.pixels, np.memmap):  # not where no photo can be read
+        decoded.pixels.flush()
     about = {
         "format": FORMAT,
         "root": str(listing.root.resolve()),

@@ -1,13 +1,14 @@
 """What a person should know of a folder of photos before a network is trained or measured on it: a line for each."""
 
-import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from itertools import chain
 from pathlib import Path
 
 from catdog.base.text import in_shell, many, on_one_line, quoted
-from catdog.data.listing import Listing, folders_and_files, is_photo_name, photos_below
+from catdog.data.listing import Listing, folders_and_files, is_photo_name
+from catdog.data.mistakes import unused_folders
+from catdog.data.names import left_out_in_words, look_alike
 from catdog.data.splits import find_splits
 
 ALIKE = "look alike, and are taken for different classes; rename one, or put all in one."
@@ -24,7 +25,8 @@ def remarks(root: Path, *listings: Listing) -> Iterator[str]:
     if beside:
         yield (
             f"warning: {many(sum(beside.values()), 'photo')} in {_named(beside)} beside "
-            f"{'/, '.join(path.name for path in splits.values())}/ are not used; move them into those, or elsewhere."
+            f"{'/, '.join(path.name for path in splits.values())}/ are not used; move them into "
+            f"{splits['train'].name if 'train' in splits else 'train'}/<class>/, or elsewhere."
         )
     used = {listing.root: listing for listing in listings}
     loose = [name for folder in {root, *used} for name in folders_and_files(folder)[1] if is_photo_name(name)]
@@ -40,31 +42,6 @@ def remarks(root: Path, *listings: Listing) -> Iterator[str]:
         yield f"warning: {left_out_in_words(left_out)}; catdog data check {in_shell(root)} lists them."
     for group in look_alike(dict.fromkeys(chain.from_iterable(listing.classes for listing in listings))):
         yield f"warning: the classes {' and '.join(map(quoted, group))} {ALIKE}"
-
-
-def look_alike(names: Iterable[str]) -> list[list[str]]:
-    """Groups of names that differ only in upper and lower case, in spaces, or in how their letters are composed."""
-    groups: dict[str, list[str]] = {}
-    for name in names:
-        groups.setdefault(" ".join(unicodedata.normalize("NFKC", name).casefold().split()), []).append(name)
-    return [group for group in groups.values() if len(group) > 1]
-
-
-def unused_folders(root: Path, splits: Mapping[str, Path]) -> dict[str, int]:
-    """Photos in each folder that lies beside the split folders, and is none of them."""
-    names = {path.name for path in splits.values()}
-    beside = [name for name in folders_and_files(root)[0] if name not in names] if splits else []
-    counts = {name: sum(1 for _ in photos_below(root / name)) for name in beside}
-    return {name: count for name, count in counts.items() if count}
-
-
-def left_out_in_words(left_out: Mapping[str, int]) -> str:
-    """How many files are left out because of their names, and of what endings."""
-    kinds = Counter(left_out).most_common()
-    shown = [f"{count:,} {on_one_line(kind[:20]) or 'without an ending'}" for kind, count in kinds[:_NAMED]]
-    more = ", ..." if len(kinds) > len(shown) else ""
-    count = sum(left_out.values())
-    return f"{many(count, 'file')} left out as no photo by the name ({', '.join(shown)}{more})"
 
 
 def _named(names: Collection[str]) -> str:

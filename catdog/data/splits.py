@@ -36,12 +36,13 @@ def photo_folder(photos: Photos) -> Path:
 
 
 SPLITS = {"train": "train|training|trn", "val": "val|valid|validation|dev", "test": "test|testing|tst|eval|evaluation"}
-"""The names that folders of each split go by: in any case, and also as in `Training Set`, `val_images`, `test2017`."""
+"""The names that folders of each split go by: in any case, and also as in `Training Set`, `imgs_val`, `test2017`."""
+WORDS = "set|data|dataset|images?|imgs?|photos|pics|pictures|folder|dir|split"
 
 
 def _split_called(name: str) -> str | None:
     for split, names in SPLITS.items():
-        if re.fullmatch(rf"({names})[ _-]?(set|data|images|photos)?[ _-]?\d*", name, re.IGNORECASE | re.ASCII):
+        if re.fullmatch(rf"(({WORDS})[ _-])?({names})[ _-]?({WORDS})?[ _-]?\d*", name, re.IGNORECASE | re.ASCII):
             return split
     return None
 
@@ -68,7 +69,7 @@ def find_splits(root: str | Path) -> dict[str, Path]:
         else:
             found[split] = root / name
     if "train" not in found:
-        require_no_splits(root, flat)
+        require_no_splits(root, flat, SPLITS)
     require_no_classes_within(found.get("train", root))
     return {split: found[split] for split in SPLITS if split in found}
 
@@ -81,12 +82,10 @@ def train_and_val(root: str | Path, val_share: float, seed: int) -> tuple[Listin
     """
     root = Path(root)
     splits = find_splits(root)
-    if splits and "train" not in splits:
-        names = "/, ".join(path.name for path in splits.values())
-        raise CatdogError(f"{root} has {names}/ but no train/; put the photos to train on in {root}/train/<class>/.")
-    listing = list_photos(splits.get("train", root))
-    from catdog.data.mistakes import require_classes
+    from catdog.data.mistakes import require_classes, require_train
 
+    require_train(root, splits)
+    listing = list_photos(splits.get("train", root))
     require_classes(listing)
     if "val" not in splits:
         return split(listing, val_share, seed)

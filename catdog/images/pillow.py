@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import Any
 
 import numpy as np
+import simplejpeg
 from PIL import Image
 
 from catdog.errors import ImageError
@@ -52,6 +53,8 @@ def decode_with_pillow(
     if divisor > 1:
         image.draft(None, (image.width // divisor, image.height // divisor))
     fix_metadata(kind, image, data)
+    if kind == "TIFF":
+        check_tiff_jpegs(image.tag_v2, data)
     image.load()
     if stream.exhausted and kind != "JPEG 2000":  # whose decoder reads beyond the end of a whole file
         raise EOFError
@@ -140,6 +143,25 @@ def check_scan(data: bytes, warning: str) -> None:
             f"a damaged JPEG, of which areas are wrong or missing ({warning[:100]}): copy or download it again, or, if "
             "it looks as it should, save it again"
         )
+
+
+def check_tiff_jpegs(tags: Any, data: bytes) -> None:
+    """Raise ImageError if a strip or tile of a TIFF, compressed as JPEG, is damaged: libtiff says nothing of most.
+
+    https://www.awaresystems.be/imaging/tiff/specification/TIFFTechNote2.txt: each is a JPEG without its tables, which
+    JPEGTables (347) holds. Of the old kind (compression 6), only strips that are JPEGs of their own are looked at.
+    """
+    if tags.get(259) not in (6, 7):
+        return
+    tables = tags.get(347, b"\xff\xd8\xff\xd9")[:-2]
+    for at, length in zip(tags.get(273) or tags.get(324) or (), tags.get(279) or tags.get(325) or (), strict=False):
+        part = data[at : at + length]
+        if part[:2] == b"\xff\xd8":
+            jpeg = tables + part[2:]
+            try:
+                simplejpeg.decode_jpeg(jpeg, "CMYK" if tags.get(277) == 4 else "GRAY", min_height=1, min_width=1)
+            except (ValueError, RuntimeError) as error:
+                check_scan(jpeg, str(error))
 
 
 @cache

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from catdog.base.text import MANY, many, on_one_line
+from catdog.base.text import MANY, many
 from catdog.config.settings import Config
 from catdog.data.batches import steps_per_epoch
 from catdog.data.cache_folder import default_folder, is_writable
@@ -21,6 +21,8 @@ def describe_plan(
     config: Config, model: "Network", listings: tuple[Listing, Listing], device: torch.device, *words: str
 ) -> str:
     """The plan as text: data, network, number of weights, steps, device, memory. words: on device and batch."""
+    from catdog.data.names import told_apart
+
     (train, val), (device_in_words, batch_in_words) = listings, words
     share = len(val) / (len(train) + len(val))
     height, width = config.photos.image_size
@@ -37,7 +39,7 @@ def describe_plan(
         counts = listing.counts()
         if len(counts) > MANY:
             return f"{len(listing):,} ({len(counts):,} classes of {min(counts):,} to {max(counts):,} photos each)"
-        each = ", ".join(f"{count:,} {on_one_line(name)}" for name, count in zip(listing.classes, counts, strict=True))
+        each = ", ".join(f"{count:,} {name}" for name, count in zip(told_apart(listing.classes), counts, strict=True))
         return f"{len(listing):,} ({each})"
 
     t = config.training

@@ -9,9 +9,11 @@ import torch
 from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 
+from catdog.config.settings import Photos
 from catdog.data.imagefolder import PhotoFolder
 from catdog.data.listing import list_photos
-from catdog.data.load import load_photos
+from catdog.data.load import load_photos, open_folders
+from catdog.data.splits import train_and_val
 from catdog.data.statistics import colour_statistics
 from catdog.errors import CatdogError, ImageError
 from catdog.images import decoder
@@ -156,6 +158,29 @@ def test_a_broken_photo_raises_or_is_left_out_when_the_folder_is_opened(
         batches: DataLoader[Any] = DataLoader(folder, batch_size=2, num_workers=workers)
         for (images, labels), (same, same_labels) in zip(batches, DataLoader(good, batch_size=2), strict=True):
             assert torch.equal(images, same) and torch.equal(labels, same_labels)
+
+
+def test_no_photo_that_can_be_read_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "cat").mkdir()
+    (tmp_path / "cat" / "1.jpg").write_bytes(b"no")
+    with pytest.raises(CatdogError, match=r"none of the 1 photos in .* can be read; the first: .*1\.jpg"):
+        PhotoFolder(tmp_path, on_error="skip")
+
+
+@pytest.mark.parametrize("cache", ["auto", "none"])
+def test_the_share_that_may_be_unreadable_is_of_all_photos_of_a_folder(make_photos: MakePhotos, cache: str) -> None:
+    root = make_photos({"cat": 12, "dog": 12})
+    train, val = train_and_val(root, 0.2, 0)
+    Path(val.path(0)).write_bytes(b"no")
+    photos = Photos(data=str(root), image_size=SIZE, cache=cache, max_skipped=0.05)
+    assert 0.05 * len(val) < 1
+    _, opened = open_folders((train, val), photos, 1)
+    (images,) = [opened.__getitems__(range(len(opened)))]
+    assert len(images) == len(val) - 1
+    Path(val.path(1)).write_bytes(b"no")
+    with pytest.raises(CatdogError, match="2 of the " + ("24 photos" if cache == "auto" else "photos")):
+        _, opened = open_folders((train, val), photos, 1)
+        opened.__getitems__(range(len(opened)))
 
 
 def test_a_photo_folder_is_not_opened_where_there_are_splits(make_photos: MakePhotos) -> None:

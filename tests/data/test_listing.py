@@ -139,6 +139,7 @@ def test_even_tiny_classes_are_on_both_sides(make_photos: MakePhotos) -> None:
         ("Training Set", "dev"),
         ("trn", "Val-Images"),
         ("train2017", "val2017"),
+        ("train_folder", "imgs_val"),
     ],
 )
 def test_train_and_val_folders_are_respected(make_photos: MakePhotos, first: str, name: str) -> None:
@@ -194,10 +195,13 @@ def test_photos_that_are_not_used_are_counted_and_named(make_photos: MakePhotos)
     train, val = train_and_val(root, 0.2, 0)
     assert train.classes == ("diesel", "steam")
     beside, loose, names = remarks(root, train, val)
-    assert beside == "warning: 24 photos in bus/, car/ beside train/ are not used; move them into those, or elsewhere."
+    assert (
+        beside
+        == "warning: 24 photos in bus/, car/ beside train/ are not used; move them into train/<class>/, or elsewhere."
+    )
     assert loose.startswith("warning: 2 photos outside any class folder, such as loose.")
     assert names == (
-        "warning: 4 files left out as no photo by the name (2 .jxl, 1 .cr2, 1 without an ending); "
+        "warning: 4 files left out as no photos by their names (2 .jxl, 1 .cr2, 1 without an ending); "
         f"catdog data check {shlex.quote(str(root))} lists them."
     )
 
@@ -209,6 +213,8 @@ def test_photos_that_are_not_used_are_counted_and_named(make_photos: MakePhotos)
         (["cat", "cat "], "'cat' and 'cat '"),
         (["caf\u00e9", "cafe\u0301"], "'cafe\\u0301' and 'caf\u00e9'"),
         (["big cat", "big\u00a0cat"], "'big cat' and 'big\\xa0cat'"),
+        (["big cat", "big_cat"], "'big cat' and 'big_cat'"),
+        (["cat", "c\u200bat"], "'cat' and 'c\\u200bat'"),
     ],
 )
 def test_classes_whose_names_look_alike_are_told_apart(make_photos: MakePhotos, names: list[str], shown: str) -> None:
@@ -221,6 +227,31 @@ def test_classes_may_be_called_like_splits(make_photos: MakePhotos) -> None:
     root = make_photos({"train": 3, "plane": 3})
     assert find_splits(root) == {}
     assert list_photos(root).classes == ("plane", "train")
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [
+        ["cat/images", "dog/images"],
+        ["cat/indoors", "cat/outdoors", "dog/indoors", "dog/beach"],
+        ["steam train", "test pilot"],
+        ["trainer", "tester"],
+    ],
+)
+def test_ordinary_classes_are_not_taken_for_splits(folders: list[str], tmp_path: Path) -> None:
+    for name in folders:
+        (tmp_path / name).mkdir(parents=True)
+        for i in range(3):
+            (tmp_path / name / f"{i}.png").touch()
+    assert len(train_and_val(tmp_path, 0.3, 0)[0].classes) == 2
+
+
+def test_a_class_whose_files_are_all_left_out_by_their_names(make_photos: MakePhotos) -> None:
+    root = make_photos({"cat": 3, "dog": 0})
+    for name in ("1.dng", "2.DNG", "Thumbs.db", "desktop.ini"):
+        (root / "dog" / name).touch()
+    with pytest.raises(CatdogError, match=r"no photos \(2 files left out as no photos by their names \(2 .dng\), see"):
+        train_and_val(root, 0.3, 0)
 
 
 def test_has_photos(make_photos: MakePhotos, tmp_path: Path) -> None:
@@ -243,6 +274,16 @@ def test_has_photos(make_photos: MakePhotos, tmp_path: Path) -> None:
         ({"Val/cat": 3, "Val/dog": 1}, "has Val/ but no train/"),
         ({"train/cat": 3, "training/cat": 3}, "holds both train/ and training/, two names for one split"),
         ({"Train/cat": 3, "TRAIN/cat": 3}, "holds both TRAIN/ and Train/, two names for one split"),
+        ({"seg_train/cat": 3, "seg_train/dog": 3, "seg_test/cat": 3}, "seg_test/ and seg_train/, which are named like"),
+        ({"seg_train/seg_train/cat": 3, "seg_test/seg_test/cat": 3}, "seg_test/ and seg_train/, which are named like"),
+        ({"x_train": 3, "x_test": 3}, "holds x_test/ and x_train/, which are named like splits; call them train"),
+        (
+            {"a/cat": 1, "a/dog": 1, "b/cat": 1, "b/dog": 1, "c/cat": 1},
+            "(a, b, c) hold folders of the same names",
+        ),
+        ({"test/cat": 1, "cat": 1, "dog": 1}, "has test/ but no train/; move cat, dog into"),
+        ({"training_set/training_set/cat": 1, "training_set/training_set/dog": 1}, "if cat, dog are the classes, give"),
+        ({"train/Cat": 3, "train/dog": 3, "val/cat": 1}, "val/cat to Cat."),
         ({"train": 3, "test1": 3}, "holds test1/ and train/, which are named like splits but hold no class folders"),
         ({"fold1/cat": 3, "fold1/dog": 3, "fold2/cat": 3, "fold2/dog": 3}, "(fold1, fold2) all hold the same folders"),
         ({"PetImages/Cat": 3, "PetImages/Dog": 3}, "if Cat, Dog are the classes, give"),
@@ -290,6 +331,6 @@ def test_files_of_a_folder_that_are_no_photos_by_their_names_are_counted_on_stan
         (root / name).write_bytes(b"x")
     assert [name for name, _ in photos_of([str(root)])] == [str(root / "cat" / f"cat-00{k}.png") for k in range(2)]
     assert capsys.readouterr().err == (
-        f"{root}: 4 files left out as no photo by the name (2 .hif, 1 .jxl, 1 .jpg~); "
+        f"{root}: 4 files left out as no photos by their names (2 .hif, 1 .jxl, 1 .jpg~); "
         f"catdog data check {shlex.quote(str(root))} lists them.\n"
     )

@@ -1032,3 +1032,13 @@ print(pixels.size, *re.findall(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status")
 """
     size, peak = map(int, run(program, largest()[name]()).split())
     assert size > 100_000_000 and peak < 2**20  # KiB, of the whole process since it started
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK", "YCbCr"])
+def test_a_damaged_jpeg_within_a_tiff_is_an_error(mode: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
+    data = encode(Image.fromarray(noise).convert(mode), "TIFF", compression="jpeg")
+    assert decode(data).shape == (300, 400, 3)
+    middle = len(data) // 2
+    with pytest.raises(ImageError, match="a damaged JPEG"):
+        decode(data[:middle] + b"\xff\xd9" + bytes(30) + data[middle + 32 :])

@@ -1,8 +1,9 @@
 """`catdog data check`: finds what should be corrected in a folder of photos before a network is trained on it."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,8 +11,9 @@ import numpy as np
 
 from catdog.base.output import json_line
 from catdog.base.progress import working
-from catdog.base.text import many, on_one_line
+from catdog.base.text import many, on_one_line, quoted
 from catdog.data.listing import Listing
+from catdog.data.names import look_alike
 from catdog.errors import ImageError
 from catdog.images.decoder import decode
 from catdog.tools.dataset.copies import THUMBNAIL, Copies, find_copies
@@ -179,13 +181,15 @@ def as_text(report: DatasetReport) -> str:
     lines = [*table(report.splits), "", f"sizes      {sizes_as_text(report.sizes)}"]
     if read:
         lines.append(f"greyscale  {many(report.grey, 'photo')}, {report.grey / read:.1%}")
+    classes = dict.fromkeys(name for listing in report.splits.values() for name in listing.classes)
+    alike = set(chain.from_iterable(look_alike(classes)))
     for mend, heading in ((True, "to mend"), (False, "worth knowing")):
         findings = [finding for finding in report.findings if finding.mend == mend]
         if findings:
             lines += ["", f"{heading}:"]
         for finding in findings:
             lines.append(f"- {on_one_line(finding.message)}")
-            lines += [f"    {_item_as_text(item)}" for item in finding.items[:_SHOWN]]
+            lines += [f"    {_item_as_text(item, alike)}" for item in finding.items[:_SHOWN]]
             if len(finding.items) > _SHOWN:
                 lines.append(f"    and {len(finding.items) - _SHOWN:,} more, which --json lists")
     if not report.to_mend:
@@ -193,13 +197,18 @@ def as_text(report: DatasetReport) -> str:
     return "\n".join(lines)
 
 
-def _item_as_text(item: Any) -> str:
+def _item_as_text(item: Any, alike: Collection[str]) -> str:
+    """alike: classes whose names look alike; paths that lead through one are shown in quotes."""
+
+    def shown(path: str) -> str:
+        return quoted(path) if any(part in alike for part in path.split(os.sep)) else on_one_line(path)
+
     if "paths" in item:
         pairs = list(zip(item["paths"], item["mirrored"], strict=True))
-        names = [f"{on_one_line(path)}{' (mirrored)' if mirrored else ''}" for path, mirrored in pairs[:_OF_A_GROUP]]
+        names = [f"{shown(path)}{' (mirrored)' if mirrored else ''}" for path, mirrored in pairs[:_OF_A_GROUP]]
         more = f" = {len(pairs) - _OF_A_GROUP:,} more" if len(pairs) > _OF_A_GROUP else ""
         return f"{' = '.join(names)}{more}{', the same bytes' if item['same_bytes'] else ''}"
-    return on_one_line(f"{item['path']}: {item['reason']}" if "reason" in item else item["path"])
+    return shown(item["path"]) + (on_one_line(f": {item['reason']}") if "reason" in item else "")
 
 
 def draw_suspects(report: DatasetReport, path: Path) -> str:

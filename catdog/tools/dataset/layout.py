@@ -9,8 +9,10 @@ from typing import Any
 from catdog.base.text import many, quoted
 from catdog.checkpoint.class_names import refused_names
 from catdog.data.listing import Listing, files_below, folders_and_files, is_photo_name
-from catdog.data.remarks import ALIKE, look_alike, unused_folders
-from catdog.errors import ImageError
+from catdog.data.mistakes import require_number_of_classes, require_train, unused_folders
+from catdog.data.names import look_alike, no_photos, unknown_class
+from catdog.data.remarks import ALIKE
+from catdog.errors import CatdogError, ImageError
 from catdog.images.decoder import decode
 
 _LARGEST_UNNAMED = 16 * 2**20  # bytes: larger files without a photo's suffix are not tried as photos
@@ -38,12 +40,13 @@ def check_layout(root: Path, splits: dict[str, Listing]) -> Iterator[Finding]:
     else:
         folders = {listing.root.name for listing in splits.values()}
         unused = list(unused_folders(root, {split: listing.root for split, listing in splits.items()}))
-        if unused:
+        if unused and "train" in splits:  # else `_check_classes` names them
+            train = splits["train"].root.name
             yield Finding(
                 "unused_folders",
                 True,
                 f"{many(len(unused), 'folder')} beside {'/, '.join(sorted(folders))}/ will not be used; "
-                "move the photos into those, or the folder elsewhere.",
+                f"move the photos into {train}/<class>/, or the folder elsewhere.",
                 _paths(unused),
             )
     loose = [os.path.join(folder, name) for folder in {"", *folders} for name in folders_and_files(root / folder)[1]]
@@ -65,14 +68,17 @@ def check_layout(root: Path, splits: dict[str, Listing]) -> Iterator[Finding]:
 
 def _check_classes(root: Path, splits: dict[str, Listing]) -> Iterator[Finding]:
     if "" not in splits and "train" not in splits:
-        message = f"there is no train/ beside {'/, '.join(splits)}/; put the photos to train on in train/<class>/."
-        yield Finding("no_train", True, message)
+        try:
+            require_train(root, {split: listing.root for split, listing in splits.items()})
+        except CatdogError as error:
+            yield Finding("no_train", True, str(error))
         return
     first = splits.get("train") or splits[""]
     if len(first.classes) < 2:
-        held = f"one class only, {first.classes[0]!r}" if first.classes else "no class folders"
-        message = f"{first.root} holds {held}; make a folder of photos for each class, such as cat/ and dog/."
-        yield Finding("too_few_classes", True, message)
+        try:
+            require_number_of_classes(first)
+        except CatdogError as error:
+            yield Finding("too_few_classes", True, str(error))
     empty, single = [], []
     for listing in splits.values():
         for name, count in zip(listing.classes, listing.counts(), strict=True):
@@ -86,7 +92,9 @@ def _check_classes(root: Path, splits: dict[str, Listing]) -> Iterator[Finding]:
         here = listing.root.name
         unknown = [os.path.join(here, name) for name in listing.classes if name not in first.classes]
         if unknown:
-            message = f"{here}/ holds classes that {first.root.name}/ does not; rename or remove these folders."
+            renames = {unknown_class(listing.root / Path(path).name, first.classes) for path in unknown}
+            mend = renames.pop() if len(unknown) == 1 else "rename or remove these folders"
+            message = f"{here}/ holds classes that {first.root.name}/ does not; {mend}."
             yield Finding("unknown_classes", True, message, _paths(unknown))
         lacking = [os.path.join(here, name) for name in first.classes if name not in listing.classes]
         if lacking:
@@ -116,9 +124,7 @@ def _check_others(root: Path, others: list[str]) -> Iterator[Finding]:
         )
     rest = [path for path in others if path not in pictures]
     if rest:
-        yield Finding(
-            "other_files", False, f"{many(len(rest), 'file')} left out as no photo by its name.", _paths(rest)
-        )
+        yield Finding("other_files", False, f"{no_photos(len(rest))}.", _paths(rest))
 
 
 def _is_picture(path: Path) -> bool:

@@ -9,10 +9,10 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from catdog.base.progress import bar
-from catdog.base.text import MANY, on_one_line, quoted
+from catdog.base.text import MANY
 from catdog.data.decode_pool import DecodePool
 from catdog.data.listing import Listing, list_photos
-from catdog.data.remarks import look_alike
+from catdog.data.names import told_apart
 from catdog.data.splits import find_splits
 
 T = TypeVar("T")
@@ -107,9 +107,10 @@ def table(splits: dict[str, Listing]) -> Iterable[str]:
     """Format the numbers of photos as a table, line by line: a row a class, a column a split."""
     counts = {split: dict(zip(listing.classes, listing.counts(), strict=True)) for split, listing in splits.items()}
     classes = sorted({name for split in counts.values() for name in split})
-    alike = {name for group in look_alike(classes) for name in group}
-    shown = {name: quoted(name) if name in alike else on_one_line(name) for name in classes}
-    rows = [(shown[name], [split.get(name, 0) for split in counts.values()]) for name in classes]
+    shown = told_apart(classes)
+    rows = [
+        (text, [split.get(name, 0) for split in counts.values()]) for text, name in zip(shown, classes, strict=True)
+    ]
     left_out = len(rows) - MANY
     if left_out > 0:  # those with the fewest photos matter most
         rows = sorted(rows, key=lambda row: max(row[1]))[:MANY]

@@ -22,6 +22,7 @@ from catdog.config.settings import Config
 from catdog.config.toml import load_config
 from catdog.data.imagefolder import PhotoFolder
 from catdog.data.load import load_photos
+from catdog.data.mistakes import require_few_unreadable
 from catdog.data.splits import SAMPLE, photo_folder, train_and_val
 from catdog.errors import CatdogError
 from catdog.model.build import build_model
@@ -190,9 +191,8 @@ def load(data: str) -> tuple[PhotoFolder, PhotoFolder]:
     config = load_config(None, {**SETTINGS, "data": data})
     listings = train_and_val(photo_folder(config.photos), config.photos.val_share, config.run.seed)
     photos = config.photos
-    train, apart = (
-        load_photos(part, photos.image_size, threads=0, max_skipped=photos.max_skipped) for part in listings
-    )
+    train, apart = (load_photos(part, photos.image_size, threads=0) for part in listings)
+    require_few_unreadable((train, apart), photos.max_skipped)
     for photos_read, listing in zip((train, apart), listings, strict=True):
         if not len(photos_read):
             raise CatdogError(

@@ -14,6 +14,7 @@ import torch
 from catdog.base.progress import waiting_for, working
 from catdog.base.text import in_shell, listed, many, on_one_line
 from catdog.base.threads import thread_count
+from catdog.checkpoint.class_names import require_names
 from catdog.checkpoint.model_file import MODEL_FILE
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
@@ -21,6 +22,7 @@ from catdog.data.duplicates import exact_copies_across
 from catdog.data.imagefolder import PhotoFolder
 from catdog.data.listing import Listing, has_photos
 from catdog.data.load import load_photos
+from catdog.data.mistakes import require_few_unreadable
 from catdog.data.remarks import remarks
 from catdog.data.splits import SAMPLE, photo_folder, train_and_val
 from catdog.drawing.contact_sheet import require_png
@@ -67,6 +69,7 @@ def main(run: str | None, config_file: str | None, given: Mapping[str, Any], out
     if picture is None and model is not None and not model.resolve().is_relative_to(folder.resolve()):
         picture = model.parent / PICTURE
     train, val = train_and_val(folder, config.photos.val_share, config.run.seed)
+    require_names(train)
     for remark in remarks(folder, train, val):
         print(remark, file=sys.stderr)
     with working("reading the photos"):
@@ -151,10 +154,10 @@ def examine(config: Config, train: Listing, val: Listing) -> Patient:
             cache_folder="none",
             threads=threads,
             strict=config.photos.strict,
-            max_skipped=config.photos.max_skipped,
         )
         for listing in (train, val)
     ]
+    require_few_unreadable(photos, config.photos.max_skipped)
     check = f"catdog data check {in_shell(os.path.commonpath((train.root, val.root)))}"
     for name, count in zip(train.classes, torch.bincount(photos[0].labels, minlength=len(train.classes)), strict=True):
         if not count:

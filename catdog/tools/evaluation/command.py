@@ -15,6 +15,7 @@ from catdog.config.toml import load_config
 from catdog.data import pixel_cache as cache
 from catdog.data.held_out import held_out_photos
 from catdog.data.listing import Listing
+from catdog.data.names import told_apart
 from catdog.data.remarks import remarks
 from catdog.data.splits import photo_folder, train_and_val
 from catdog.drawing.page import how_to_open
@@ -170,7 +171,7 @@ def as_text(result: Evaluation, model: Path, photos: Listing, recipe: str) -> st
         f"ECE        {percent(result.ece)}  (expected calibration error: mean gap between how sure it is and how often "
         "it is right)",
     ]
-    names = [on_one_line(name) for name in result.classes]
+    names = told_apart(result.classes)
     lines += (_worst if len(names) > MANY else _table)(names, np.array(result.confusion))
     lines.append(f"photos     {photos.root}" + (f"; {result.skipped} unreadable" if result.skipped else ""))
     lines.append(f"model      {name_of(model)}")

@@ -9,6 +9,7 @@ from PIL import Image
 from catdog import metrics
 from catdog.base.text import many, on_one_line, percent
 from catdog.data.listing import Listing
+from catdog.data.names import told_apart
 from catdog.data.pixel_cache import Decoded
 from catdog.drawing.curves import curves_figure
 from catdog.drawing.figures import encode
@@ -108,7 +109,7 @@ def _accuracy(result: Evaluation, fit_note: str, validated: bool) -> Section:
 
 def _confusion(result: Evaluation) -> Section:
     counts = np.array(result.confusion)
-    names = [on_one_line(name) for name in result.classes]
+    names = told_apart(result.classes)
     about = "Each row holds the photos of one class, by what they were called."
     if len(names) > diagrams.CONFUSED:
         about += f" Of the {len(names):,} classes, the {diagrams.CONFUSED} most often confused are drawn."

@@ -11,6 +11,8 @@ from PIL import Image, ImageDraw, ImageOps
 
 from catdog.cli.main import main
 from catdog.data.drawn import draw
+from catdog.data.splits import train_and_val
+from catdog.errors import CatdogError
 from catdog.images.decoder import decode
 from catdog.tools.dataset.check import as_json, check_dataset
 
@@ -125,7 +127,7 @@ def test_folders_that_train_would_stop_at_or_pass_over(tmp_path: Path) -> None:
     assert found(empty) == {
         "empty_classes": ["fox"],
         "outside_classes": ["loose.jpg"],
-        "other_files": ["cat/Thumbs.db", "readme.txt"],
+        "other_files": ["readme.txt"],
     }
 
     fill(tmp_path / "splits" / "train")
@@ -156,8 +158,20 @@ def test_names_of_classes_that_train_refuses_or_that_look_alike(
     printed = capsys.readouterr().out
     assert "- 'Cat' and 'cat' and 'cat ' look alike" in printed
     assert "- 'cafe\\u0301' and 'caf\u00e9' look alike" in printed
-    assert "- 'a\\\\b' cannot be the name of a class" in printed
+    assert "- 'a\\b' cannot be the name of a class: it holds a backslash; rename" in printed
     assert "\n'cat '  " in printed  # and in the table
+    save(tmp_path / "Cat" / "copy.jpg", "cat", 2)
+    assert main(["data", "check", str(tmp_path)]) == 1
+    assert "    'Cat/1.jpg' = 'Cat/copy.jpg'" in capsys.readouterr().out
+
+
+def test_folders_around_all_classes_have_the_mend_that_train_names(tmp_path: Path) -> None:
+    fill(tmp_path / "train" / "images")
+    (finding,) = [one for one in check_dataset(tmp_path).findings if one.kind == "too_few_classes"]
+    with pytest.raises(CatdogError) as refused:
+        train_and_val(tmp_path, 0.2, 0)
+    assert finding.message == str(refused.value)
+    assert "if cat, dog are the classes, give" in finding.message
 
 
 @pytest.mark.parametrize("verb", ["check", "stats"])

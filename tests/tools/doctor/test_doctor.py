@@ -461,3 +461,9 @@ def test_what_cannot_be_examined_is_one_sentence(
     assert said in printed.err
     assert printed.err.count("\n") == 1
     assert printed.out == ""
+
+
+def test_a_class_that_training_refuses_is_refused(make_photos: MakePhotos, capsys: pytest.CaptureFixture[str]) -> None:
+    root = make_photos({"a\\b": 3, "cat": 3})
+    assert main(["doctor", "--data", str(root)]) == 2
+    assert "'a\\b' cannot be the name of a class: it holds a backslash; rename that folder." in capsys.readouterr().err
