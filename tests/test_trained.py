@@ -370,7 +370,7 @@ def test_it_is_evaluated_and_explained_without_a_run(
     report = Path("runs/cats-dogs/evaluation/index.html")
     assert printed.err.splitlines() == [
         f"report in {report}",
-        f"to look at it, open this file in a browser: {report.resolve()}",
+        f"to look at it, open this file in a browser: {report.resolve().as_uri()}",
     ]
     # No run of it is here, so there is nothing to say of its training, nor of what is missing.
     text = report.read_text(encoding="utf-8")

@@ -115,7 +115,7 @@ def test_the_line_names_the_network_its_photos_and_how_to_ask_another() -> None:
     bundled = "cats-dogs, which comes with catdog, trained on 16,000 photographs: 90% right. "
     assert line(None) == bundled + "For a network of your own: catdog train --data FOLDER"
     run_of("a 'drawn' b", "drawings", 0)
-    assert line(None).startswith(bundled + "To ask the newest run, which was trained on drawings, add: --run ")
+    assert line(None).startswith(bundled + "To ask the newest run (it was trained on drawings) instead, give: --run ")
     assert find_model(flag(line(None))) == Path("runs/a 'drawn' b/model.safetensors")
     random_run(Path("runs/mine"), trained_on="photos in base", train_counts=(1200, 34))
     assert line(None).startswith("runs/mine/model.safetensors, trained on 1,234 photos in base: 90% right. ")

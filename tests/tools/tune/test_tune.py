@@ -263,7 +263,7 @@ def test_minutes_end_a_search_and_trials_may_be_added_later(flags: list[object],
     [
         (
             ["--search", "learning_rat"],
-            "learning_rat is not a field; did you mean learning_rate; there are",
+            "learning_rat is not a field; did you mean learning_rate? There are",
         ),
         (["--search", "epochs"], "epochs is not a field that can be searched"),
         (
