@@ -133,8 +133,11 @@ def _folder_for_weights() -> Iterator[None]:
         yield
         return
     with tempfile.TemporaryDirectory() as folder:
-        torch.hub.set_dir(folder)
-        yield
+        os.environ["TORCH_HOME"] = folder
+        try:
+            yield
+        finally:
+            del os.environ["TORCH_HOME"]
 
 
 def _replace_head(network: nn.Module, classes: int) -> None:

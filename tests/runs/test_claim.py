@@ -231,5 +231,6 @@ def test_the_folder_of_a_search_is_claimed_too(make_photos: MakePhotos, small_co
     with new_run(config, quiet, study_folder) as (first, _), new_run(config, quiet, study_folder) as (second, folder):
         assert first.run.out != second.run.out and folder.path.name.startswith("tune-")
         (folder.path / "trials").mkdir()
+        (Path(first.run.out) / "config.toml").touch()
         with pytest.raises(CatdogError, match="another training is writing to the study folder"):
             study.StudyFolder(Path(first.run.out)).__enter__()
