@@ -23,6 +23,7 @@ from catdog.data.imagefolder import PhotoFolder
 from catdog.data.listing import Listing
 from catdog.data.load import open_folders
 from catdog.data.splits import photo_folder, train_and_val
+from catdog.errors import CatdogError
 from catdog.model.build import build_network
 from catdog.runs.folder import RunFolder
 from catdog.runtime.join import join_world
@@ -67,14 +68,16 @@ def resume(
     epochs: int | None = None,
     early_stopping: int | None = None,
     on_nan: Literal["stop", "rollback"] | None = None,
+    threads: int | None = None,
+    device: str | None = None,
 ) -> Path:
     """Resume the training in the run folder `run` from its last whole checkpoint, as if it had not been stopped.
 
-    epochs, early_stopping, on_nan: change these settings of it; with more `epochs` a finished training goes on.
+    The others change these settings of it; with more `epochs` a finished training goes on.
     """
     from catdog.trainer.resume import load_saved
 
-    changes = {"epochs": epochs, "early_stopping": early_stopping, "on_nan": on_nan}
+    changes = dict(epochs=epochs, early_stopping=early_stopping, on_nan=on_nan, threads=threads, device=device)
     with join_world() as world, Signals(stop_at_once), RunFolder(run, log, writes=world.is_main) as folder:
         config, saved, finished = load_saved(folder, changes) if world.is_main else (Config(), None, "")
         if world.same(finished):
@@ -140,8 +143,11 @@ def _train(
         _note_skipped(folders, folder)
         if saved is None and world.is_main:
             _warn_of_copies(listings, folder.log)
-    boards = _boards(run) if world.is_main else []
-    trainer = Trainer(config, model, *folders, card, run, device, folder.log, [*boards, *listeners], world)
+    if world.is_main:
+        from catdog.trainer.tensorboard import tensorboard_writer
+
+        listeners = [*tensorboard_writer(run), *listeners]
+    trainer = Trainer(config, model, *folders, card, run, device, folder.log, listeners, world)
     if saved is not None:
         from catdog.trainer.resume import restore
 
@@ -149,10 +155,10 @@ def _train(
     started = time.perf_counter()
     try:
         trainer.fit()
-    except torch.OutOfMemoryError as error:
-        from catdog.trainer.recovery import out_of_memory
+    except (torch.OutOfMemoryError, CatdogError) as error:
+        from catdog.trainer.recovery import how_to_go_on
 
-        raise out_of_memory(trainer, error) from None
+        raise how_to_go_on(error, trainer, folder) from None
     finally:
         if photos.cache == "none":  # whose photos are read as they are needed
             _note_skipped(folders, folder)
@@ -176,12 +182,6 @@ def _warn_of_copies(listings: tuple[Listing, Listing], log: Callable[[str], None
 
     if warning := leak(*listings):
         log(warning)
-
-
-def _boards(run: Path) -> list[Listener]:
-    from catdog.trainer.tensorboard import tensorboard_writer
-
-    return tensorboard_writer(run)
 
 
 def _summarize(trainer: Trainer, seconds: float) -> None:

@@ -372,7 +372,7 @@ def test_it_is_evaluated_and_explained_without_a_run(
     assert introduction.startswith("cats-dogs, which comes with catdog, trained on 16,000 photographs: ")
     assert lines == [
         f"report in {report}",
-        f"to look at it, open this file in a browser: {report.resolve()}",
+        f"to look at it, open this file in a browser: {report.resolve().as_uri()}",
     ]
     # No run of it is here, so there is nothing to say of its training, nor of what is missing.
     text = report.read_text(encoding="utf-8")

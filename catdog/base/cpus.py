@@ -4,6 +4,8 @@ import math
 import os
 from pathlib import Path
 
+from catdog.base.text import many
+
 
 def usable_cpus(groups: Path = Path("/proc/self/cgroup"), mounted: Path = Path("/sys/fs/cgroup")) -> tuple[int, str]:
     """How many CPUs the affinity and the cgroup's quota allow, and which of the two it is that allows fewer, or ""."""
@@ -13,6 +15,12 @@ def usable_cpus(groups: Path = Path("/proc/self/cgroup"), mounted: Path = Path("
     if quota < min(allowed, there):
         return max(1, quota), f"the cgroup's quota, of {there} CPUs"
     return min(allowed, there), f"the CPU affinity, of {there} CPUs" if allowed < there else ""
+
+
+def too_many(threads: int) -> str:
+    """A note, to be put behind a number of threads, where all of them are more than the usable CPUs; else ""."""
+    cpus, _ = usable_cpus()
+    return f", more than the {many(cpus, 'CPU')} that may be used" if threads > cpus else ""
 
 
 def _quota(groups: Path, mounted: Path) -> float:

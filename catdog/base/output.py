@@ -1,6 +1,7 @@
 """Standard output and error: closed, full, or in an encoding that lacks letters; JSON that any encoding can hold."""
 
 import codecs
+import contextlib
 import errno
 import functools
 import io
@@ -8,6 +9,7 @@ import json
 import os
 import re
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from catdog.errors import CatdogError
@@ -57,12 +59,33 @@ class _Checked(io.TextIOWrapper):
             os.dup2(null.fileno(), self.fileno())  # which takes what is left in the buffers
         if self.fileno() == 2 or error.errno == errno.EIO:  # the latter: the terminal is gone
             return
-        if isinstance(error, BrokenPipeError):
-            raise error
-        raise CatdogError(
-            f"cannot write to standard output: {error.strerror}, so what it got is not complete; make room, or send it "
-            "elsewhere."
-        ) from None
+        problem: Exception = error
+        if not isinstance(error, BrokenPipeError):
+            problem = CatdogError(
+                f"cannot write to standard output: {error.strerror}, so what it got is not complete; make room, or "
+                "send it elsewhere."
+            )
+        if _put_off is None:
+            raise problem from None
+        _put_off.append(problem)
+
+
+_put_off: list[Exception] | None = None  # what `output_may_fail` will raise; None outside of it
+
+
+@contextlib.contextmanager
+def output_may_fail() -> Iterator[None]:
+    """A context that goes on where standard output cannot be written any more, and raises that at its end."""
+    global _put_off
+    failed: list[Exception] = []
+    _put_off = failed
+    try:
+        yield
+        sys.stdout.flush()
+    finally:
+        _put_off = None
+    if failed:
+        raise failed[0]
 
 
 def _checked(stream: Any, original: Any) -> Any:

@@ -25,10 +25,17 @@ class Parser(argparse.ArgumentParser):
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
             choices = [str(choice) for choice in action.choices]
-            raise argparse.ArgumentError(
-                action,
-                f"invalid choice: {value!r}{did_you_mean(str(value), choices)} (choose from {', '.join(choices)})",
-            )
+            known = [*choices, *(self._other_verbs(action) if isinstance(action, argparse._SubParsersAction) else ())]
+            rest = did_you_mean(str(value), known, f"choose from {', '.join(choices)}")
+            raise argparse.ArgumentError(action, f"invalid choice: {value!r}{rest}")
+
+    def _other_verbs(self, verbs: Any) -> Iterator[str]:
+        """What a verb that is not there may stand for beside the verbs: flags, and actions of verbs such as `data`."""
+        yield from self._option_string_actions
+        for name, parser in verbs.choices.items():
+            for action in parser._actions:
+                if isinstance(action, argparse._SubParsersAction):
+                    yield from (f"{name} {choice}" for choice in action.choices)
 
     def error(self, message: str) -> NoReturn:
         raise CatdogError(f"{message}; see {self.prog} --help.")

@@ -100,7 +100,8 @@ def _unknown_flag(parser: argparse.ArgumentParser, arguments: argparse.Namespace
         parser = choices[word]
     known = [option for action in parser._actions for option in action.option_strings]
     what = "flag" if flag.startswith("-") else "argument"
-    return f"{' '.join(words)} has no {what} {flag}{did_you_mean(flag, known)}; see {' '.join(words)} --help."
+    see = f"see {' '.join(words)} --help."
+    return f"{' '.join(words)} has no {what} {flag}{did_you_mean(flag, known, see)}"
 
 
 def entry() -> NoReturn:

@@ -97,8 +97,8 @@ def _csv_writer() -> Callable[[Iterable[object]], object]:
 
 def _columns(classes: Sequence[str]) -> Sequence[str]:
     """Names of the columns of probabilities: the classes', unless one of them is another column's or a formula."""
-    if any(name in ("path", "label", "probability", "error") or _cell(name) != name for name in classes):
-        return [f"probability of {name}" for name in classes]
+    if any(name.casefold() in ("path", "label", "probability", "error") or _cell(name) != name for name in classes):
+        return [f"probability of {_cell(name)}" for name in classes]  # as in the column of labels
     return classes
 
 

@@ -6,6 +6,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from catdog.base.output import output_may_fail
+from catdog.base.text import in_shell
 from catdog.cli.flags import add_config, add_fields, add_verb, given_fields, is_main_process, nothing_trained_yet
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
@@ -19,7 +21,7 @@ _TRAIN_EXAMPLES = """examples:
   catdog train --resume runs/mine               go on after a stop
   catdog train --resume runs/mine --epochs 60   train on, to 60 epochs in all
 """
-_CHANGEABLE = ("epochs", "early_stopping", "on_nan")  # what a resumed training may do in another way
+_CHANGEABLE = ("epochs", "early_stopping", "on_nan", "threads", "device")  # what may be other when it is resumed
 
 
 def add_train(verbs: Any) -> None:
@@ -40,7 +42,7 @@ def add_train(verbs: Any) -> None:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    with nothing_trained_yet():
+    with nothing_trained_yet(), output_may_fail():  # a training does not end for what is printed: train.log has it
         if arguments.resume is None:
             _train_anew(arguments)
         else:
@@ -84,12 +86,15 @@ def _resume(arguments: argparse.Namespace) -> None:
     other = [name for name in given if name not in _CHANGEABLE] + ["config"] * bool(arguments.config)
     if other:
         raise CatdogError(
-            "--resume goes on with the run's own configuration, of which --epochs, --early-stopping and --on-nan alone "
-            f"can be changed; leave --{other[0].replace('_', '-')} out, or start a new run."
+            "--resume goes on with the run's own configuration, of which only --epochs, --early-stopping, "
+            f"--on-nan, --threads and --device can be changed; leave --{other[0].replace('_', '-')} out, or start a "
+            "new run."
         )
     if arguments.narrate:
         raise CatdogError("--narrate tells the first step of a new training; leave it out to go on with --resume.")
     run = _run_to_resume(arguments.resume)
+    if (run / "study.db").exists():
+        raise CatdogError(f"{run} is a study; go on with it: catdog tune --resume {in_shell(run)}")
 
     from catdog.train import resume  # after all that can be said without torch
 
@@ -100,7 +105,7 @@ def _run_to_resume(name: str) -> Path:
     from catdog.checkpoint.model_file import STATE_FILE
 
     if name:
-        return Path(name) if Path(name).is_dir() else Path("runs") / name
+        return Path(name) if Path(name).exists() else Path("runs") / name
     found = sorted(Path("runs").glob(f"*/{STATE_FILE}"), key=lambda path: path.stat().st_mtime_ns)
     if not found:
         raise CatdogError("there is no run in runs/ to resume; name its folder: --resume RUN.")

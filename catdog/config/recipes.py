@@ -17,16 +17,17 @@ def recipes() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
-def find_config(name: str | Path) -> Path:
-    """The file at the path `name`, else the recipe of that name. Raises CatdogError where there is neither."""
+def find_config(name: str | Path) -> tuple[Path, str]:
+    """The file at the path `name`, else the recipe of that name, and what errors call it.
+
+    Raises CatdogError where there is neither.
+    """
     path, known = Path(name), recipes()
     if os.path.exists(path) and not os.path.isdir(path):
-        return path
+        return path, f"./{name} (a file here, not catdog's recipe {name})" if str(name) in known else str(path)
     if str(name) in known:
-        return known[str(name)]
+        return known[str(name)], str(known[str(name)])
     if os.path.isdir(path):
         raise CatdogError(f"the configuration {name} is a folder; give the TOML file in it.")
-    raise CatdogError(
-        f"there is no configuration {name}{did_you_mean(path.stem, known)}; check the path, or give one of catdog's "
-        f"own by its name: {', '.join(known)}."
-    )
+    mend = f"check the path, or give one of catdog's own by its name: {', '.join(known)}."
+    raise CatdogError(f"there is no configuration {name}{did_you_mean(path.stem, known, mend)}")

@@ -69,7 +69,7 @@ def convert(f: Field, value: Any) -> Any:
         if value not in f.choices:
             from catdog.config.suggestions import did_you_mean  # which nobody needs who makes no mistake
 
-            raise CatdogError(f"{str(problem)[:-1]}{did_you_mean(str(value), f.choices)}.")
+            raise CatdogError(f"{str(problem)[:-1]}{did_you_mean(str(value), f.choices)}")
         return value
     if typing.get_origin(f.type) is tuple:
         wanted = typing.get_args(f.type)

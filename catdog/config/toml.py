@@ -22,9 +22,9 @@ def load_config(path: str | Path | None = None, flags: Mapping[str, Any] | None 
     if path:
         from catdog.config.recipes import find_config
 
-        path = find_config(path)
+        path, called = find_config(path)
         try:
-            values.update(_read_toml(Path(path).read_text(encoding="utf-8"), str(path)))
+            values.update(_read_toml(path.read_text(encoding="utf-8"), called))
         except OSError as error:
             raise CatdogError(f"cannot read the configuration {path}: {error.strerror}; check the path.") from None
         except UnicodeDecodeError:
@@ -33,9 +33,9 @@ def load_config(path: str | Path | None = None, flags: Mapping[str, Any] | None 
     return validate(_build(values))
 
 
-def parse_config(text: str, name: str) -> Config:
-    """Parse and validate the configuration in the TOML `text`; `name` is what error messages call it."""
-    return validate(_build(dict(_read_toml(text, name))))
+def parse_config(text: str, name: str, changes: Mapping[str, Any] | None = None) -> Config:
+    """Parse and validate the TOML `text`, overridden by `changes`; `name` is what error messages call it."""
+    return validate(_build({**dict(_read_toml(text, name)), **(changes or {})}))
 
 
 def _build(values: Mapping[str, Any]) -> Config:
@@ -50,7 +50,9 @@ def _read_toml(text: str, path: str) -> Iterator[tuple[str, Any]]:
     try:
         document = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # also from huge integers or deeply nested brackets
-        raise CatdogError(f"{path} is not valid TOML: {error}.") from None
+        from catdog.config.suggestions import line_of
+
+        raise CatdogError(f"{path} is not valid TOML: {error}{line_of(text, str(error))}.") from None
     for section, table in document.items():
         if section not in SECTIONS:
             raise _unknown(path, f"section [{section}]", section, SECTIONS)
@@ -69,7 +71,7 @@ def _read_toml(text: str, path: str) -> Iterator[tuple[str, Any]]:
 def _unknown(path: str, what: str, name: str, known: Iterable[str]) -> CatdogError:
     from catdog.config.suggestions import did_you_mean  # which nobody needs who makes no mistake
 
-    return CatdogError(f"{path}: unknown {what}{did_you_mean(name, known)}.")
+    return CatdogError(f"{path}: unknown {what}{did_you_mean(name, known)}")
 
 
 def to_toml(config: Config) -> str:

@@ -2,7 +2,6 @@
 
 import base64
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -112,5 +111,5 @@ def _data_url(image: bytes, kind: str) -> str:
 
 
 def how_to_open(page: Path) -> str:
-    """Say how to look at a page that was written; its path can be pasted."""
-    return f"to look at it, open this file in a browser: {shlex.quote(str(page.resolve()))}"
+    """Say how to look at a page that was written, by what can be pasted where a browser shows its address."""
+    return f"to look at it, open this file in a browser: {page.resolve().as_uri()}"

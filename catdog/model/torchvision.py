@@ -3,8 +3,12 @@
 Their code and pretrained weights are torchvision's (https://docs.pytorch.org/vision/stable/models.html).
 """
 
+import contextlib
 import copy
 import difflib
+import os
+import tempfile
+from collections.abc import Iterator
 from typing import Any
 from urllib.error import URLError
 
@@ -112,13 +116,28 @@ def pretrained_mean_std(name: str) -> tuple[tuple[float, float, float], tuple[fl
 def _pretrained(name: str) -> nn.Module:
     check_name(name)
     try:
-        network: nn.Module = torchvision.models.get_model(name, weights="DEFAULT")
+        with _folder_for_weights():
+            network: nn.Module = torchvision.models.get_model(name, weights="DEFAULT")
     except (URLError, OSError, RuntimeError) as error:  # no connection, no such file there, or a wrong checksum
         raise CatdogError(
             f"the pretrained weights of {name} cannot be had ({' '.join(str(error).split())[:160]}); look at the "
             "connection and try again, or leave --pretrained out."
         ) from None
     return network
+
+
+@contextlib.contextmanager
+def _folder_for_weights() -> Iterator[None]:
+    """A context in which torch.hub, where there is no home, keeps files in a temporary folder, and not in ./~ ."""
+    if os.path.expanduser("~") != "~" or os.environ.get("TORCH_HOME") or os.environ.get("XDG_CACHE_HOME"):
+        yield
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["TORCH_HOME"] = folder
+        try:
+            yield
+        finally:
+            del os.environ["TORCH_HOME"]
 
 
 def _replace_head(network: nn.Module, classes: int) -> None:

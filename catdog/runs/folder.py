@@ -13,6 +13,7 @@ from catdog.base.atomic import cannot_write, is_temporary, write_text
 from catdog.base.locks import Held, lock, unlock
 from catdog.base.signals import Interrupted
 from catdog.base.text import in_shell
+from catdog.checkpoint.model_file import PREVIOUS_FILE, STATE_FILE
 from catdog.config.settings import Config
 from catdog.config.toml import to_toml
 from catdog.data.listing import Skipped
@@ -27,6 +28,7 @@ class RunFolder:
     """
 
     kind, verb = "run folder", "train"  # what it is called, and the command that makes it
+    marks: tuple[str, ...] = ("config.toml", STATE_FILE, PREVIOUS_FILE)  # of which one is in it, where it has begun
 
     def __init__(self, path: Path, log: Callable[[str], None] = print, writes: bool = True) -> None:
         self.path = path
@@ -57,10 +59,10 @@ class RunFolder:
         return self
 
     def _claim(self) -> None:
-        if not self.path.is_dir():
-            raise CatdogError(
-                f"there is no {self.kind} {self.path} to resume; give one that `catdog {self.verb}` made."
-            )
+        if not any((self.path / name).exists() for name in self.marks):  # nothing is written to a folder of photos
+            from catdog.runs.no_run import why_no_run
+
+            raise CatdogError(why_no_run(self.path, self.kind, self.verb, self.marks))
         self._lock = lock(self.path)
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:

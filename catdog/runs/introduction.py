@@ -21,9 +21,9 @@ def _another(model: Path) -> str:
     """How to ask another network than `model`."""
     if not comes_with_catdog(model):
         other = TRAINED_NAME if find_model(TRAINED_NAME) == TRAINED else str(TRAINED)
-        return f"To ask the network that comes with catdog, add: --run {shlex.quote(other)}"
+        return f"To ask the network that comes with catdog instead, give: --run {shlex.quote(other)}"
     run = find_model(None, drawings=True)
     if comes_with_catdog(run):
         return "For a network of your own: catdog train --data FOLDER"
-    why = ", which was trained on drawings" if trained_on(run) == DRAWINGS else ""
-    return f"To ask the newest run{why}, add: --run {shlex.quote(str(run.parent))}"
+    why = " (it was trained on drawings)" if trained_on(run) == DRAWINGS else ""
+    return f"To ask the newest run{why} instead, give: --run {shlex.quote(str(run.parent))}"

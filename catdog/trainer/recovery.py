@@ -3,7 +3,9 @@
 from typing import TYPE_CHECKING
 
 from catdog.base.text import in_shell
-from catdog.errors import SettingsError
+from catdog.checkpoint.model_file import STATE_FILE
+from catdog.errors import CatdogError, SettingsError
+from catdog.runs.folder import RunFolder
 from catdog.runs.history import Progress
 from catdog.trainer.divergence import NotFinite
 from catdog.trainer.snapshots import Checkpoints
@@ -33,7 +35,17 @@ def check_rollback(
     return what
 
 
-def out_of_memory(trainer: "Trainer", error: Exception) -> SettingsError:
+def how_to_go_on(error: Exception, trainer: "Trainer", folder: RunFolder) -> CatdogError:
+    """The sentence for what ended a training, full memory or a CatdogError: with the command that resumes it, unless
+    its settings are to blame."""
+    if not isinstance(error, CatdogError):
+        return _out_of_memory(trainer, error)
+    if folder.writes and (folder.path / STATE_FILE).exists() and not isinstance(error, SettingsError):
+        error.args = (f"{str(error).rstrip('.')}; go on with: {folder.resume_command}",)
+    return error
+
+
+def _out_of_memory(trainer: "Trainer", error: Exception) -> SettingsError:
     """The sentence for a training that takes too much memory."""
     parts = trainer.config.training.accumulate
     in_part = len(trainer.train) // trainer.steps_per_epoch // trainer.world.size // parts

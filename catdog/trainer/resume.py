@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from catdog.base.text import in_shell
+from catdog.base.text import in_shell, many
 from catdog.checkpoint.model_file import PREVIOUS_FILE, STATE_FILE
 from catdog.checkpoint.saved_state import check_fits, load_newest_state
-from catdog.config.schema import validate
 from catdog.config.settings import Config, Training
 from catdog.config.toml import load_config, parse_config, to_toml
 from catdog.errors import CatdogError
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 def load_saved(folder: RunFolder, changes: Mapping[str, Any]) -> tuple[Config, dict[str, Any] | None, str]:
     """(The configuration with `changes`, the newest whole checkpoint, why there is nothing left to train or "").
 
-    Logs what the user should know of it. changes: fields of the section [training] to values, or None to keep theirs.
+    Logs what the user should know of it. changes: names of fields to values, or None to keep theirs.
     """
     run = folder.path
     config_file, checkpoints = run / "config.toml", (run / STATE_FILE, run / PREVIOUS_FILE)
@@ -67,7 +66,7 @@ def load_saved(folder: RunFolder, changes: Mapping[str, Any]) -> tuple[Config, d
 
 def _changed(config: Config, changes: Mapping[str, Any]) -> Config:
     given = {name: value for name, value in changes.items() if value is not None}
-    return validate(replace(config, training=replace(config.training, **given)))
+    return parse_config(to_toml(config), "the configuration", given)
 
 
 def _edited(folder: RunFolder, before: Config, config: Config, changeable: Iterable[str]) -> str:
@@ -99,11 +98,11 @@ def _more_epochs(before: Training, now: Training, progress: Progress, steps_per_
     """What another number of epochs does to the learning rate."""
     if now.epochs == before.epochs:
         return ""
-    what = f"training to {now.epochs} epochs instead of {before.epochs}"
+    what = f"training to {many(now.epochs, 'epoch')} instead of {before.epochs}"
     if now.schedule != "cosine":
         return (
             f"{what}: the learning rate (schedule {now.schedule}) does not depend on their number, so this ends as a "
-            f"training of {now.epochs} epochs from the start."
+            f"training of {many(now.epochs, 'epoch')} from the start."
         )
     step = progress.epoch * steps_per_epoch + progress.step
     rate, last = (
@@ -111,8 +110,8 @@ def _more_epochs(before: Training, now: Training, progress: Progress, steps_per_
         for at, training in ((step, now), (step - 1, before))
     )
     return (
-        f"{what}: the learning rate (schedule cosine) is from here on that of a training of {now.epochs} epochs: "
-        f"{rate:.2g} next{f', where it was {last:.2g}' if step else ''}, and zero again at the end."
+        f"{what}: the learning rate (schedule cosine) is from here on that of a training of {many(now.epochs, 'epoch')}"
+        f": {rate:.2g} next{f', where it was {last:.2g}' if step else ''}, and zero again at the end."
     )
 
 
@@ -122,14 +121,14 @@ def _nothing_left(folder: RunFolder, before: Training, now: Training, progress: 
     is_stalled = progress.is_stalled(now.early_stopping)
     if now.epochs < done + bool(progress.step) or (now.epochs == done and now.epochs != before.epochs):
         raise CatdogError(
-            f"{run} has trained {done} epochs{' and a part of the next' if progress.step else ''} already, so "
+            f"{run} has trained {many(done, 'epoch')}{' and a part of the next' if progress.step else ''} already, so "
             f"--epochs {now.epochs} leaves nothing to train; give more."
         )
     if done < now.epochs and not is_stalled:
         return ""
     flags = f" --epochs {2 * done}" if done == now.epochs else f" --epochs {now.epochs}" * (now.epochs != before.epochs)
     flags += " --early-stopping 0" * is_stalled
-    why = f"all {done} epochs are trained"
+    why = f"it has trained for {many(done, 'epoch')}"
     if done < now.epochs:
         why = f"it stopped early, after epoch {done}, as none was better than epoch {progress.best_epoch + 1}"
     line = f"{run} is finished: {why}; to train on: {folder.resume_command}{flags}"
@@ -150,6 +149,6 @@ def restore(trainer: "Trainer", saved: dict[str, Any], folder: RunFolder) -> Non
     progress = trainer.state.progress
     trainer.log(f"going on with {trainer.run} after epoch {progress.epoch}, step {progress.step}")
     before = parse_config(saved["config"], "the configuration of the checkpoint")
-    if replace(before, run=trainer.config.run) != trainer.config:
+    if replace(before, run=replace(before.run, out=trainer.config.run.out)) != trainer.config:
         folder.write_config(trainer.config)
         trainer.save()

@@ -77,6 +77,10 @@ def test_threads_are_those_asked_for_then_of_the_environment_then_a_share_of_the
     monkeypatch.setenv("OMP_NUM_THREADS", "5,2")
     assert thread_count() == (5, "5 threads (OMP_NUM_THREADS)")
     assert thread_count(8) == (8, "8 threads (--threads)")
+    assert thread_count(13) == (13, "13 threads (--threads, more than the 12 CPUs that may be used)")
+    assert thread_count(8, 2) == (8, "8 threads (--threads, more than the 12 CPUs that may be used)")
+    monkeypatch.setattr(cpus, "_quota", lambda *paths: 1.0)
+    assert thread_count() == (5, "5 threads (OMP_NUM_THREADS, more than the 1 CPU that may be used)")
 
 
 @pytest.mark.parametrize("nonsense", ["", "0", "-3", "many", "\u00b2"])

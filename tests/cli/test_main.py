@@ -40,7 +40,7 @@ def test_every_field_is_a_flag(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["train", "--epoch", "3"], "catdog train has no flag --epoch; did you mean --epochs"),
+        (["train", "--epoch", "3"], "catdog train has no flag --epoch; did you mean --epochs?"),
         (["train", "--epochs", "0"], "epochs (--epochs) must be from 1"),
         (["train", "--image-size", "0", "32"], "image_size (--image-size) must be from 1"),
         (["train", "--batch-size", "-3"], "batch_size (--batch-size) must be from 0"),
@@ -51,38 +51,59 @@ def test_every_field_is_a_flag(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "--config", "nowhere.toml"], "there is no configuration nowhere.toml"),
         (["train", "--resume", "--seed", "3"], "leave --seed out"),
         (["train", "--resume"], "there is no run in runs/ to resume"),
+        (
+            ["train", "--resume", "photos"],
+            "photos is no run (it holds no config.toml and no last.pt); folders of",
+        ),
+        (["train", "--resume", "photos/cat"], "photos/cat is no run (it holds no config.toml and no last.pt); give a"),
+        (["train", "--resume", "cats-dogs"], "cats-dogs comes with catdog and cannot be resumed; give a folder"),
+        (
+            ["train", "--resume", "nowhere"],
+            "there is no run folder runs/nowhere to resume; give one that",
+        ),
+        (["tune", "--resume", "photos"], "photos is no study (it holds no config.toml and no study.db); folders of"),
         (["predict"], "IMAGE|DIR|-"),
         (["evaluate", "--run", "nowhere"], "there is no run nowhere"),
         (["guess"], "invalid choice: 'guess'"),
-        (["tarin"], "invalid choice: 'tarin'; did you mean train (choose from train, predict"),
-        (["data", "chek"], "invalid choice: 'chek'; did you mean check (choose from sample, check"),
-        (["test"], "did you mean evaluate"),
-        (["train", "--lr", "0.1"], "catdog train has no flag --lr; did you mean --learning-rate;"),
-        (["train", "--lr=0.1"], "did you mean --learning-rate;"),
-        (["explain", "--learning-rate", "0.1"], "did you mean --lr;"),
-        (["train", "--batch", "8"], "did you mean --batch-size;"),
-        (["train", "--bs", "8"], "did you mean --batch-size;"),
-        (["train", "--num_workers", "2"], "did you mean --threads;"),
-        (["train", "--gpu", "0"], "did you mean --device;"),
-        (["train", "--output", "x"], "did you mean --out;"),
-        (["train", "--name", "x"], "did you mean --out;"),
-        (["train", "photos"], "catdog train has no argument photos; did you mean --data;"),
-        (["train", "--optimizer", "adm"], "invalid choice: 'adm'; did you mean adamw"),
+        (["tarin"], "invalid choice: 'tarin'; did you mean train? Choose from train, predict"),
+        (["data", "chek"], "invalid choice: 'chek'; did you mean check? Choose from sample, check"),
+        (["test"], "did you mean evaluate? "),
+        (["train", "--lr", "0.1"], "catdog train has no flag --lr; did you mean --learning-rate? See"),
+        (["train", "--lr=0.1"], "did you mean --learning-rate? See"),
+        (["explain", "--learning-rate", "0.1"], "did you mean --lr? See"),
+        (["train", "--batch", "8"], "did you mean --batch-size? See"),
+        (["train", "--bs", "8"], "did you mean --batch-size? See"),
+        (["train", "--num_workers", "2"], "did you mean --threads? See"),
+        (["train", "--gpu", "0"], "did you mean --device? See"),
+        (["train", "--output", "x"], "did you mean --out? See"),
+        (["train", "--name", "x"], "did you mean --out? See"),
+        (["train", "photos"], "catdog train has no argument photos; did you mean --data? See"),
+        (["train", "--optimizer", "adm"], "invalid choice: 'adm'; did you mean adamw? Choose"),
+        (["version"], "did you mean --version? Choose"),
+        (["help"], "did you mean --help? Choose"),
+        (["data-check", "x"], "did you mean data check? Choose"),
+        (["stats"], "did you mean data stats? Choose"),
+        (["predict", "x", "--thresh", "0.9"], "did you mean --unsure-below? See catdog predict --help."),
         (["train", "--xyzzy"], "catdog train has no flag --xyzzy; see catdog train --help."),
-        (["data", "sample", "x", "--coun", "3"], "catdog data sample has no flag --coun; did you mean --count"),
+        (
+            ["data", "sample", "x", "--coun", "3"],
+            "catdog data sample has no flag --coun; did you mean --count?",
+        ),
     ],
 )
 def test_a_mistake_is_one_sentence_and_status_2(
     arguments: list[str], said: str, capsys: pytest.CaptureFixture[str], make_photos: Callable[..., Path]
 ) -> None:
-    make_photos({"cat": 5, "dog": 5}).rename("photos")
+    photos = make_photos({"cat": 5, "dog": 5}).rename("photos")
+    Path("photos/cat/.mine.tmp").touch()
+    before = sorted(photos.rglob("*"))
     assert main(arguments) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.startswith("catdog: ")
     assert said in printed.err
     assert printed.err.count("\n") == 1
-    assert [path.name for path in Path().iterdir()] == ["photos"]
+    assert [path.name for path in Path().iterdir()] == ["photos"] and sorted(photos.rglob("*")) == before
 
 
 def test_a_script_is_the_same_program() -> None:

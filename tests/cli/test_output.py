@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 from conftest import quiet
 
+from catdog.cli.predict import _columns
 from catdog.config.settings import Config
 from catdog.train import train
 
 needs_dev_full = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device of Linux")
 MakePhotos = Callable[..., Path]
+TRAIN = "train --data photos --hidden 8 --epochs 1 --threads 1"
 VERBS = ["--help", "predict --run cats-dogs photos --json", "data check photos"]
 SLOW_VERBS = [
     "--version",
@@ -31,7 +33,7 @@ SLOW_VERBS = [
     "evaluate --run cats-dogs --data photos",
     "evaluate --run cats-dogs --data photos --json",
     "explain --textbook",
-    "train --data photos --hidden 8 --epochs 1 --threads 1",
+    TRAIN,
 ]
 all_verbs = pytest.mark.parametrize("verb", [*VERBS, *(pytest.param(v, marks=pytest.mark.slow) for v in SLOW_VERBS)])
 
@@ -112,7 +114,35 @@ def test_a_classifier_works_without_standard_error(photos: Path) -> None:
     assert subprocess.run(["sh", "-c", command], capture_output=True).stdout == b"1\n"
 
 
-NAMES = ["error", "label", "path", "猫", "😀", "=1+1", "-5", "it's", 'a,"b', "new\nline", "return\rx", "caf\udce9"]
+@needs_dev_full
+@pytest.mark.parametrize(("redirected", "status"), [("> /dev/full", 2), ("| true", 0)])
+def test_a_training_does_not_end_for_what_it_prints(redirected: str, status: int, photos: Path) -> None:
+    """PYTHONUNBUFFERED: each line meets the disk or the reader at once."""
+    done = catdog(f"{TRAIN} --out run", redirected, PYTHONUNBUFFERED="1")
+    assert done.returncode == status
+    assert (b"catdog: cannot write to standard output: No space left on device" in done.stderr) == (status == 2)
+    assert b"Traceback" not in done.stderr
+    lines = Path("run/train.log").read_text().splitlines()
+    assert lines[0].startswith("photos  ") and lines[-1].startswith("the network is run/model.safetensors")
+
+
+NAMES = [
+    "Error",
+    "Label",
+    "-",
+    "error",
+    "label",
+    "path",
+    "猫",
+    "😀",
+    "=1+1",
+    "-5",
+    "it's",
+    'a,"b',
+    "new\nline",
+    "return\rx",
+    "caf\udce9",
+]
 
 
 @pytest.fixture
@@ -124,6 +154,11 @@ def odd(make_photos: MakePhotos, small_config: Callable[..., Config], monkeypatc
     return folder
 
 
+def shown(name: str) -> str:
+    """The name as no spreadsheet computes it."""
+    return f"'{name}" if name[0] in "=-" else name
+
+
 def rows_of(output: str) -> list[list[str]]:
     return list(csv.reader(io.StringIO(output, newline="")))
 
@@ -132,19 +167,26 @@ def test_csv_keeps_odd_names_apart_and_gives_a_spreadsheet_no_formula(odd: Path)
     done = catdog("predict --run run --csv photos", PYTHONIOENCODING="utf-8")
     (header, *rows) = rows_of(done.stdout.decode("utf-8", "surrogateescape"))
     classes = sorted(NAMES)
-    assert header == ["path", "label", "probability", *(f"probability of {name}" for name in classes), "error"]
+    assert header == ["path", "label", "probability", *(f"probability of {shown(name)}" for name in classes), "error"]
     assert len(rows) == 3 * len(NAMES)
     for path, label, probability, *each, error in rows:
         assert os.path.exists(path)
         assert error == ""
         best = classes[max(range(len(classes)), key=lambda i: float(each[i]))]
-        assert label == (f"'{best}" if best[0] in "=-" else best)
+        assert label == shown(best)
         assert probability == max(each, key=float)
 
 
 def test_csv_of_names_that_are_no_columns_has_them_as_columns(photos: Path) -> None:
     done = catdog("predict --run cats-dogs --csv photos/cat")
     assert done.stdout.splitlines()[0] == b"path,label,probability,cat,dog,error"
+
+
+def test_names_that_differ_from_another_column_in_case_alone_are_kept_apart() -> None:
+    assert _columns(["Error", "cat"]) == ["probability of Error", "probability of cat"]
+    assert _columns(["cat", "LABEL"]) == ["probability of cat", "probability of LABEL"]
+    assert _columns(["-", "+1"]) == ["probability of '-", "probability of '+1"]
+    assert _columns(["Cat", "dog"]) == ["Cat", "dog"]
 
 
 def test_a_path_that_a_spreadsheet_would_compute_names_the_same_file(photos: Path) -> None:

@@ -166,7 +166,7 @@ def test_no_room_for_a_checkpoint_leaves_the_one_before(make_photos: MakePhotos,
     assert again.wait() == 2
     assert one_line(again.output) == (
         f"catdog: cannot write {run}/last.pt: File too large; what was saved before is whole: make room, or give "
-        "another --out."
+        f"another --out; go on with: catdog train --resume {run}"
     )
     assert (run / "last.pt").read_bytes() == checkpoint
     assert not list(run.glob(".*"))

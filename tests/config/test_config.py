@@ -46,9 +46,9 @@ def test_every_recipe_loads(recipe: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[training]\nlearning_rat = 1.0", "unknown field learning_rat in [training]; did you mean learning_rate"),
-        ("[training]\nlr = 0.1", "unknown field lr in [training]; did you mean learning_rate."),
-        ("[trainin]\nepochs = 1", "unknown section [trainin]; did you mean training"),
+        ("[training]\nlearning_rat = 1.0", "unknown field learning_rat in [training]; did you mean learning_rate?"),
+        ("[training]\nlr = 0.1", "unknown field lr in [training]; did you mean learning_rate?"),
+        ("[trainin]\nepochs = 1", "unknown section [trainin]; did you mean training?"),
         ("[model]\nepochs = 1", "epochs belongs in section [training]"),
         ("[training]\nepochs = 'ten'", "epochs (--epochs) must be a whole number, not 'ten'"),
         ("[training]\nepochs = true", "epochs (--epochs) must be a whole number, not True"),
@@ -60,7 +60,7 @@ def test_every_recipe_loads(recipe: Path) -> None:
         ("[model]\nhidden = [64, 0]", "hidden (--hidden) must be from 1"),
         (f"[model]\nhidden = {[1] * 1001}", "hidden (--hidden) must be 1,000 numbers at most, not 1,001"),
         ("[model]\nhidden = [64.5]", "hidden (--hidden) must be a list of whole numbers"),
-        ("[model]\nactivation = 'rel'", "must be one of relu, gelu, tanh, sigmoid, not 'rel'; did you mean relu"),
+        ("[model]\nactivation = 'rel'", "must be one of relu, gelu, tanh, sigmoid, not 'rel'; did you mean relu?"),
         ("[photos]\nstrict = 1", "strict (--strict) must be true or false"),
         ("[training]\nbatch_size = 4\naccumulate = 5", "accumulate (5) must not exceed batch_size (4)"),
         ("[model]\nbatch_norm = true\n[training]\nbatch_size = 1", "batch_size (1) is too small: the batch norm"),
@@ -70,6 +70,7 @@ def test_every_recipe_loads(recipe: Path) -> None:
         ),
         ("training = 3", "training must be a section"),
         ("[training", "is not valid TOML"),
+        ("[training]\nepochs = many\n", "Invalid value (at line 2, column 10): epochs = many."),
     ],
 )
 def test_a_wrong_file_is_refused_by_the_name_of_the_field(tmp_path: Path, text: str, said: str) -> None:

@@ -22,19 +22,22 @@ def test_a_recipe_is_found_by_its_name() -> None:
     for name in NAMES:
         assert load_config(name) == load_config(ROOT / "configs" / f"{name}.toml")
     Path("fast").mkdir()  # of photos, say
-    assert find_config("fast").name == "fast.toml"
+    assert find_config("fast")[0].name == "fast.toml"
 
 
 def test_a_file_goes_before_a_recipe_of_its_name() -> None:
     Path("fast").write_text("[training]\nepochs = 77\n")
     assert load_config("fast").training.epochs == 77
+    Path("fast").write_text("[trainin]\n")
+    with pytest.raises(CatdogError, match=r"^\./fast \(a file here, not catdog's recipe fast\): unknown section"):
+        load_config("fast")
 
 
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("fsat", "there is no configuration fsat; did you mean fast; "),
-        ("configs/fast.toml", "there is no configuration configs/fast.toml; did you mean fast; "),
+        ("fsat", "there is no configuration fsat; did you mean fast? Check the path, "),
+        ("configs/fast.toml", "there is no configuration configs/fast.toml; did you mean fast? Check the path, "),
         ("/no/such/x.toml", "there is no configuration /no/such/x.toml; check the path, "),
         (".", "the configuration . is a folder; "),
     ],

@@ -2,12 +2,14 @@
 
 import io
 import re
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from pages import Page
 from PIL import Image
 
-from catdog.drawing.page import GalleryPhoto, Section, page
+from catdog.drawing.page import GalleryPhoto, Section, how_to_open, page
 
 
 def picture(width: int) -> bytes:
@@ -43,3 +45,9 @@ def test_a_picture_is_shown_no_smaller_than_it_can_be_read_and_scrolls_in_its_fr
         8 * int(found[1]) / width * 120 / 72 > 8
     )  # letters of 8 points, at the 120 dots an inch of figures, in pixels
     assert ".picture { overflow-x: auto" in text
+
+
+def test_a_page_is_opened_by_an_address_whatever_its_folder_is_called(tmp_path: Path) -> None:
+    path = tmp_path / "it's a 50% caf\u00e9 #1?" / "index.html"
+    address = how_to_open(path).rpartition(" ")[2]
+    assert urlsplit(address).scheme == "file" and unquote(urlsplit(address).path) == str(path.resolve())

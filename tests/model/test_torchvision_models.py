@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -196,6 +197,19 @@ def test_pretrained_weights_are_downloaded_and_used(
     assert tensors["network.classifier.1.weight"].shape == (2, 512, 1, 1)
     assert (card.mean, card.std) == pretrained_mean_std(SMALL)
     np.testing.assert_allclose(card.mean, [255 * m for m in (0.485, 0.456, 0.406)])
+
+
+def test_without_a_home_weights_are_downloaded_and_none_is_made_here(
+    weights_server: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("TORCH_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as where neither HOME nor the passwd file has one
+    here = sorted(Path().rglob("*"))
+    network = TorchvisionModel(SMALL, (32, 32), 2, pretrained=True).network
+    expected = torch.load(tmp_path / "weights.pth")["features.0.weight"]
+    assert torch.equal(network.state_dict()["features.0.weight"], expected)
+    assert sorted(Path().rglob("*")) == here
 
 
 def test_weights_that_cannot_be_had_are_one_sentence(

@@ -13,6 +13,7 @@ from PIL import Image
 from processes import CONTEXT, Catdog
 from test_paths import snapshot
 
+from catdog.base.locks import lock, unlock
 from catdog.config.settings import Config
 from catdog.data.drawn import write_sample
 from catdog.data.splits import photo_folder
@@ -192,11 +193,10 @@ def test_trainings_that_need_the_drawn_set_at_once_share_it(small_config: MakeCo
 def test_two_that_fetch_into_one_folder(tmp_path: Path) -> None:
     work = tmp_path / ".pets.download"
     work.mkdir()
-    with (
-        RunFolder(work),
-        pytest.raises(CatdogError, match=r"another process is fetching into .*pets; wait for it, or give another"),
-    ):
+    held = lock(work)
+    with pytest.raises(CatdogError, match=r"another process is fetching into .*pets; wait for it, or give another"):
         fetch("pets", tmp_path / "pets")
+    unlock(held)
     assert list(tmp_path.iterdir()) == [work]
 
 
@@ -231,5 +231,6 @@ def test_the_folder_of_a_search_is_claimed_too(make_photos: MakePhotos, small_co
     with new_run(config, quiet, study_folder) as (first, _), new_run(config, quiet, study_folder) as (second, folder):
         assert first.run.out != second.run.out and folder.path.name.startswith("tune-")
         (folder.path / "trials").mkdir()
+        (Path(first.run.out) / "config.toml").touch()
         with pytest.raises(CatdogError, match="another training is writing to the study folder"):
             study.StudyFolder(Path(first.run.out)).__enter__()

@@ -106,7 +106,7 @@ def line(run: str | None) -> str:
 
 def flag(sentence: str) -> str:
     """What a shell makes of the flag at the end of the line."""
-    words = shlex.split(sentence.partition(" add: ")[2])
+    words = shlex.split(sentence.partition(" give: ")[2])
     assert words[0] == "--run" and len(words) == 2
     return words[1]
 
@@ -115,12 +115,12 @@ def test_the_line_names_the_network_its_photos_and_how_to_ask_another() -> None:
     bundled = "cats-dogs, which comes with catdog, trained on 16,000 photographs: 90% right. "
     assert line(None) == bundled + "For a network of your own: catdog train --data FOLDER"
     run_of("a 'drawn' b", "drawings", 0)
-    assert line(None).startswith(bundled + "To ask the newest run, which was trained on drawings, add: --run ")
+    assert line(None).startswith(bundled + "To ask the newest run (it was trained on drawings) instead, give: --run ")
     assert find_model(flag(line(None))) == Path("runs/a 'drawn' b/model.safetensors")
     random_run(Path("runs/mine"), trained_on="photos in base", train_counts=(1200, 34))
     assert line(None).startswith("runs/mine/model.safetensors, trained on 1,234 photos in base: 90% right. ")
     assert find_model(flag(line(None))) == TRAINED
-    assert line("cats-dogs").startswith(bundled + "To ask the newest run, add: ")
+    assert line("cats-dogs").startswith(bundled + "To ask the newest run instead, give: ")
     assert find_model(flag(line("cats-dogs"))) == Path("runs/mine/model.safetensors")
     random_run(Path("runs/cats-dogs"))  # which takes the name away
     assert find_model(flag(line("mine"))) == TRAINED

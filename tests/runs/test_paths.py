@@ -174,7 +174,8 @@ def test_a_link_in_place_of_a_temporary_file_is_not_followed(tmp_path: Path) -> 
     run.mkdir()
     (run / ".metrics.csv.tmp").symlink_to(target)
     write_text(run / "metrics.csv", "new")
+    (run / "config.toml").touch()
     with RunFolder(run):
         pass
     assert target.read_text() == "mine"
-    assert sorted(path.name for path in run.iterdir()) == ["metrics.csv"]
+    assert sorted(path.name for path in run.iterdir()) == ["config.toml", "metrics.csv"]

@@ -275,7 +275,7 @@ def test_more_epochs_by_several_processes(make_photos: MakePhotos, small_config:
         assert (run / name).read_bytes() == (whole / name).read_bytes()
     finished = Processes(2, run, ask_for_four_epochs)
     assert finished.wait() == [0, 0]
-    assert finished.output.count(f"{run} is finished: all 4 epochs are trained") == 1
+    assert finished.output.count(f"{run} is finished: it has trained for 4 epochs") == 1
 
 
 def test_a_signal_that_comes_while_the_processes_agree_is_not_lost(

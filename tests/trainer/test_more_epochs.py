@@ -136,7 +136,7 @@ def test_a_finished_run_says_so_and_how_to_train_on(
         lines: list[str] = []
         assert resume(run, log=lines.append, **given) == run
         assert lines[-1:] == [
-            f"{run} is finished: all 2 epochs are trained; to train on: catdog train --resume '{run}' --epochs 4"
+            f"{run} is finished: it has trained for 2 epochs; to train on: catdog train --resume '{run}' --epochs 4"
         ]
     assert all((run / name).read_bytes() == content for name, content in before.items())
     (tmp_path / "elsewhere").rename(photos)
@@ -218,8 +218,8 @@ def test_an_edited_config_toml_is_not_passed_over_in_silence(
 def test_other_flags_say_which_may_be_given(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--resume", "runs/x", "--epochs", "9", *flags]) == 2
     assert capsys.readouterr().err == (
-        "catdog: --resume goes on with the run's own configuration, of which --epochs, --early-stopping and --on-nan "
-        f"alone can be changed; leave {flags[0]} out, or start a new run.\n"
+        "catdog: --resume goes on with the run's own configuration, of which only --epochs, --early-stopping, "
+        f"--on-nan, --threads and --device can be changed; leave {flags[0]} out, or start a new run.\n"
     )
 
 
@@ -231,4 +231,4 @@ def test_the_command_trains_on(make_photos: MakePhotos, tmp_path: Path) -> None:
     assert again.wait() == 0
     assert len(read_metrics(Path("runs/x"))) == 3
     finished = Catdog("train", "--resume", "--epochs", 3)
-    assert finished.wait() == 0 and finished.output.startswith("runs/x is finished: all 3 epochs are trained")
+    assert finished.wait() == 0 and finished.output.startswith("runs/x is finished: it has trained for 3 epochs")

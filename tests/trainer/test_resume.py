@@ -17,6 +17,7 @@ from catdog.base.signals import Interrupted
 from catdog.checkpoint.model_file import PREVIOUS_FILE, STATE_FILE
 from catdog.checkpoint.saved_state import load_state
 from catdog.checkpoint.training_state import save_state
+from catdog.cli.main import main
 from catdog.config.settings import Config
 from catdog.data.imagefolder import PhotoBatch, PhotoFolder
 from catdog.data.prefetch import load_batches
@@ -88,6 +89,38 @@ def test_a_run_without_a_whole_checkpoint_is_one_sentence(make_photos: MakePhoto
         (run / name).write_bytes(b"")
     with pytest.raises(CatdogError, match=r"last\.pt is not a whole checkpoint: its checksum is wrong"):
         resume(run, log=quiet)
+
+
+def test_a_file_of_a_run_and_a_study_say_what_to_give_instead(capsys: pytest.CaptureFixture[str]) -> None:
+    (folder := Path("runs/my run")).mkdir(parents=True)
+    for name in ("config.toml", "model.safetensors"):
+        (folder / name).touch()
+    assert main(["train", "--resume", str(folder / "model.safetensors")]) == 2
+    assert capsys.readouterr().err.endswith(
+        "is a file of a run; give its folder: catdog train --resume 'runs/my run'\n"
+    )
+    (folder / "study.db").touch()
+    assert main(["train", "--resume", "my run"]) == 2
+    assert (
+        capsys.readouterr().err == "catdog: runs/my run is a study; go on with it: catdog tune --resume 'runs/my run'\n"
+    )
+    assert sorted(path.name for path in folder.iterdir()) == ["config.toml", "model.safetensors", "study.db"]
+
+
+def test_threads_and_device_belong_to_the_machine_and_may_be_others_when_resumed(
+    make_photos: MakePhotos, small_config: MakeConfig, stop_after: Callable[[int], None]
+) -> None:
+    config = small_config(make_photos({"cat": 9, "dog": 9}), epochs=2, threads=1)
+    stop_after(3)
+    with pytest.raises(Interrupted):
+        train(config, log=quiet)
+    lines: list[str] = []
+    run = resume(Path(config.run.out), log=lines.append, threads=2, device="cpu")
+    assert any("cpu (as asked); 2 threads (--threads" in line for line in lines)
+    assert {"threads = 2", 'device = "cpu"'} <= set((run / "config.toml").read_text().splitlines())
+    lines.clear()
+    resume(run, log=lines.append)
+    assert [line.partition(":")[0] for line in lines] == [f"{run} is finished"], "and nothing of an edited config.toml"
 
 
 def test_a_run_killed_before_its_first_checkpoint_starts_again(

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from catdog.base.text import in_shell, percent
+from catdog.base.text import in_shell, many, percent
 from catdog.checkpoint.model_file import MODEL_FILE, STATE_FILE, load_model
 from catdog.config.settings import Config
 from catdog.errors import SettingsError
@@ -54,8 +54,8 @@ def resume_search(folder: Path, trials: int | None, minutes: float | None) -> in
 def _search(study: Study) -> int:
     trials, minutes = study.goal["trials"], study.goal["minutes"]
     end = time.monotonic() + 60 * minutes if minutes is not None else None
-    epochs = study.config.training.epochs
-    print(f"searching {', '.join(study.names)}, in trials of {epochs} epochs; the study is {study.folder}", flush=True)
+    epochs = many(study.config.training.epochs, "epoch")
+    print(f"searching {', '.join(study.names)}, in trials of {epochs}; the study is {study.folder}", flush=True)
     is_first = True  # of this process: it is trained whatever `minutes` is, and its plan is printed
     while trials is None or len(study.finished()) < trials:
         best_before = study.best()
@@ -117,7 +117,7 @@ def _trial_as_text(trial: FinishedTrial, study: Study, trials: float | None, is_
 def _summary(study: Study) -> str:
     finished, best = study.finished(), study.best()
     states = [trial.state for trial in finished]
-    count = f"{len(finished)} trials: " + ", ".join(
+    count = f"{many(len(finished), 'trial')}: " + ", ".join(
         f"{states.count(state)} {words}"
         for state, words in (("complete", "complete"), ("pruned", "given up early"), ("failed", "failed"))
         if state in states

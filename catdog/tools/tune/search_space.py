@@ -60,8 +60,8 @@ def dimensions(config: Config, names: Sequence[str], fixed: Iterable[str] = ()) 
     for name in names:
         if name not in RANGES:
             what = "is not a field that can be searched" if name in fields() else "is not a field"
-            hint = did_you_mean(name, RANGES)
-            raise CatdogError(f"--search {name}: {name} {what}{hint}; there are {_list(RANGES)}.")
+            rest = did_you_mean(name, RANGES, f"there are {_list(RANGES)}.")
+            raise CatdogError(f"--search {name}: {name} {what}{rest}")
         if name in fixed:
             raise CatdogError(f"--search {name} and {fields()[name].flag}, which fixes it, exclude each other.")
         if name in without_effect:

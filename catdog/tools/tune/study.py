@@ -91,6 +91,7 @@ class StudyFolder(RunFolder):
     """The folder of a study, claimed as that of a training is; it has no log of its own."""
 
     kind, verb = "study folder", "tune"
+    marks = (CONFIG, DATABASE)
 
     def _note(self, line: str) -> None:
         pass

@@ -110,7 +110,7 @@ def test_the_short_answer_checks_no_gradients_and_its_page_opens(
     printed = capsys.readouterr()
     classifier = Classifier.load(run)
     assert printed.out.startswith(summary(explain(classifier, photo, photo, checks=False)))
-    assert f"open this file in a browser: '{out / 'rex.html'}'" in printed.err
+    assert f"open this file in a browser: {(out / 'rex.html').as_uri()}\n" in printed.err
     text = (out / "rex.html").read_text(encoding="utf-8")
     for section in sections(explain(classifier, photo, photo, checks=False)):
         assert html.escape("\n".join(section.lines)) in text

@@ -263,7 +263,7 @@ def test_minutes_end_a_search_and_trials_may_be_added_later(flags: list[object],
     [
         (
             ["--search", "learning_rat"],
-            "learning_rat is not a field; did you mean learning_rate; there are",
+            "learning_rat is not a field; did you mean learning_rate? There are",
         ),
         (["--search", "epochs"], "epochs is not a field that can be searched"),
         (
@@ -279,7 +279,7 @@ def test_minutes_end_a_search_and_trials_may_be_added_later(flags: list[object],
         (["--out", "photos/study"], "lies in the folder of photos"),
         (["--out", "taken"], "the study folder taken exists"),
         (["--resume", "nowhere"], "there is no study folder nowhere to resume"),
-        (["--resume", "taken"], "taken holds no study to resume"),
+        (["--resume", "taken"], "taken is no study (it holds no config.toml and no study.db); give a"),
         (["--resume", "taken", "--search", "mixup"], "leave --search out"),
         (["--resume", "taken", "--epochs", "3"], "leave --epochs out"),
         (["--trial", "3"], "catdog tune has no flag --trial; did you mean --trials"),
