@@ -55,7 +55,7 @@ def require_no_classes_within(root: Path) -> None:
     """
     names = subfolders(root)
     inner = [folders_alone(root / name) for name in names]
-    most = set(max(inner, key=len, default=list[str]()))
+    most = set(sorted(inner, key=len)[-1]) if inner else set[str]()
     alike = all(one and (len(most & set(one)) > 1 or most >= set(one)) for one in inner)
     if len(names) > 1 and len(most) > 1 and alike:
         same = all(one == inner[0] for one in inner)
