@@ -391,7 +391,7 @@ def test_it_is_evaluated_and_explained_without_a_run(
 def test_it_is_no_run_to_go_on_with_or_to_examine(capsys: pytest.CaptureFixture[str]) -> None:
     for command, words in (
         (["train", "--resume"], "there is no run in runs/ to resume"),
-        (["train", "--resume", "cats-dogs"], "there is no run folder runs/cats-dogs to resume"),
+        (["train", "--resume", "cats-dogs"], "cats-dogs comes with catdog and cannot be resumed"),
         (["doctor", "--run", "cats-dogs"], "no history of its training to examine"),
     ):
         assert main(command) == 2
