@@ -20,8 +20,8 @@ from catdog.data.splits import photo_folder, train_and_val
 from catdog.drawing.page import how_to_open
 from catdog.errors import CatdogError
 from catdog.predict import Classifier
-from catdog.runs.introduction import introduction
-from catdog.runs.locate import comes_with_catdog, find_model, name_of, output_folder
+from catdog.runs.introduction import figures_in_words, introduction
+from catdog.runs.locate import TRAINED_NAME, comes_with_catdog, find_model, name_of, output_folder
 from catdog.runs.metrics_csv import read_metrics
 from catdog.tools.evaluation.folder import check_replaceable, write_folder
 from catdog.tools.evaluation.measure import BASELINES, Evaluation, evaluate, mistakes, readable
@@ -37,9 +37,10 @@ def main(run: str | None, data: str | None, as_json: bool, out: str | None) -> i
     config_file = model.parent / "config.toml"
     config = load_config(config_file) if config_file.is_file() else None
     if data is None and config is None:
+        if comes_with_catdog(model):
+            raise CatdogError(f"{TRAINED_NAME} comes without its photos; give a folder of yours: catdog evaluate --data photos")
         raise CatdogError(
-            f"beside {name_of(model)}, there is no config.toml that says what it was trained on; "
-            "name a folder with --data."
+            f"beside {model}, there is no config.toml that says what it was trained on; name a folder with --data."
         )
     folder = Path(data) if data is not None else photo_folder(config.photos)  # type: ignore[union-attr]
     photos = held_out_photos(folder, config).with_classes(classifier.classes, whose="the model")
@@ -76,7 +77,8 @@ def main(run: str | None, data: str | None, as_json: bool, out: str | None) -> i
     with working("drawing the report"):
         files = make_report(
             f"{name}: {percent(result.accuracy)} of {many(result.n, 'photo')} right",
-            f"{on_one_line(name_of(model))}, on {on_one_line(str(photos.root))}. {classifier.in_words()}.",
+            f"{figures_in_words(model, classifier.card, classifier.in_words())} Here it is evaluated on the photos in "
+            f"{on_one_line(str(photos.root))}.",
             result,
             photos,
             decoded,

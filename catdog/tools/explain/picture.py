@@ -35,7 +35,7 @@ def poster(e: Explanation, keys: Collection[str] = ALL) -> tuple[Any, dict[str, 
         "forward": (3.6 * rows + 0.3, layers),
         "backward": (3.4, gradients),
         "chain": (min(WIDTH / columns / _GAP * 5.2, 6) + 0.5, network),
-        "step": (3.4, step),
+        "step": (3.6, step),
         "pixels": (4.4, attribution),
     }
     panels = {key: panel for key, panel in panels.items() if key in keys}
@@ -222,7 +222,8 @@ def step(figure: Any, e: Explanation) -> None:
     first = e.steps[0]
     _title(
         figure,
-        f"6. The step, w' = w - {first.rate:g} * dL/dw, for every weight; bars: before (left, grey), after (right)",
+        f"6. The step, w' = w - {first.rate:g} * dL/dw, for every weight; bars: before (left, grey), after (right)\n"
+        f"{first.rate:g} is a learning rate {e.rate_reason}",
     )
     left, middle, right = figure.subplots(1, 3)
     classes = pictured_classes(e)

@@ -43,6 +43,8 @@ def test_explains_a_photo_in_words_a_picture_and_a_page(
     assert main(["explain", "--run", str(run), "--full", photo]) == 0
     printed = capsys.readouterr().out
     classifier = Classifier.load(run)
+    answer = classifier.predict(photo)
+    assert printed.startswith(f"{answer.label} {answer.probability:.1%}  rex.png\n\n1. ")
     told = sections(explain(classifier, photo, photo))
     for section in told:
         assert "\n   ".join(section.lines) in printed
@@ -106,14 +108,19 @@ def test_the_short_answer_checks_no_gradients_and_its_page_opens(
 ) -> None:
     monkeypatch.setattr(explanation, "_check_gradients", None)
     run, out = random_run(tmp_path / "run", hidden=(6,)), tmp_path / "my out"
+    (run / "config.toml").write_text("[training]\nlearning_rate = 0.02\n")
     assert main(["explain", "--run", str(run), "--out", str(out), photo]) == 0
     printed = capsys.readouterr()
     classifier = Classifier.load(run)
-    assert printed.out.startswith(summary(explain(classifier, photo, photo, checks=False)))
+    e = explain(classifier, photo, photo, checks=False, training_rate=0.02)
+    assert e.rate_reason.endswith("for this photo so that the loss falls by about a tenth; training's was 0.02")
+    assert printed.out.startswith(summary(e))
     assert f"open this file in a browser: '{out / 'rex.html'}'" in printed.err
     text = (out / "rex.html").read_text(encoding="utf-8")
-    for section in sections(explain(classifier, photo, photo, checks=False)):
+    for section in sections(e):
         assert html.escape("\n".join(section.lines)) in text
+    assert f"The network is {run}/model.safetensors. How often it is right is not noted" in text
+    assert "with --full" in text
     assert len([link for link in Page(text).links if link.startswith("data:")]) == len(QUICK)
 
 
