@@ -30,7 +30,9 @@ def _another(model: Path) -> str:
         newest = find_model(None, drawings=True)
         passed = f"The newest run, {newest.parent}, was trained on drawings. "
         is_passed = find_model(None) == model and trained_on(newest) == DRAWINGS
-        return f"{passed if is_passed else ''}To ask the network that comes with catdog, add: --run {shlex.quote(other)}"
+        return (
+            f"{passed if is_passed else ''}To ask the network that comes with catdog, add: --run {shlex.quote(other)}"
+        )
     run = find_model(None, drawings=True)
     if comes_with_catdog(run):
         return "For a network of your own: catdog train --data FOLDER"

@@ -38,7 +38,9 @@ def main(run: str | None, data: str | None, as_json: bool, out: str | None) -> i
     config = load_config(config_file) if config_file.is_file() else None
     if data is None and config is None:
         if comes_with_catdog(model):
-            raise CatdogError(f"{TRAINED_NAME} comes without its photos; give a folder of yours: catdog evaluate --data photos")
+            raise CatdogError(
+                f"{TRAINED_NAME} comes without its photos; give a folder of yours: catdog evaluate --data photos"
+            )
         raise CatdogError(
             f"beside {model}, there is no config.toml that says what it was trained on; name a folder with --data."
         )
