@@ -10,13 +10,14 @@ import numpy as np
 from catdog.base.atomic import write_atomic
 from catdog.base.output import json_line
 from catdog.base.progress import working
-from catdog.base.text import MANY, many, on_one_line, percent
+from catdog.base.text import many, on_one_line, percent
 from catdog.config.toml import load_config
 from catdog.data import pixel_cache as cache
 from catdog.data.held_out import held_out_photos
 from catdog.data.listing import Listing
 from catdog.data.remarks import remarks
 from catdog.data.splits import photo_folder, train_and_val
+from catdog.drawing.fonts import shorten
 from catdog.drawing.page import how_to_open
 from catdog.errors import CatdogError
 from catdog.predict import Classifier
@@ -27,6 +28,7 @@ from catdog.tools.evaluation.folder import check_replaceable, write_folder
 from catdog.tools.evaluation.measure import BASELINES, Evaluation, evaluate, mistakes, readable
 from catdog.tools.evaluation.report import FILES, PAGE, make_report
 
+_COLUMNS = 120  # of the printed confusion matrix, at most
 _WORST = 12  # mistakes, and classes, printed of many
 
 
@@ -175,7 +177,7 @@ def as_text(result: Evaluation, model: Path, photos: Listing, recipe: str) -> st
         "it is right)",
     ]
     names = [on_one_line(name) for name in result.classes]
-    lines += (_worst if len(names) > MANY else _table)(names, np.array(result.confusion))
+    lines += _table(names, np.array(result.confusion)) or _worst(names, np.array(result.confusion))
     lines.append(f"photos     {photos.root}" + (f"; {result.skipped} unreadable" if result.skipped else ""))
     lines.append(f"model      {name_of(model)}")
     lines += [f"trained    {on_one_line(recipe)}"] if recipe else []
@@ -183,7 +185,11 @@ def as_text(result: Evaluation, model: Path, photos: Listing, recipe: str) -> st
 
 
 def _table(names: list[str], confusion: np.ndarray) -> list[str]:
-    """The confusion matrix, line by line."""
+    """The confusion matrix, line by line, its names shortened to fit; nothing of too many classes, or too alike."""
+    fitting = min((_COLUMNS - 20 - len(names)) // (len(names) + 1), (_COLUMNS - 30 - len(names)) // len(names))
+    names = [shorten(name, fitting - 1) for name in names]
+    if fitting < 6 or len(set(names)) < len(names):
+        return []
     width = max(map(len, names))
     head = " ".join(f"{name:>{max(width, 6)}}" for name in names)
     lines = [f"confusion  {'true class':<{width}}  called {head}"]
