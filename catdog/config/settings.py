@@ -46,14 +46,14 @@ class Model:
 
     model: str = "mlp"
     """mlp, or the name of any classifier of torchvision, such as resnet18: then the other fields of this section but
-    pretrained have no meaning. See docs/networks.md."""
+    pretrained have no meaning."""
     pretrained: bool = False
     """Begin with torchvision's own weights for that network, which are downloaded once (not for mlp)."""
     hidden: tuple[int, ...] = _within(1, 1_000_000, default=(1024, 1024, 1024))
     """Width of each hidden layer; an empty list leaves the linear classifier alone."""
     local: tuple[int, ...] = _within(1, 100_000, default=())
     """Local receptive fields: so many units at each place of each local layer, which come before the hidden ones. A
-    unit sees only a window of the layer below, and each layer has half its height and width. See docs/accuracy.md."""
+    unit sees only a window of the layer below, and each layer has half its height and width."""
     field: int = _within(2, 100, default=4)
     """Height and width of those windows, in places of the layer below."""
     activation: Activation = "gelu"

@@ -14,6 +14,8 @@ def draw_curves(history: Sequence[dict[str, float]], path: Path) -> None:
 
 def curves_figure(history: Sequence[dict[str, float]]) -> Any:
     """Make the figure: loss and accuracy over the epochs, on the training photos and on the validation photos."""
+    from matplotlib.ticker import PercentFormatter  # takes a while to import
+
     figure = new_figure(10, 4)
     epochs = [row["epoch"] for row in history]
     both = figure.subplots(1, 2)
@@ -26,5 +28,6 @@ def curves_figure(history: Sequence[dict[str, float]]) -> Any:
         axes.set(xlabel="epoch", ylabel=what)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
+    both[1].yaxis.set_major_formatter(PercentFormatter(1))
     legend_below(*both)
     return figure

@@ -8,10 +8,11 @@ from html import escape
 from pathlib import Path
 
 _STYLE = """
-:root { color-scheme: light dark; --ink: #24292f; --paper: #fdfdfc; --card: #fff; --line: #d8dee4; --soft: #57606a; }
+:root { color-scheme: light dark; --ink: #24292f; --paper: #fdfdfc; --card: #fff; --line: #d8dee4; --soft: #57606a;
+  --sheet: #fff; }
 @media (prefers-color-scheme: dark) {
-  :root { --ink: #e6edf3; --paper: #14181d; --card: #1c2128; --line: #373e47; --soft: #9aa5b1; }
-  .picture { filter: brightness(.87); }
+  :root { --ink: #e6edf3; --paper: #14181d; --card: #1c2128; --line: #373e47; --soft: #9aa5b1;
+    --sheet: #e6e9ed; }
 }
 body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.55 system-ui, sans-serif; }
 main { max-width: 80rem; margin: 0 auto; padding: 2rem 1rem 4rem; }
@@ -23,7 +24,13 @@ a { color: inherit; }
 section { background: var(--card); border: 1px solid var(--line); border-radius: 10px;
   padding: 1.2rem; margin: 0 0 1.2rem; }
 img { display: block; width: 100%; height: auto; }
-.picture { overflow-x: auto; background: #fff; border: 1px solid var(--line); border-radius: 8px; padding: .8rem; }
+.picture { width: fit-content; max-width: 100%; box-sizing: border-box; overflow-x: auto;
+  isolation: isolate; border: 1px solid var(--line); border-radius: 8px; padding: .8rem;
+  background: linear-gradient(90deg, var(--sheet) 40%, transparent) 0 / 3rem 100% no-repeat local,
+    linear-gradient(-90deg, var(--sheet) 40%, transparent) 100% / 3rem 100% no-repeat local,
+    linear-gradient(90deg, #0006, transparent) 0 / 1rem 100% no-repeat,
+    linear-gradient(-90deg, #0006, transparent) 100% / 1rem 100% no-repeat, var(--sheet); }
+.picture img { mix-blend-mode: multiply; }
 pre { overflow-x: auto; font: 13px/1.5 ui-monospace, monospace; margin: .8rem 0 0; }
 summary { cursor: pointer; margin-top: .8rem; color: var(--soft); }
 .gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(8.5rem, 1fr)); gap: 1rem .8rem; }
@@ -31,10 +38,16 @@ figure { margin: 0; }
 figure img { height: 8.5rem; object-fit: contain; }
 figcaption { margin-top: .3rem; font-size: .85rem; line-height: 1.35; overflow-wrap: anywhere; }
 figcaption small { display: block; color: var(--soft); font-size: .75rem; }
+@media (max-width: 40rem) {
+  main { padding: 1rem .5rem; }
+  section { padding: .7rem; }
+  .picture { padding: .4rem; }
+}
 """
 
 # Kana, Chinese characters, Hangul.
 _EAST_ASIAN = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U000323af]+")
+# A wide picture has a shadow at an edge beyond which it goes on: two gradients that stay, below two that scroll.
 _SMALLEST = 0.64  # the scale at which a picture is shown at least
 
 
@@ -76,8 +89,9 @@ def _card(section: Section, head: str, image: bytes | None) -> str:
     parts = [f'<section id="{section.key}">\n<h2>{_text(head)}</h2>\n<p>{_text(section.about)}</p>\n']
     if image is not None:
         # On a screen narrower than this, at which letters of 8 points are 8 pixels high, the picture scrolls sideways.
-        width = round(_SMALLEST * int.from_bytes(image[16:20], "big"))  # IHDR of a PNG: its width in pixels
-        picture = f'<img alt="{escape(section.title)}" style="min-width: {width}px" src="{_data_url(image, "png")}">'
+        width = int.from_bytes(image[16:20], "big")  # IHDR of a PNG: its width in pixels
+        style = f"min-width: {round(_SMALLEST * width)}px; max-width: {width}px"
+        picture = f'<img alt="{escape(section.title)}" style="{style}" src="{_data_url(image, "png")}">'
         parts.append(f'<div class="picture" tabindex="0">{picture}</div>\n')
     if section.gallery:
         parts.append(f'<div class="gallery">\n{"".join(map(_figure, section.gallery))}</div>\n')

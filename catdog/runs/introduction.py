@@ -1,9 +1,8 @@
 """Introduces the network that answers, in one line: which it is, of what it was trained, and how to ask another."""
 
-import shlex
 from pathlib import Path
 
-from catdog.base.text import on_one_line
+from catdog.base.text import in_shell, on_one_line
 from catdog.checkpoint.model_card import DRAWINGS, ModelCard
 from catdog.runs.locate import TRAINED, TRAINED_NAME, comes_with_catdog, find_model, name_of
 from catdog.runs.trained_on import trained_on
@@ -17,13 +16,25 @@ def introduction(model: Path, card: ModelCard, figures: str) -> str:
     return on_one_line(f"{name_of(model)}{trained}: {figures}. {_another(model)}")
 
 
+def figures_in_words(model: Path, card: ModelCard, figures: str) -> str:
+    """The network and its figures in sentences, for a page; the arguments as for `introduction`."""
+    often = f"In training it was {figures}." if card.validation else f"{figures[0].upper()}{figures[1:]}."
+    return on_one_line(f"The network is {name_of(model)}. {often}")
+
+
 def _another(model: Path) -> str:
     """How to ask another network than `model`."""
     if not comes_with_catdog(model):
         other = TRAINED_NAME if find_model(TRAINED_NAME) == TRAINED else str(TRAINED)
-        return f"To ask the network that comes with catdog instead, give: --run {shlex.quote(other)}"
+        newest = find_model(None, drawings=True)
+        passed = f"The newest run, {newest.parent}, was trained on drawings. "
+        is_passed = find_model(None) == model and trained_on(newest) == DRAWINGS
+        return (
+            f"{passed if is_passed else ''}To ask the network that comes with catdog instead, give: "
+            f"--run {in_shell(other)}"
+        )
     run = find_model(None, drawings=True)
     if comes_with_catdog(run):
         return "For a network of your own: catdog train --data FOLDER"
     why = " (it was trained on drawings)" if trained_on(run) == DRAWINGS else ""
-    return f"To ask the newest run{why} instead, give: --run {shlex.quote(str(run.parent))}"
+    return f"To ask the newest run{why} instead, give: --run {in_shell(run.parent)}"

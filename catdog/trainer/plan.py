@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from catdog.base.text import MANY, many
+from catdog.base.text import many
 from catdog.config.settings import Config
 from catdog.data.batches import steps_per_epoch
 from catdog.data.cache_folder import default_folder, is_writable
@@ -37,9 +37,9 @@ def describe_plan(
 
     def in_words(listing: Listing) -> str:
         counts = listing.counts()
-        if len(counts) > MANY:
-            return f"{len(listing):,} ({len(counts):,} classes of {min(counts):,} to {max(counts):,} photos each)"
         each = ", ".join(f"{count:,} {name}" for name, count in zip(told_apart(listing.classes), counts, strict=True))
+        if len(each) > 80:
+            each = f"{len(counts):,} classes of {min(counts):,} to {max(counts):,} photos each"
         return f"{len(listing):,} ({each})"
 
     t = config.training

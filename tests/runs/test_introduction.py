@@ -83,6 +83,14 @@ def test_what_is_drawn_is_known_by_its_files_wherever_they_lie(tmp_path: Path, m
     assert not are_drawn(list_photos(moved / "train"))
 
 
+@pytest.mark.parametrize("among", [0, 50, 99])
+def test_one_photograph_among_drawings_makes_them_photos(tmp_path: Path, among: int) -> None:
+    write_sample(tmp_path / "mixed", 100, (16, 16))
+    listing = list_photos(tmp_path / "mixed")
+    save_photo(Path(listing.path(among)), 1)
+    assert not are_drawn(listing)
+
+
 def test_a_training_writes_down_what_it_was_trained_on(
     tmp_path: Path, make_photos: MakePhotos, small_config: MakeConfig
 ) -> None:
@@ -120,6 +128,11 @@ def test_the_line_names_the_network_its_photos_and_how_to_ask_another() -> None:
     random_run(Path("runs/mine"), trained_on="photos in base", train_counts=(1200, 34))
     assert line(None).startswith("runs/mine/model.safetensors, trained on 1,234 photos in base: 90% right. ")
     assert find_model(flag(line(None))) == TRAINED
+    random_run(Path("runs/newer"), trained_on="drawings")
+    assert "90% right. The newest run, runs/newer, was trained on drawings. To ask " in line(None)
+    assert find_model(flag(line(None))) == TRAINED
+    assert "The newest run" not in line("newer")
+    shutil.rmtree("runs/newer")
     assert line("cats-dogs").startswith(bundled + "To ask the newest run instead, give: ")
     assert find_model(flag(line("cats-dogs"))) == Path("runs/mine/model.safetensors")
     random_run(Path("runs/cats-dogs"))  # which takes the name away

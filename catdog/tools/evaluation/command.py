@@ -10,7 +10,7 @@ import numpy as np
 from catdog.base.atomic import write_atomic
 from catdog.base.output import json_line
 from catdog.base.progress import working
-from catdog.base.text import MANY, many, on_one_line, percent
+from catdog.base.text import many, on_one_line, percent
 from catdog.config.toml import load_config
 from catdog.data import pixel_cache as cache
 from catdog.data.held_out import held_out_photos
@@ -18,16 +18,18 @@ from catdog.data.listing import Listing
 from catdog.data.names import told_apart
 from catdog.data.remarks import remarks
 from catdog.data.splits import photo_folder, train_and_val
+from catdog.drawing.fonts import shorten
 from catdog.drawing.page import how_to_open
 from catdog.errors import CatdogError
 from catdog.predict import Classifier
-from catdog.runs.introduction import introduction
-from catdog.runs.locate import comes_with_catdog, find_model, name_of, output_folder
+from catdog.runs.introduction import figures_in_words, introduction
+from catdog.runs.locate import TRAINED_NAME, comes_with_catdog, find_model, name_of, output_folder
 from catdog.runs.metrics_csv import read_metrics
 from catdog.tools.evaluation.folder import check_replaceable, write_folder
 from catdog.tools.evaluation.measure import BASELINES, Evaluation, evaluate, mistakes, readable
 from catdog.tools.evaluation.report import FILES, PAGE, make_report
 
+_COLUMNS = 120  # of the printed confusion matrix, at most
 _WORST = 12  # mistakes, and classes, printed of many
 
 
@@ -38,9 +40,12 @@ def main(run: str | None, data: str | None, as_json: bool, out: str | None) -> i
     config_file = model.parent / "config.toml"
     config = load_config(config_file) if config_file.is_file() else None
     if data is None and config is None:
+        if comes_with_catdog(model):
+            raise CatdogError(
+                f"{TRAINED_NAME} comes without its photos; give a folder of yours: catdog evaluate --data photos"
+            )
         raise CatdogError(
-            f"beside {name_of(model)}, there is no config.toml that says what it was trained on; "
-            "name a folder with --data."
+            f"beside {model}, there is no config.toml that says what it was trained on; name a folder with --data."
         )
     folder = Path(data) if data is not None else photo_folder(config.photos)  # type: ignore[union-attr]
     photos = held_out_photos(folder, config).with_classes(classifier.classes, whose="the model")
@@ -77,7 +82,8 @@ def main(run: str | None, data: str | None, as_json: bool, out: str | None) -> i
     with working("drawing the report"):
         files = make_report(
             f"{name}: {percent(result.accuracy)} of {many(result.n, 'photo')} right",
-            f"{on_one_line(name_of(model))}, on {on_one_line(str(photos.root))}. {classifier.in_words()}.",
+            f"{figures_in_words(model, classifier.card, classifier.in_words())} Here it is evaluated on the photos in "
+            f"{on_one_line(str(photos.root))}.",
             result,
             photos,
             decoded,
@@ -172,7 +178,7 @@ def as_text(result: Evaluation, model: Path, photos: Listing, recipe: str) -> st
         "it is right)",
     ]
     names = told_apart(result.classes)
-    lines += (_worst if len(names) > MANY else _table)(names, np.array(result.confusion))
+    lines += _table(names, np.array(result.confusion)) or _worst(names, np.array(result.confusion))
     lines.append(f"photos     {photos.root}" + (f"; {result.skipped} unreadable" if result.skipped else ""))
     lines.append(f"model      {name_of(model)}")
     lines += [f"trained    {on_one_line(recipe)}"] if recipe else []
@@ -180,7 +186,11 @@ def as_text(result: Evaluation, model: Path, photos: Listing, recipe: str) -> st
 
 
 def _table(names: list[str], confusion: np.ndarray) -> list[str]:
-    """The confusion matrix, line by line."""
+    """The confusion matrix, line by line, its names shortened to fit; nothing of too many classes, or too alike."""
+    fitting = min((_COLUMNS - 20 - len(names)) // (len(names) + 1), (_COLUMNS - 30 - len(names)) // len(names))
+    names = [shorten(name, fitting - 1) for name in names]
+    if fitting < 6 or len(set(names)) < len(names):
+        return []
     width = max(map(len, names))
     head = " ".join(f"{name:>{max(width, 6)}}" for name in names)
     lines = [f"confusion  {'true class':<{width}}  called {head}"]

@@ -15,19 +15,22 @@ from catdog.tools.evaluation.gallery import EvaluatedPhoto
 CONFUSED = 24  # classes in the picture of a confusion matrix
 CURVES = 8  # ROC curves in one picture
 _WIDTH = 10
+_NARROW = 4.3  # a figure that fits a phone; inches, as _WIDTH
 _ROW = 1.36  # height of a row of photos, in widths of a photo
 _BLUE, _GREY, _RED = "#0969da", "#8c959f", "#cf222e"
 
 
 def accuracies(shares: dict[str, float], photos: int, classes: int) -> Any:
     """Draw a dot and its 95% interval for each classifier, in the order of `shares` (name -> accuracy)."""
-    figure = new_figure(_WIDTH, 0.9 + 0.55 * len(shares))
+    figure = new_figure(_NARROW, 0.9 + 0.62 * len(shares))
     axes = figure.subplots()
-    for row, share in enumerate(shares.values()):
+    for row, (name, share) in enumerate(shares.items()):
         low, high = metrics.accuracy_interval(round(share * photos), photos)
         colour = _BLUE if row == 0 else _GREY
         axes.plot([low, high], [row, row], color=colour, linewidth=3, solid_capstyle="butt", alpha=0.55)
         axes.plot([share], [row], "o", color=colour, markersize=9)
+        beside = axes.text(0, row - 0.3, name, transform=axes.get_yaxis_transform(), va="center")
+        beside.set_bbox({"color": "white", "pad": 1})  # keeps the grid off the letters
         axes.annotate(
             percent(share),
             (high, row),
@@ -38,14 +41,12 @@ def accuracies(shares: dict[str, float], photos: int, classes: int) -> Any:
         )
     axes.axvline(1 / classes, color=_GREY, linestyle=":")
     axes.annotate(" guessing", (1 / classes, 0), xycoords=("data", "axes fraction"), va="bottom", color=_GREY)
-    axes.set_yticks(range(len(shares)), list(shares))
-    axes.invert_yaxis()
+    axes.set_yticks([])
     axes.set(xlabel=f"right, of {photos:,} photos; bar: 95% interval", ylim=(len(shares) - 0.4, -0.6))
     axes.xaxis.set_major_formatter("{x:.0%}")
-    axes.margins(x=0.12)
+    axes.margins(x=0.25)
     axes.grid(alpha=0.3, axis="x")
     axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.tick_params(left=False)
     return figure
 
 
@@ -56,7 +57,10 @@ def confusion(counts: NDArray[np.int64], classes: Sequence[str]) -> Any:
     shares = (counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))[np.ix_(chosen, chosen)]
     counts, names = counts[np.ix_(chosen, chosen)], [shorten(classes[i]) for i in chosen]
     few = len(chosen) <= 8
-    figure = new_figure(_WIDTH, 4.6 if few else 2 + 0.34 * len(chosen))
+    longest = max(map(len, names))
+    cell = max(0.95, 0.1 + 0.085 * longest)
+    width, height = 0.9 + 0.08 * longest + cell * len(chosen), 0.8 + cell * len(chosen)
+    figure = new_figure(min(width, _WIDTH), min(height, 4.6)) if few else new_figure(_WIDTH, 2 + 0.34 * len(chosen))
     axes = figure.subplots()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set_xticks(range(len(chosen)), names, rotation=0 if few else 90)
@@ -85,12 +89,11 @@ def roc(labels: NDArray[np.int64], probabilities: NDArray[np.float64], classes: 
             area = metrics.auc(positive.astype(np.int64), np.stack([1 - score, score], axis=1))
             found.append((area, label, *metrics.roc_curve(positive, score)))
     found = sorted(found, key=lambda one: one[0])[:CURVES]
-    figure = new_figure(_WIDTH, 4.8)
+    figure = new_figure(_NARROW, _NARROW + 0.3 + 0.21 * len(found))
     axes = figure.subplots()
-    handles = []
     for area, label, false, true in found:
-        handles += axes.plot(false, true, label=f"area {area:.3f}: {shorten(classes[label])}", linewidth=1.8)
-    handles += axes.plot([0, 1], [0, 1], color=_GREY, linestyle=":", label="area 0.5: guessing")
+        axes.plot(false, true, label=f"area {area:.3f}: {shorten(classes[label])}", linewidth=1.8)
+    axes.plot([0, 1], [0, 1], color=_GREY, linestyle=":", label="area 0.5: guessing")
     axes.set(
         xlabel="share of the others that is called so too",
         ylabel="share of the class that is called so",
@@ -99,7 +102,7 @@ def roc(labels: NDArray[np.int64], probabilities: NDArray[np.float64], classes: 
         ylim=(-0.01, 1.01),
     )
     axes.grid(alpha=0.3)
-    axes.legend(handles=handles, loc="center left", bbox_to_anchor=(1.03, 0.5), frameon=False)
+    figure.legend(loc="outside lower left", frameon=False)
     return figure
 
 

@@ -9,12 +9,13 @@ import numpy as np
 from catdog.base.atomic import write_atomic, write_text
 from catdog.base.progress import working
 from catdog.base.text import listed
+from catdog.config.toml import load_config
 from catdog.data.inputs import photos_of
 from catdog.drawing.page import Section, how_to_open, page
 from catdog.errors import CatdogError, ImageError
 from catdog.predict import Classifier
 from catdog.runs import histograms
-from catdog.runs.introduction import introduction
+from catdog.runs.introduction import figures_in_words, introduction
 from catdog.runs.locate import find_model, output_folder
 from catdog.tools.explain import weights_history
 from catdog.tools.explain.backprop import Network
@@ -36,28 +37,30 @@ def main(
     classifier = Classifier.load(model)
     if label is not None and label not in classifier.classes:
         raise CatdogError(f"--label {label} is not a class of this model; it knows {listed(classifier.classes)}.")
+    about = figures_in_words(model, classifier.card, classifier.in_words())
     print(introduction(model, classifier.card, classifier.in_words()), file=sys.stderr)
     folder = _make_folder(Path(out) if out else output_folder(model) / "explain")
     if not photos:
         with working("drawing"):
-            files = _write_learned(classifier, folder, model.parent)
+            files = _write_learned(classifier, folder, model.parent, about)
         _print_written(files)
         return 0
     done: list[Explanation] = []
+    training_rate = _training_rate(model)
     failed = False
     for name, source in photos_of(photos):
         try:
             if isinstance(source, ImageError):
                 raise source
-            e = explain(classifier, source, name, label, rate, checks=full)
+            e = explain(classifier, source, name, label, rate, checks=full, training_rate=training_rate)
         except ImageError as error:
             print(f"catdog: {error}", file=sys.stderr)
             failed = True
             continue
-        print((as_text(e) if full else summary(e)) + "\n", flush=True)
+        print((f"{e.answer}  {e.title}\n\n{as_text(e)}" if full else summary(e)) + "\n", flush=True)
         stem = _unused_name(e, done)
         with working("drawing"):
-            files = _write(e, folder / stem, full)
+            files = _write(e, folder / stem, full, about)
         _print_written(files)
         done.append(e)
     if len(done) > 1:
@@ -84,6 +87,14 @@ def textbook(out: str | None) -> int:
     return 0
 
 
+def _training_rate(model: Path) -> float | None:
+    """The learning rate in the config.toml beside a model; None where there is none that can be read."""
+    try:
+        return load_config(model.with_name("config.toml")).training.learning_rate
+    except CatdogError:
+        return None
+
+
 def _make_folder(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -105,7 +116,7 @@ def _unused_name(e: Explanation, done: Sequence[Explanation]) -> str:
     return f"{stem}-{before + 1}" if before else stem
 
 
-def _write(e: Explanation, stem: Path, full: bool) -> list[Path]:
+def _write(e: Explanation, stem: Path, full: bool, about: str) -> list[Path]:
     """Write STEM.html, and with `full` all panels on one picture too, STEM.png and STEM.svg; return their paths."""
     from catdog.tools.explain import graph  # matplotlib takes a while to import
     from catdog.tools.explain.picture import QUICK, cut_out, poster
@@ -114,13 +125,15 @@ def _write(e: Explanation, stem: Path, full: bool) -> list[Path]:
     image = graph.render(figure)
     images = cut_out(image, panels)
     files = graph.save_both(graph.png(image), graph.svg(figure), stem) if full else []
-    html = page(f"{e.title}: {e.answer}", e.classifier.in_words(), sections(e), images, numbered=True)
+    if not full:
+        about += " The same command with --full checks each gradient and draws the backward pass and the step too."
+    html = page(f"{e.title}: {e.answer}", about, sections(e), images, numbered=True)
     files.append(stem.with_name(stem.name + ".html"))
     write_text(files[-1], html)
     return files
 
 
-def _write_learned(classifier: Classifier, folder: Path, run: Path) -> list[Path]:
+def _write_learned(classifier: Classifier, folder: Path, run: Path, head: str) -> list[Path]:
     """Write network.html and its pictures, weights, class templates and histograms; return their paths."""
     from catdog.tools.explain import graph
     from catdog.tools.explain.fields_picture import draw_fields
@@ -150,7 +163,7 @@ def _write_learned(classifier: Classifier, folder: Path, run: Path) -> list[Path
         files.append(folder / f"{section.key}.png")
         data = images[section.key]
         write_atomic(files[-1], lambda file, data=data: file.write(data))  # type: ignore[misc]
-    html = page("What the network has learned", classifier.in_words(), [s for s, _ in found], images, numbered=False)
+    html = page("What the network has learned", head, [s for s, _ in found], images, numbered=False)
     files.append(folder / "network.html")
     write_text(files[-1], html)
     return files

@@ -73,7 +73,9 @@ class Explanation:
     squared_norm: float
     """|g|^2, the squared norm of the gradient by all weights and biases."""
     steps: list[Step]
-    """With the chosen learning rate, a tenth and a hundredth of it."""
+    """With the learning rate of the step, a tenth and a hundredth of it."""
+    rate_reason: str
+    """Where that learning rate is from: "chosen for this photo so that ...", or "given by --lr"."""
     mirrored_logits: Floats | None
     final: Floats
     """Probabilities as `predict` gives them: with the temperature and, if set, the average with the mirror image."""
@@ -178,12 +180,14 @@ def explain(
     label: str | None = None,
     rate: float | None = None,
     checks: bool = True,
+    training_rate: float | None = None,
 ) -> Explanation:
     """Compute forward pass, backward pass, gradient checks and step for one photo (a path or a file's bytes).
 
     label: the true class; None takes the name of the photo's folder if it is a class, else the predicted class.
     rate: learning rate of the step; None takes one that should lower the loss by about a tenth.
     checks: whether to check the gradients, which takes most of the time.
+    training_rate: the learning rate of the training, named beside a rate that was chosen here.
     Raises ImageError for a photo that cannot be read, CatdogError for an unknown label.
     """
     pixels = classifier.decode(source)
@@ -203,8 +207,11 @@ def explain(
     first = int(np.abs(network.layers[0].row((*path, index)[0]) * x).argmax())
     squared_norm = sum(sum(layer.values()) for layer in squared_norms(network, outputs, gradients))
     value = float(loss.value(logits, index))
+    rate_reason = "given by --lr"
     if rate is None:
-        rate = float(f"{0.1 * value / squared_norm:.1g}") if squared_norm > 0 else 0.01
+        rate_reason = "chosen for this photo so that the loss falls by about a tenth"
+        rate_reason += f"; training's was {training_rate:g}" if training_rate is not None else ""
+        rate = float(f"{0.1 * value / squared_norm:.1g}") if squared_norm > 0 else 0.01  # or any: nothing moves
     found = Explanation(
         name=name,
         classifier=classifier,
@@ -223,6 +230,7 @@ def explain(
         gradient_checks={},
         squared_norm=squared_norm,
         steps=[_step(network, outputs, gradients, loss, index, rate / part, squared_norm) for part in (1, 10, 100)],
+        rate_reason=rate_reason,
         mirrored_logits=mirrored,
         final=final,
         attribution=attribute_pixels(classifier, network, pixels, mean_logits),

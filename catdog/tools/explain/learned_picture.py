@@ -109,7 +109,7 @@ def draw_histories(histories: Sequence[LayerHistograms]) -> Any:
         axes.set_title(f"{h.layer}: {'w' if h.what == 'weight' else 'dL/dw'}", fontsize=10)
         axes.set_xlabel("epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.ticklabel_format(axis="y", scilimits=(-2, 2))
+        axes.ticklabel_format(axis="y", scilimits=(0, 0))
     figure.suptitle("Weights (above) and gradients (below) through training; line: root mean square", fontsize=11)
     return figure
 

@@ -35,7 +35,7 @@ def poster(e: Explanation, keys: Collection[str] = ALL) -> tuple[Any, dict[str, 
         "forward": (3.6 * rows + 0.3, layers),
         "backward": (3.4, gradients),
         "chain": (min(WIDTH / columns / _GAP * 5.2, 6) + 0.5, network),
-        "step": (3.4, step),
+        "step": (4.8 if _are_long(_bar_names(e)) else 3.6, step),
         "pixels": (4.4, attribution),
     }
     panels = {key: panel for key, panel in panels.items() if key in keys}
@@ -95,7 +95,7 @@ def layers(figure: Any, e: Explanation) -> None:
     hidden = len(e.path)
     columns = min(max(hidden, 1), 4) + 1
     rows = -(-max(hidden, 1) // 4)
-    grid = figure.add_gridspec(rows, columns)
+    grid = figure.add_gridspec(rows, columns, width_ratios=[1] * (columns - 1) + [1.4])
     for i in range(hidden):
         draw_units(figure.add_subplot(grid[i // 4, i % 4]), e, i)
     draw_scores(figure.add_subplot(grid[:, -1]), e)
@@ -126,24 +126,33 @@ def pictured_classes(e: Explanation) -> list[int]:
     return sorted([e.label, *others[: _MOST - 1]])
 
 
+def _bar_names(e: Explanation) -> list[str]:
+    return [shorten(e.classes[c], 16) for c in pictured_classes(e)]
+
+
+def _are_long(names: list[str]) -> bool:
+    """Whether names are too long to stand side by side below bars."""
+    return len("".join(names)) > _ACROSS
+
+
 def draw_scores(axes: Any, e: Explanation) -> None:
     """Draw the scores of the classes as bars, with the probability of each."""
     shown = pictured_classes(e)
     places = np.arange(len(shown))
     colours = [graph.FORWARD if c == e.label else graph.PALE for c in shown]
-    axes.barh(places, e.logits[shown], color=colours, height=0.5)
+    axes.barh(places, e.logits[shown], color=colours, height=0.6)
     what = "score" if e.loss.kind == "svm" else "logit"
     for place, (s, p) in enumerate(zip(e.logits[shown], e.probabilities[shown], strict=True)):
-        beside = f" {number(s)}" if e.loss.kind == "svm" else f" {number(s)}: p = {p:.3f}"
-        axes.text(0.02, place - 0.36, beside, transform=axes.get_yaxis_transform(), fontsize=9)
+        beside = number(s) if e.loss.kind == "svm" else f"{number(s)}: p = {p:.3f}"
+        axes.text(1.02, place, beside, transform=axes.get_yaxis_transform(), va="center", fontsize=9)
     taken = "(true)" if e.label_reason else "(the answer)"
-    names = [shorten(e.classes[c], 16) for c in shown]
+    names = _bar_names(e)
     axes.set_yticks(
         places, [f"{name}\n{taken}" if c == e.label else name for c, name in zip(shown, names, strict=True)]
     )
     if e.seen_alone and e.loss.kind != "svm":
         axes.set_xlabel(f"p: {e.seen_alone}".replace(" and ", "\nand "), fontsize=9)
-    axes.set_ylim(len(places) - 0.5, -0.7)
+    axes.set_ylim(len(places) - 0.5, -0.5)
     axes.axvline(0, color=graph.INK, linewidth=0.8)
     axes.set_title(f"{what}s; 3. loss {number(e.loss_value)}", fontsize=10)
 
@@ -222,7 +231,8 @@ def step(figure: Any, e: Explanation) -> None:
     first = e.steps[0]
     _title(
         figure,
-        f"6. The step, w' = w - {first.rate:g} * dL/dw, for every weight; bars: before (left, grey), after (right)",
+        f"6. The step, w' = w - {first.rate:g} * dL/dw, for every weight; bars: before (left, grey), after (right)\n"
+        f"{first.rate:g} is a learning rate {e.rate_reason}",
     )
     left, middle, right = figure.subplots(1, 3)
     classes = pictured_classes(e)
@@ -238,8 +248,8 @@ def step(figure: Any, e: Explanation) -> None:
         axes.bar(places - 0.2, before[classes], 0.38, color=graph.PALE)
         axes.bar(places + 0.2, after[classes], 0.38, color=graph.BACKWARD)
         axes.axhline(0, color=graph.INK, linewidth=0.8)
-        names = [shorten(e.classes[c], 16) for c in classes]
-        axes.set_xticks(places, names, rotation=90 if len("".join(names)) > _ACROSS else 0)
+        names = _bar_names(e)
+        axes.set_xticks(places, names, rotation=90 if _are_long(names) else 0)
         axes.set_title(what, fontsize=10)
     if e.seen_alone and not svm:
         middle.set_xlabel(e.seen_alone, fontsize=9)
@@ -262,7 +272,7 @@ def attribution(figure: Any, e: Explanation) -> None:
     left.imshow(picture)
     left.set_title("the photo", fontsize=10)
     middle.imshow(_overlay(picture, shares.pixels))
-    middle.set_title(f"orange: for {first}, blue: for {second}", fontsize=10)
+    middle.set_title(f"orange: for {first}\nblue: for {second}", fontsize=10)
     sums, down, across = block_sums(shares.pixels)
     right.imshow(_overlay(picture, np.repeat(np.repeat(sums, down, axis=0), across, axis=1)))
     for (row, column), value in np.ndenumerate(sums):
@@ -276,7 +286,7 @@ def attribution(figure: Any, e: Explanation) -> None:
     values = [positive, negative, shares.biases, shares.difference]
     drawn = bars.barh(range(4), values, color=[FIRST_CLASS, SECOND_CLASS, graph.PALE, graph.INK], height=0.6)
     bars.bar_label(drawn, [f" {number(v)} " for v in values], fontsize=9)
-    bars.set_yticks(range(4), [f"pixels\nfor {first}", f"pixels\nfor {second}", "biases", f"{first} - {second}"])
+    bars.set_yticks(range(4), [f"pixels\nfor {first}", f"pixels\nfor {second}", "biases", f"{first}\n- {second}"])
     bars.invert_yaxis()
     bars.axvline(0, color=graph.INK, linewidth=0.8)
     bars.margins(x=0.3)

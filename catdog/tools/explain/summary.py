@@ -109,8 +109,8 @@ def steps(e: Explanation) -> Iterator[tuple[str, str]]:
         return
     yield (
         "step",
-        f"Each weight less {first.rate:g} (the learning rate) times its gradient: the loss goes to "
-        f"{number(first.loss)}. Training is many such steps, on many photos.",
+        f"Each weight less {first.rate:g} times its gradient: the loss goes to {number(first.loss)}. {first.rate:g} is "
+        f"a learning rate {e.rate_reason}. Training is many such steps, on many photos.",
     )
 
 

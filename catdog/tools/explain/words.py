@@ -274,7 +274,7 @@ def _weight_head(e: Explanation, layer: int) -> list[str]:
 
 def step(e: Explanation) -> Section:
     first = e.steps[0]
-    lines = []
+    lines = [f"lr = {first.rate:g}, a learning rate {e.rate_reason}:"]
     for i in sorted({len(e.path_weights) - 1, 0}, reverse=True):
         weight = e.path_weights[i]
         w, g = float(e.network.layers[i].row(weight.unit)[weight.source]), e.weight_gradient(weight)

@@ -27,9 +27,11 @@ from catdog.cli.main import main
 from catdog.config.settings import Config
 from catdog.data.listing import list_photos
 from catdog.data.splits import train_and_val
+from catdog.drawing.curves import curves_figure
 from catdog.errors import CatdogError
 from catdog.predict import Classifier
 from catdog.tools.evaluation import baselines, diagrams, folder, gallery
+from catdog.tools.evaluation.command import _table, _worst
 from catdog.train import train
 
 pytestmark = pytest.mark.usefixtures("no_curves")
@@ -142,10 +144,49 @@ def test_roc_curves_are_scikit_learns() -> None:
     probabilities = rng.dirichlet([1, 1, 1], 200).round(2)
     axes = diagrams.roc(labels, probabilities, ("cat", "dog", "_fox")).axes[0]
     drawn = {line.get_label().partition(": ")[2]: line.get_data() for line in axes.lines}
-    assert {text.get_text() for text in axes.get_legend().get_texts()} == {line.get_label() for line in axes.lines}
+    assert {text.get_text() for text in axes.figure.legends[0].get_texts()} == {line.get_label() for line in axes.lines}
     for label, name in enumerate(("cat", "dog", "_fox")):
         false, true, _ = roc_curve(labels == label, probabilities[:, label], drop_intermediate=False)
         np.testing.assert_allclose(drawn[name], (false, true))
+
+
+def test_accuracies_of_a_training_are_in_percent() -> None:
+    rows = [
+        {"epoch": e, "train_loss": 1, "val_loss": 1, "train_accuracy": 0.2 * e, "val_accuracy": 0.5} for e in (1, 4)
+    ]
+    _, accuracy = curves_figure(rows).axes
+    assert accuracy.yaxis.get_major_formatter()(0.5) == "50.0%"
+
+
+def test_pictures_of_two_classes_fit_a_phone_and_the_bars_lie_below_their_names() -> None:
+    rng = np.random.default_rng(3)
+    labels, probabilities = rng.integers(0, 2, 50), rng.dirichlet([1, 1], 50)
+    names = ["network", "the majority class of the training photos, always"]
+    accuracies = diagrams.accuracies(dict.fromkeys(names, 0.7), 50, 2)
+    counts = np.array([[20, 5], [5, 20]])
+    for figure in (accuracies, diagrams.confusion(counts, ("cat", "dog")), diagrams.roc(labels, probabilities, names)):
+        assert 0.64 * figure.bbox.width < 340
+    accuracies.canvas.draw()
+    (axes,) = accuracies.axes
+    beside = [text.get_window_extent() for text in axes.texts if text.get_text() in names]
+    assert len(beside) == 2 and all(box.x1 < accuracies.bbox.x1 for box in beside)
+    for row, box in enumerate(beside):
+        assert box.y0 > axes.transData.transform((0.7, row))[1]
+
+
+@pytest.mark.parametrize(("count", "name"), [(5, "Staffordshire bull terrier of kind {:02}"), (12, "{:02}")])
+def test_the_printed_matrix_fits_in_120_columns(count: int, name: str) -> None:
+    lines = _table([name.format(i) for i in range(count)], np.diag(np.full(count, 12345)))
+    assert len(lines) == 1 + count
+    assert len({len(line) for line in lines}) == 1 and len(lines[0]) <= 120
+
+
+def test_of_many_long_names_or_such_as_look_alike_the_worst_mistakes_are_printed() -> None:
+    for names in ([f"Staffordshire bull terrier {i:02}" for i in range(14)], [f"{10**40}{i}{10**40}" for i in (1, 2)]):
+        counts = np.diag(np.full(len(names), 50))
+        counts[0, 1] = 3
+        assert _table(names, counts) == []
+        assert f"     3  {names[0]} called {names[1]}" in "\n".join(_worst(names, counts))
 
 
 def test_calibration_counts_every_photo_once_by_right_and_wrong() -> None:
@@ -272,6 +313,12 @@ def test_the_report_goes_where_out_says(
 
 
 @pytest.mark.slow
+def test_the_network_that_comes_with_catdog_asks_for_a_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "--run", "cats-dogs"]) == 2
+    error = "catdog: cats-dogs comes without its photos; give a folder of yours: catdog evaluate --data photos\n"
+    assert capsys.readouterr().err == error
+
+
 def test_a_model_outside_a_run_and_a_run_without_its_photos_are_evaluated_with_what_there_is(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -363,6 +363,9 @@ def test_the_summary_begins_with_the_answer_and_its_numbers_are_those_of_the_exp
     sign = 1 if answer.label == "cat" else -1
     places = [f"({value:.2f})" for value in sorted((sign * share for share in thirds), reverse=True)[:2]]
     assert re.findall(r"\(\d+\.\d\d\)", text)[:2] == places
+    assert 0.8 < e.steps[0].loss / e.loss_value < 0.98  # by about a tenth, as the text says of the chosen rate
+    assert f"{e.steps[0].rate:g} is a learning rate {e.rate_reason}." in text and "; training's" not in text
+    assert explain(e.classifier, photo, photo, rate=0.1, training_rate=1).rate_reason == "given by --lr"
 
 
 @pytest.mark.parametrize("loss", ["softmax", "svm"])

@@ -3,6 +3,7 @@
 import base64
 import html
 import io
+import itertools
 import re
 import subprocess
 import sys
@@ -43,6 +44,8 @@ def test_explains_a_photo_in_words_a_picture_and_a_page(
     assert main(["explain", "--run", str(run), "--full", photo]) == 0
     printed = capsys.readouterr().out
     classifier = Classifier.load(run)
+    answer = classifier.predict(photo)
+    assert printed.startswith(f"{answer.label} {answer.probability:.1%}  rex.png\n\n1. ")
     told = sections(explain(classifier, photo, photo))
     for section in told:
         assert "\n   ".join(section.lines) in printed
@@ -106,21 +109,26 @@ def test_the_short_answer_checks_no_gradients_and_its_page_opens(
 ) -> None:
     monkeypatch.setattr(explanation, "_check_gradients", None)
     run, out = random_run(tmp_path / "run", hidden=(6,)), tmp_path / "my out"
+    (run / "config.toml").write_text("[training]\nlearning_rate = 0.02\n")
     assert main(["explain", "--run", str(run), "--out", str(out), photo]) == 0
     printed = capsys.readouterr()
     classifier = Classifier.load(run)
-    assert printed.out.startswith(summary(explain(classifier, photo, photo, checks=False)))
+    e = explain(classifier, photo, photo, checks=False, training_rate=0.02)
+    assert e.rate_reason.endswith("for this photo so that the loss falls by about a tenth; training's was 0.02")
+    assert printed.out.startswith(summary(e))
     assert f"open this file in a browser: {(out / 'rex.html').as_uri()}\n" in printed.err
     text = (out / "rex.html").read_text(encoding="utf-8")
-    for section in sections(explain(classifier, photo, photo, checks=False)):
+    for section in sections(e):
         assert html.escape("\n".join(section.lines)) in text
+    assert f"The network is {run}/model.safetensors. How often it is right is not noted" in text
+    assert "with --full" in text
     assert len([link for link in Page(text).links if link.startswith("data:")]) == len(QUICK)
 
 
 def test_the_model_tells_whether_hinges_are_squared(
     tmp_path: Path, photo: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command, "_write", lambda e, stem, full: [stem])
+    monkeypatch.setattr(command, "_write", lambda e, stem, full, about: [stem])
     losses = []
     for squared in (False, True):
         run = random_run(tmp_path / "run", loss="svm", squared_hinge=squared)
@@ -208,6 +216,20 @@ def test_no_two_labels_of_the_chain_overlap(tmp_path: Path, photo: str, hidden: 
     assert len(corners) > 20
     pairs = [(i, j) for i in range(len(corners)) for j in range(i) if not are_apart(corners[i], corners[j])]
     assert not [(labels[i].get_text(), labels[j].get_text()) for i, j in pairs]
+
+
+@pytest.mark.slow
+def test_scores_and_titles_of_many_long_names_overlap_nothing(tmp_path: Path, photo: str) -> None:
+    classes = tuple(f"Staffordshire bull terrier of kind {i}" for i in range(10, 24))
+    run = random_run(tmp_path / "run", hidden=(6,), classes=classes)
+    figure, panels = poster(explain(Classifier.load(run), photo, photo, checks=False), QUICK)
+    graph.render(figure)
+    (scores,) = (axes for axes in panels["forward"].axes if axes.get_title().startswith("logits"))
+    boxes = [text.get_window_extent() for text in scores.texts]
+    assert len(boxes) == 8 and all(box.x0 >= scores.bbox.x1 for box in boxes)
+    assert all(upper.y0 >= lower.y1 for upper, lower in itertools.pairwise(boxes))
+    titles = [axes.title.get_window_extent() for axes in panels["pixels"].axes]
+    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(titles))
 
 
 def text_corners(text: Any) -> np.ndarray:
