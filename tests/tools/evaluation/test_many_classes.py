@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from catdog.base.text import MANY
 from catdog.cli.main import main
 from catdog.config.settings import Config
 from catdog.data.listing import Listing
