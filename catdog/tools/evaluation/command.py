@@ -188,9 +188,9 @@ def as_text(result: Evaluation, model: Path, photos: Listing, recipe: str) -> st
 def _table(names: list[str], confusion: np.ndarray) -> list[str]:
     """The confusion matrix, line by line, its names shortened to fit; nothing of too many classes, or too alike."""
     fitting = min((_COLUMNS - 20 - len(names)) // (len(names) + 1), (_COLUMNS - 30 - len(names)) // len(names))
-    names = [shorten(name, fitting - 1) for name in names]
-    if fitting < 6 or len(set(names)) < len(names):
+    if fitting < 6 or len({shorten(name, fitting - 1) for name in names}) < len(names):
         return []
+    names = [shorten(name, fitting - 1) for name in names]
     width = max(map(len, names))
     head = " ".join(f"{name:>{max(width, 6)}}" for name in names)
     lines = [f"confusion  {'true class':<{width}}  called {head}"]

@@ -155,7 +155,7 @@ def test_accuracies_of_a_training_are_in_percent() -> None:
         {"epoch": e, "train_loss": 1, "val_loss": 1, "train_accuracy": 0.2 * e, "val_accuracy": 0.5} for e in (1, 4)
     ]
     _, accuracy = curves_figure(rows).axes
-    assert accuracy.yaxis.get_major_formatter()(0.5) == "50.0%"
+    assert accuracy.yaxis.get_major_formatter()(0.5) == "50%"
 
 
 def test_pictures_of_two_classes_fit_a_phone_and_the_bars_lie_below_their_names() -> None:
