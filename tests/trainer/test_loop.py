@@ -285,7 +285,7 @@ def test_a_missing_device_names_those_that_are_there(make_photos: MakePhotos, sm
 def test_resume_says_what_is_wrong_with_a_folder(tmp_path: Path) -> None:
     with pytest.raises(CatdogError, match="there is no run folder"):
         resume(tmp_path / "none", log=quiet)
-    with pytest.raises(CatdogError, match=r"is no run \(it holds no config.toml and no last.pt\)"):
+    with pytest.raises(CatdogError, match="is no run"):
         resume(tmp_path, log=quiet)
 
 
