@@ -119,6 +119,8 @@ def _train(
     check_parts(config.training, model.least_photos)
     chosen = "" if config.training.batch_size else " (chosen for so many photos)"
     config = replace(config, training=with_batch_size(config.training, len(listings[0]), model.least_photos))
+    if saved is None:
+        folder.write_config(config)  # the first file: a folder that holds one can be resumed
     if world.is_main:
         folder.log(describe_plan(config, model, listings, device, f"{device_in_words}; {threads_in_words}", chosen))
         from catdog.data.remarks import remarks
@@ -137,8 +139,6 @@ def _train(
             folder_of_photos.keep_in_main_memory()
     card = make_card(config, folders[0])
 
-    if saved is None:
-        folder.write_config(config)
     if photos.cache != "none":
         _note_skipped(folders, folder)
         if saved is None and world.is_main:

@@ -361,7 +361,7 @@ def test_it_is_evaluated_and_explained_without_a_run(
     photos = drawn_photos.fill(tmp_path / "photos")
     photo = str(photos / "cat" / "cat.0.jpg")
     assert main(["evaluate"]) == 2
-    assert "name a folder with --data" in capsys.readouterr().err
+    assert "give a folder of yours: catdog evaluate --data photos" in capsys.readouterr().err
     assert main(["evaluate", "--data", str(photos)]) == 0
     printed = capsys.readouterr()
     assert "cats-dogs, which comes with catdog" in printed.out

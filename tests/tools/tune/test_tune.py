@@ -172,7 +172,8 @@ def test_a_study_killed_again_and_again_goes_on_to_the_same_end(
             break
         search = Catdog("tune", "--resume", study)
         search.wait_until(lambda search=search: "searching" in search.output)  # type: ignore[misc]
-    assert Catdog("tune", "--resume", study).wait() == 0
+    last = Catdog("tune", "--resume", study)
+    assert last.wait() == 0, last.output
     assert_like(study, whole)
 
 
