@@ -66,6 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     cpus, limit = usable_cpus()
     if limit:  # which NumPy, not yet imported, does not look for
         os.environ.setdefault("OPENBLAS_NUM_THREADS", str(cpus))
+    if "OMP_WAIT_POLICY" not in os.environ:  # or torch's threads spin long for one whose core another program has
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
         try:
             return _run(argv)

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,6 +11,21 @@ from catdog.cli.main import main
 from catdog.config.schema import fields
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
+
+
+def test_threads_wait_without_spinning_for_long_unless_the_user_says_how(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    main(["completion", "bash"])
+    assert "GOMP_SPINCOUNT" not in os.environ
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    main(["completion", "bash"])
+    assert os.environ["GOMP_SPINCOUNT"] == "1000"
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    main(["completion", "bash"])
+    assert os.environ["GOMP_SPINCOUNT"] == "7"
 
 
 def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
