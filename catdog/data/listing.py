@@ -166,11 +166,17 @@ def _listing(folder: str | Path) -> Iterator[None]:
 def folders_and_files(folder: str | Path) -> tuple[list[str], list[str]]:
     """Names of the folders, and of the files, directly in `folder`, each sorted; hidden ones are left out."""
     found: tuple[list[str], list[str]] = ([], [])
-    with _listing(folder), os.scandir(folder) as entries:
-        for entry in entries:
-            if not is_hidden(entry.name):
-                found[not _is_folder(entry)].append(entry.name)
+    for name, is_folder in entries_in(folder):
+        found[not is_folder].append(name)
     return sorted(found[0]), sorted(found[1])
+
+
+def entries_in(folder: str | Path) -> Iterator[tuple[str, bool]]:
+    """Name of each entry directly in `folder` that is not hidden, in no order, and whether it is a folder."""
+    with _listing(folder), os.scandir(folder) as found:
+        for entry in found:
+            if not is_hidden(entry.name):
+                yield entry.name, _is_folder(entry)
 
 
 def subfolders(folder: str | Path) -> list[str]:

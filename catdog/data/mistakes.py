@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from catdog.base.text import in_shell, on_one_line
-from catdog.data.listing import Listing, folders_and_files, is_photo_name, photos_below, subfolders
+from catdog.data.listing import Listing, entries_in, folders_and_files, is_photo_name, photos_below, subfolders
 from catdog.data.names import left_out_in_words
 from catdog.errors import CatdogError
 
@@ -127,8 +127,13 @@ def require_number_of_classes(listing: Listing) -> None:
 
 def folders_alone(folder: Path) -> list[str]:
     """Names of the folders directly in `folder`; none where a photo lies beside them."""
-    folders, files = folders_and_files(folder)
-    return [] if any(map(is_photo_name, files)) else folders
+    found = []
+    for name, is_folder in entries_in(folder):
+        if is_folder:
+            found.append(name)
+        elif is_photo_name(name):  # nearly always at once: a folder of photos is not read to its end
+            return []
+    return sorted(found)
 
 
 def unused_folders(root: Path, splits: Mapping[str, Path]) -> dict[str, int]:

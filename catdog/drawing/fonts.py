@@ -44,7 +44,7 @@ def _columns(text: str) -> int:
 
 
 def _start(text: str, columns: int) -> str:
-    while _columns(text) > columns:
+    while text and _columns(text) > columns:
         text = text[:columns] if len(text) > columns else text[:-1]
     return text
 
