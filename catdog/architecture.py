@@ -7,15 +7,16 @@ A local layer (local receptive fields) has its units on a grid, each seeing only
 layer gives every unit a weight for every input, and has to find out alone that pixels which lie together belong
 together. In a local layer W is 0 outside each unit's window, so it has few weights, and all of them are of use (LeCun
 1989, "Generalization and network design strategies", section 4). Each local layer stands on a grid of half the height
-and width of the one below.
+and width of the one below. Three settings go on from there:
+
+shared: all places have the same weights, as in a convolution; they are stored once.
+blocks: after each of those layers come residual blocks of two local layers that keep height and width, in which a unit
+sees 3 x 3 places: h = act(W1 x + b1); out = act(W2 h + b2 + x) (He 2015, "Deep residual learning", section 3.2).
+pool: the layer after the local ones sees the mean of each channel over all places.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from typing import Any, Literal, get_args
 
 MLP = "mlp"  # the `model` of an architecture that is not one of torchvision's
 Activation = Literal["relu", "gelu", "tanh", "sigmoid"]
@@ -43,9 +44,9 @@ class Grid:
     def units(self) -> int:
         return self.channels * self.places
 
-    def above(self, channels: int, field: int) -> "Grid":
-        """The grid of a local layer on this one, which every second window of `field` x `field` places makes."""
-        height, width = ((side + 2 * margin(field) - field) // 2 + 1 for side in (self.height, self.width))
+    def above(self, channels: int, field: int, stride: int = 2) -> "Grid":
+        """The grid of a local layer on this one, a place for every `stride`-th window of `field` x `field` places."""
+        height, width = ((side + 2 * margin(field) - field) // stride + 1 for side in (self.height, self.width))
         return Grid(channels, height, width)
 
 
@@ -63,13 +64,22 @@ class LayerShape:
     """Of a local layer, the grid that its windows lie on, and `grid`, that of its own units."""
     grid: Grid | None = None
     field: int = 0
+    stride: int = 2
+    """Places of `below` from one window to the next."""
+    shared: bool = False
+    """Whether all places have the same weights and biases."""
+    adds: bool = False
+    """Whether it ends a residual block: before its activation, the input of the layer before is added."""
+    pooled: Grid | None = None
+    """The grid over whose places the mean of each channel is taken, which are the `inputs`."""
     norm: str = ""
     """What the names of its batch normalisation's arrays begin with; nothing where it has none."""
 
     @property
     def weight_shape(self) -> tuple[int, int]:
-        """units x what each of them sees: all inputs, or its window."""
-        return self.units, self.inputs if self.below is None else self.below.channels * self.field**2
+        """units, or channels where places share weights, x what each of them sees: all inputs, or its window."""
+        rows = self.channels if self.shared else self.units
+        return rows, self.inputs if self.below is None else self.below.channels * self.field**2
 
     @property
     def channels(self) -> int:
@@ -89,6 +99,9 @@ class Architecture:
     local: tuple[int, ...] = ()
     field: int = 4
     model: str = MLP
+    shared: bool = False
+    blocks: int = 0
+    pool: bool = False
 
     @property
     def is_mlp(self) -> bool:
@@ -96,7 +109,8 @@ class Architecture:
 
     @property
     def grids(self) -> list[Grid]:
-        """Of the photo's pixels, then of each local layer; without places where the photo is too small for one."""
+        """Of the photo's pixels, then of each local layer that halves them; without places where the photo is too small
+        for one."""
         found = [Grid(3, *self.image_size, by_channel=True)]
         for channels in self.local:
             found.append(found[-1].above(channels, self.field))
@@ -111,32 +125,37 @@ class Architecture:
 
     def hidden_layers(self) -> list[LayerShape]:
         """The hidden layers of an MLP, from the photo on: local ones, then dense ones."""
-        grids = self.grids
-        widths = [grids[-1].units, *self.hidden]
-        found = []
-        for i in range(len(self.local) + len(self.hidden)):
-            name, arrays = f"hidden {i + 1}", f"hidden.{i}.linear"
-            norm = f"hidden.{i}.norm" if self.batch_norm else ""
-            if i < len(self.local):
-                below, grid = grids[i], grids[i + 1]
-                found.append(LayerShape(name, arrays, below.units, grid.units, below, grid, self.field, norm))
-            else:
-                inputs, units = widths[i - len(self.local) :][:2]
-                found.append(LayerShape(name, arrays, inputs, units, norm=norm))
-        return found
+        return self.layers(0)[:-1]
 
     def layers(self, classes: int) -> list[LayerShape]:
         """All layers of an MLP: the hidden ones, then the linear classifier."""
-        hidden = self.hidden_layers()
-        inputs = hidden[-1].units if hidden else self.grids[0].units
-        return [*hidden, LayerShape("classifier", "classifier", inputs, classes)]
+        found: list[LayerShape] = []
+
+        def add(inputs: int, units: int, **more: Any) -> None:
+            arrays = f"hidden.{len(found)}"
+            norm = f"{arrays}.norm" if self.batch_norm else ""
+            found.append(LayerShape(f"hidden {len(found) + 1}", f"{arrays}.linear", inputs, units, norm=norm, **more))
+
+        below = self.grids[0]
+        for channels in self.local:
+            for number in range(1 + 2 * self.blocks):
+                field, stride = (3, 1) if number else (self.field, 2)
+                grid = below.above(channels, field, stride)
+                how: dict[str, Any] = {"field": field, "stride": stride, "shared": self.shared}
+                add(below.units, grid.units, below=below, grid=grid, adds=bool(number) and number % 2 == 0, **how)
+                below = grid
+        pooled, inputs = (below, below.channels) if self.pool else (None, below.units)
+        for units in self.hidden:
+            add(inputs, units, pooled=pooled)
+            pooled, inputs = None, units
+        return [*found, LayerShape("classifier", "classifier", inputs, classes, pooled=pooled)]
 
     def state_shapes(self, classes: int) -> dict[str, tuple[int, ...]]:
         """Name and shape of every array of an MLP: the state dict of `catdog.model.mlp.MLP`."""
         shapes: dict[str, tuple[int, ...]] = {}
         for layer in self.layers(classes):
             shapes[f"{layer.arrays}.weight"] = layer.weight_shape
-            shapes[f"{layer.arrays}.bias"] = (layer.units,)
+            shapes[f"{layer.arrays}.bias"] = layer.weight_shape[:1]
             if layer.norm:
                 for name in ("weight", "bias", "running_mean", "running_var"):
                     shapes[f"{layer.norm}.{name}"] = (layer.channels,)
@@ -146,22 +165,3 @@ class Architecture:
 def margin(field: int) -> int:
     """Places of zeros around a grid, so that the units at its edge have whole windows."""
     return (field - 1) // 2
-
-
-def windows(below: Grid, field: int) -> "NDArray[np.int64]":
-    """Which units of the flattened layer `below` each place sees: places x (field * field * channels).
-
-    A window is numbered row by row, place by place, channel by channel. Places outside the grid, which hold zeros, have
-    the number `below.units`.
-    """
-    import numpy as np  # here, since a configuration is checked without it
-
-    units = np.arange(below.units)
-    if below.by_channel:
-        numbers = units.reshape(below.channels, below.height, below.width).transpose(1, 2, 0)
-    else:
-        numbers = units.reshape(below.height, below.width, below.channels)
-    edge = (margin(field), margin(field))
-    padded = np.pad(numbers, (edge, edge, (0, 0)), constant_values=below.units)
-    seen = np.lib.stride_tricks.sliding_window_view(padded, (field, field), axis=(0, 1))[::2, ::2]
-    return seen.transpose(0, 1, 3, 4, 2).reshape(seen.shape[0] * seen.shape[1], -1)

@@ -5,18 +5,18 @@ Arrays have the units on their last axis; any axes before it are photos, or vari
 """
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from catdog.architecture import Architecture, LayerShape, windows
+from catdog.architecture import Architecture, Grid, LayerShape, margin
 
 Floats = NDArray[np.floating]
 
-_CHUNK = 2**24  # weights converted to another type at a time: 128 MiB as float64
+_CHUNK = 2**24  # numbers of a weight matrix, or of windows, that are copied at a time: 128 MiB as float64
 _GELU_SCALE = math.sqrt(2 / math.pi)
 _EPSILON = 1e-5  # torch.nn.BatchNorm1d's
 
@@ -72,12 +72,14 @@ class Norm:
 
 @dataclass(frozen=True)
 class Outputs:
-    """What one layer computed: its input x, Wx + b, that after batch normalisation (or unchanged), the activation."""
+    """What one layer computed: its input x, Wx + b, what the activation is of, and the activation."""
 
     x: Floats
     sum: Floats
     normed: Floats
+    """The sum after batch normalisation, if there is any, and with `added`, at the end of a residual block."""
     out: Floats
+    added: Floats | float = 0.0
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,8 @@ class Layer:
     bias: Floats
     activation: str
     norm: Norm | None = None
+    adds: bool = False
+    """Whether it ends a residual block: before its activation, the input of the layer before is added."""
 
     @property
     def inputs(self) -> int:
@@ -99,7 +103,7 @@ class Layer:
 
     @property
     def units(self) -> int:
-        return int(self.weight.shape[0])
+        return len(self.bias)
 
     def product(self, x: Floats) -> Floats:
         """Wx, in the type of x."""
@@ -115,37 +119,70 @@ class Layer:
         size = max(1, _CHUNK // self.weight.shape[1])
         return [slice(start, start + size) for start in range(0, self.units, size)]
 
-    def forward(self, x: Floats) -> Outputs:
-        return self.after_sum(x, self.product(x) + self.bias)
+    def forward(self, x: Floats, before: Floats) -> Outputs:
+        """before: the input of the layer before."""
+        return self.after_sum(x, self.product(x) + self.bias, before)
 
-    def after_sum(self, x: Floats, total: Floats) -> Outputs:
-        normed = total if self.norm is None else self.norm(total)
+    def after_sum(self, x: Floats, total: Floats, before: Floats) -> Outputs:
+        normed, added = total if self.norm is None else self.norm(total), before if self.adds else 0.0
+        if self.adds:
+            normed = normed + before
         out = normed if self.activation == "none" else ACTIVATIONS[self.activation](normed)
-        return Outputs(x, total, normed, out)
+        return Outputs(x, total, normed, out, added)
+
+
+def windows(x: Floats, shape: LayerShape, outside: int = 0) -> Floats:
+    """What each place of a local layer sees: rows x inputs -> rows x places x (field * field * channels).
+
+    A window is numbered row by row, place by place, channel by channel; places outside the grid hold `outside`.
+    """
+    below, edge, field, step = shape.below or Grid(0, 0, 0), margin(shape.field), shape.field, shape.stride
+    if below.by_channel:
+        x = x.reshape(-1, below.channels, below.height, below.width).transpose(0, 2, 3, 1)
+    x = x.reshape(-1, below.height, below.width, below.channels)
+    padded = np.full((len(x), below.height + 2 * edge, below.width + 2 * edge, below.channels), outside, x.dtype)
+    padded[:, edge : edge + below.height, edge : edge + below.width] = x
+    seen = np.lib.stride_tricks.sliding_window_view(padded, (field, field), axis=(1, 2))[:, ::step, ::step]
+    return seen.transpose(0, 1, 2, 4, 5, 3).reshape(len(x), seen.shape[1] * seen.shape[2], -1)
 
 
 @dataclass(frozen=True)
 class LocalLayer(Layer):
-    """A layer whose W is 0 but for what each unit sees. weight: units x window; windows: places x window."""
+    """A layer whose W is 0 but for what each unit sees.
 
-    windows: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), np.int64))
-    """Which inputs each place sees; `inputs_below` stands for the zeros outside the grid."""
-    inputs_below: int = 0
+    weight: units x window, or channels x window where all places have the same weights; bias: units.
+    """
+
+    shape: LayerShape = LayerShape("", "", 0, 0)
 
     @property
     def inputs(self) -> int:
-        return self.inputs_below
-
-    def by_place(self, dtype: Any) -> Floats:
-        """The weights, places x channels x window."""
-        return self.weight.astype(dtype, copy=False).reshape(len(self.windows), -1, self.windows.shape[1])
+        return self.shape.inputs
 
     def product(self, x: Floats) -> Floats:
-        rows = x.reshape(-1, self.inputs)
-        outside = np.zeros((len(rows), 1), x.dtype)
-        seen = np.concatenate([rows, outside], axis=1)[:, self.windows].transpose(1, 2, 0)  # places x window x rows
-        by_place = self.by_place(x.dtype) @ seen  # places x channels x rows
-        return by_place.transpose(2, 0, 1).reshape(*x.shape[:-1], self.units)
+        rows, weight = x.reshape(-1, self.inputs), self.weight.astype(x.dtype, copy=False)
+        found = np.empty((len(rows), self.units), x.dtype)
+        size = max(1, _CHUNK // (self.units // self.shape.channels * weight.shape[1]))
+        for some in (slice(start, start + size) for start in range(0, len(rows), size)):
+            seen = windows(rows[some], self.shape)  # rows x places x window
+            if self.shape.shared:
+                found[some] = (seen.reshape(-1, weight.shape[1]) @ weight.T).reshape(len(seen), -1)
+            else:
+                by_place = weight.reshape(seen.shape[1], -1, weight.shape[1]) @ seen.transpose(1, 2, 0)
+                found[some] = by_place.transpose(2, 0, 1).reshape(len(seen), -1)  # from places x channels x rows
+        return found.reshape(*x.shape[:-1], self.units)
+
+
+@dataclass(frozen=True)
+class Pool(Layer):
+    """The mean of each channel over all places, which a layer without weights takes."""
+
+    def product(self, x: Floats) -> Floats:
+        return x.reshape(*x.shape[:-1], -1, self.units).mean(axis=-2)
+
+    @property
+    def inputs(self) -> int:
+        return int(self.weight.size)
 
 
 AnyLayer = TypeVar("AnyLayer", bound=Layer)
@@ -155,27 +192,37 @@ def build_layers(
     tensors: Mapping[str, Floats],
     architecture: Architecture,
     classes: int,
-    dense: Callable[..., AnyLayer],
-    local: Callable[..., AnyLayer],
+    kinds: tuple[Callable[..., AnyLayer], Callable[..., AnyLayer], Callable[..., AnyLayer]],
     dtype: Any = np.float32,
 ) -> list[AnyLayer]:
     """The layers of an MLP from its arrays by name, the classifier last; all but the weights as `dtype`.
 
-    dense, local: what makes a layer of each kind, `Layer` and `LocalLayer` or what is derived from them.
+    kinds: what makes a dense layer, a local one and the mean over places: KINDS or what is derived from them.
     """
-
-    def array(name: str) -> Floats:
-        return tensors[name].astype(dtype, copy=False)
-
-    def build(shape: LayerShape, activation: str) -> AnyLayer:
+    dense, local, pool = kinds
+    found: list[AnyLayer] = []
+    for shape in architecture.layers(classes):
+        activation = "none" if shape.name == "classifier" else architecture.activation
+        weight, bias = (tensors[f"{shape.arrays}.{name}"] for name in ("weight", "bias"))
         norm = None
         if shape.norm:
             names = ("weight", "bias", "running_mean", "running_var")
-            norm = Norm(*(array(f"{shape.norm}.{name}") for name in names))
-        arguments = (shape.name, tensors[f"{shape.arrays}.weight"], array(f"{shape.arrays}.bias"), activation, norm)
-        if shape.below is None:
-            return dense(*arguments)
-        return local(*arguments, windows=windows(shape.below, shape.field), inputs_below=shape.inputs)
+            norm = Norm(*(tensors[f"{shape.norm}.{name}"].astype(dtype, copy=False) for name in names))
+        if shape.pooled is not None:
+            share = np.full((shape.inputs, shape.pooled.places), 1 / shape.pooled.places, dtype)
+            found.append(pool("mean over the places", share, np.zeros(shape.inputs, dtype), "none"))
+        bias = np.resize(bias.astype(dtype, copy=False), shape.units)  # that of a channel at each place
+        arguments = (shape.name, weight, bias, activation, norm, shape.adds)
+        found.append(dense(*arguments) if shape.below is None else local(*arguments, shape))
+    return found
 
-    *hidden, classifier = architecture.layers(classes)
-    return [*(build(shape, architecture.activation) for shape in hidden), build(classifier, "none")]
+
+def forward(layers: Sequence[Layer], x: Floats) -> Iterator[Outputs]:
+    """Forward pass of x (... x inputs, normalised): the outputs of each layer in order; the last `out` is the logits."""
+    before = x
+    for layer in layers:
+        yield (outputs := layer.forward(x, before))
+        before, x = x, outputs.out
+
+
+KINDS = (Layer, LocalLayer, Pool)

@@ -18,7 +18,7 @@ from catdog.checkpoint.model_card import ModelCard
 from catdog.checkpoint.model_file import load_model
 from catdog.errors import ImageError
 from catdog.images.decoder import decode
-from catdog.numpy_net import Floats, Layer, LocalLayer, build_layers, softmax
+from catdog.numpy_net import KINDS, Floats, Layer, build_layers, forward, softmax
 from catdog.runs.locate import find_model
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Classifier:
         self._network: Any = None  # of torchvision, made at its first use
         self._layers: list[Layer] = []
         if card.architecture.is_mlp:
-            self._layers = build_layers(tensors, card.architecture, len(card.classes), Layer, LocalLayer)
+            self._layers = build_layers(tensors, card.architecture, len(card.classes), KINDS)
 
     @classmethod
     def load(cls, run: str | Path | None = None) -> "Classifier":
@@ -55,8 +55,8 @@ class Classifier:
         """x: float32, B x inputs, normalised -> logits, B x classes."""
         if not self.card.architecture.is_mlp:
             return self._torchvision(x)
-        for layer in self._layers:
-            x = layer.forward(x).out
+        for outputs in forward(self._layers, x):
+            x = outputs.out
         return x
 
     def _torchvision(self, x: Floats) -> Floats:

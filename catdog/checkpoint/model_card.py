@@ -72,6 +72,9 @@ def card_from_json(path: Path, text: str) -> tuple[ModelCard, str, str]:
             local=_whole_numbers(shape.get("local", [])),  # not in the first model files
             field=_whole_numbers([shape.get("field", 4)], 1)[0],
             model=str(shape.get("model", "mlp")),
+            shared=bool(shape.get("shared", False)),
+            blocks=_whole_numbers([shape.get("blocks", 0) + 1], 1)[0] - 1,
+            pool=bool(shape.get("pool", False)),
         )
         card = ModelCard(
             architecture=architecture,
@@ -100,6 +103,8 @@ def card_from_json(path: Path, text: str) -> tuple[ModelCard, str, str]:
             raise ValueError("scale")
         if architecture.activation not in ACTIVATIONS:
             raise ValueError("activation")
+        if len(architecture.local) * (1 + 2 * architecture.blocks) > MAX_LAYERS:
+            raise ValueError("blocks")
         if not 2 <= architecture.field <= 100 or min(architecture.grids[-1].height, architecture.grids[-1].width) < 1:
             raise ValueError("local")
         return card, json.dumps(about, sort_keys=True), checksum

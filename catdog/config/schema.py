@@ -120,6 +120,18 @@ def validate(config: Config) -> Config:
             is_of_mlp = f.section == "model" and f.name not in ("model", "pretrained")
             if is_of_mlp and getattr(config.model, f.name) != f.default:
                 raise CatdogError(f"{f.name} ({f.flag}) is for mlp, not for {config.model.model}; leave it out.")
+    m = config.model
+    for name in ("shared", "blocks", "pool"):
+        if getattr(m, name) and not m.local:
+            flag = fields()[name].flag
+            raise CatdogError(f"{name} ({flag}) is for local layers; give their units, --local 32 64, or leave it out.")
+    if m.shared and config.training.share_epochs:
+        raise CatdogError(
+            "shared (--shared) keeps the weights of all places the same for ever; leave it or share_epochs "
+            "(--share-epochs) out."
+        )
+    if (layers := len(m.local) * (1 + 2 * m.blocks)) > MAX_LAYERS:
+        raise CatdogError(f"blocks (--blocks) makes {layers:,} local layers, more than {MAX_LAYERS:,}; give fewer.")
     last = config.architecture.grids[-1]
     if last.height < 1 or last.width < 1:
         height, width = config.photos.image_size

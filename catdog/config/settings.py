@@ -56,6 +56,13 @@ class Model:
     unit sees only a window of the layer below, and each layer has half its height and width."""
     field: int = _within(2, 100, default=4)
     """Height and width of those windows, in places of the layer below."""
+    shared: bool = False
+    """All places of a local layer have the same weights, for ever (a convolution); they are stored once."""
+    blocks: int = _within(0, 100, default=0)
+    """So many residual blocks after each local layer: two layers of windows of 3 x 3 places, of the same height, width
+    and units, whose output is added to their input."""
+    pool: bool = False
+    """The layer after the local ones sees the mean of each channel over all places, not each place."""
     activation: Activation = "gelu"
     """The non-linearity after each hidden Wx + b. relu is the simplest; gelu is its smooth
     kin and does a little better."""
@@ -174,5 +181,15 @@ class Config:
         """The architecture of the network that sections [photos] and [model] define."""
         m = self.model
         return Architecture(
-            self.photos.image_size, m.hidden, m.activation, m.batch_norm, m.dropout, m.local, m.field, m.model
+            self.photos.image_size,
+            m.hidden,
+            m.activation,
+            m.batch_norm,
+            m.dropout,
+            m.local,
+            m.field,
+            m.model,
+            m.shared,
+            m.blocks,
+            m.pool,
         )

@@ -1,4 +1,8 @@
-"""Layers with local receptive fields: LocalLinear, whose units each see one window, and its batch normalisation."""
+"""Layers with local receptive fields: LocalLinear, whose units each see one window, and its batch normalisation.
+
+A flattened local layer holds the channels of a place one after the other, and so is a convolution's input or output in
+the memory format channels_last: nothing is copied between them.
+"""
 
 import math
 from typing import Any
@@ -14,22 +18,28 @@ class LocalLinear(nn.Module):
     """Wx + b with a W that is 0 outside each unit's window (`catdog.architecture`). x: float, B x inputs -> B x units.
 
     weight: units x window, only the weights inside each unit's window; bias: units. While `shared` is true, all places
-    compute with the mean of their weights, which is a convolution, and so get the same gradient.
+    compute with the mean of their weights, which is a convolution, and so get the same gradient. A layer that is made
+    `shared` has these once: weight: channels x window; bias: channels.
     """
 
-    def __init__(self, below: Grid, channels: int, field: int) -> None:
+    def __init__(self, below: Grid, channels: int, field: int, stride: int = 2, shared: bool = False) -> None:
         super().__init__()
-        self.below, self.grid, self.field = below, below.above(channels, field), field
+        self.below, self.grid, self.field, self.stride = below, below.above(channels, field, stride), field, stride
         self.out_features = self.grid.units
-        self.weight = nn.Parameter(torch.empty(self.grid.units, field * field * below.channels))
-        self.bias = nn.Parameter(torch.zeros(self.grid.units))
-        self.shared = False
+        rows = channels if shared else self.grid.units
+        self.weight = nn.Parameter(torch.empty(rows, field * field * below.channels))
+        self.bias = nn.Parameter(torch.zeros(rows))
+        self.shared = shared
 
     def init_weights(self, gain: float) -> None:
         """Draw the weights with variance `gain` / window, the same for all places, so that they can be shared."""
         window = self.weight.shape[1]
         place_weight = torch.randn(self.grid.channels, window) * math.sqrt(gain / window)
-        self.weight.data.copy_(place_weight.repeat(self.grid.places, 1))
+        self.weight.data.copy_(place_weight.repeat(len(self.weight) // self.grid.channels, 1))
+
+    def make_norm(self) -> "ChannelNorm":
+        """New batch normalisation of its channels."""
+        return ChannelNorm(self.grid.channels)
 
     @property
     def window_numbers(self) -> int:
@@ -39,54 +49,55 @@ class LocalLinear(nn.Module):
     def describe(self) -> str:
         """What it computes, for the table of the layers."""
         grid, field = self.grid, self.field
-        return f"Wx + b, {grid.channels} units at {grid.height} x {grid.width} places, each sees {field} x {field}"
+        same = ", shared" if len(self.weight) == grid.channels < grid.units else ""
+        return f"Wx + b, {grid.channels} units at {grid.height} x {grid.width} places, each sees {field} x {field}{same}"
 
     def forward(self, x: Tensor) -> Tensor:
-        below, places, channels = self.below, self.grid.places, self.grid.channels
+        below, channels = self.below, self.grid.channels
         if below.by_channel:
             x = x.unflatten(1, (below.channels, below.height, below.width)).permute(0, 2, 3, 1)
         else:
             x = x.unflatten(1, (below.height, below.width, below.channels))
-        weight = self.weight.view(places, channels, -1)
+        weight = self.weight.unflatten(0, (-1, channels))
         if self.shared:
             kernel = weight.mean(dim=0).view(channels, self.field, self.field, below.channels).permute(0, 3, 1, 2)
-            bias = self.bias.view(places, channels).mean(dim=0)
-            found = F.conv2d(x.permute(0, 3, 1, 2), kernel, bias, stride=2, padding=margin(self.field))
+            bias = self.bias.view(-1, channels).mean(dim=0)
+            found = F.conv2d(x.permute(0, 3, 1, 2), kernel, bias, stride=self.stride, padding=margin(self.field))
             return found.permute(0, 2, 3, 1).flatten(start_dim=1)
         edge = margin(self.field)
-        seen = _Windows.apply(F.pad(x, (0, 0, edge, edge, edge, edge)), self.field)  # places x B x window
+        seen = _Windows.apply(F.pad(x, (0, 0, edge, edge, edge, edge)), self.field, self.stride)
         found = torch.bmm(seen, weight.transpose(1, 2))  # places x B x channels
         return found.transpose(0, 1).flatten(start_dim=1) + self.bias
 
 
 class _Windows(torch.autograd.Function):
-    """Windows at stride 2 in both directions: B x H x W x C -> places x B x (field * field * C)."""
+    """Windows at `stride` in both directions: B x H x W x C -> places x B x (field * field * C)."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, field: int) -> Tensor:
+    def forward(ctx: Any, x: Tensor, field: int, stride: int) -> Tensor:
         x = x.contiguous()
         count, height, width, channels = ctx.shape = x.shape
-        ctx.field = field
+        ctx.field, ctx.stride = field, stride
         per_photo, per_row, per_place, _ = x.stride()
-        rows, columns = (height - field) // 2 + 1, (width - field) // 2 + 1
+        rows, columns = (height - field) // stride + 1, (width - field) // stride + 1
         seen = x.as_strided(
             (rows, columns, count, field, field, channels),
-            (2 * per_row, 2 * per_place, per_photo, per_row, per_place, 1),
+            (stride * per_row, stride * per_place, per_photo, per_row, per_place, 1),
         )
         return seen.reshape(rows * columns, count, -1)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         count, height, width, channels = ctx.shape
-        field = ctx.field
-        rows, columns = (height - field) // 2 + 1, (width - field) // 2 + 1
+        field, stride = ctx.field, ctx.stride
+        rows, columns = (height - field) // stride + 1, (width - field) // stride + 1
         by_window = gradients[0].view(rows, columns, count, field, field, channels)
         found = by_window.new_zeros(ctx.shape)
         for i in range(field):
             for j in range(field):
-                seen = found[:, i : i + 2 * rows - 1 : 2, j : j + 2 * columns - 1 : 2]
+                seen = found[:, i : i + stride * (rows - 1) + 1 : stride, j : j + stride * (columns - 1) + 1 : stride]
                 seen += by_window[:, :, :, i, j].permute(2, 0, 1, 3)
-        return found, None
+        return found, None, None
 
 
 class ChannelNorm(nn.BatchNorm1d):
@@ -94,6 +105,13 @@ class ChannelNorm(nn.BatchNorm1d):
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.view(-1, self.num_features)).view_as(x)
+
+
+class PooledLinear(nn.Linear):
+    """Wx + b of the mean of each channel over all places of a local layer. x: float, B x its units -> B x units."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.unflatten(1, (-1, self.in_features)).mean(dim=1))
 
 
 def share_places(model: nn.Module, shared: bool) -> None:

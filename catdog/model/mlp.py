@@ -20,19 +20,29 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
+def make_linear(shape: LayerShape) -> Any:
+    """The module that computes Wx + b of a layer."""
+    if shape.below is None and shape.pooled is None:
+        return nn.Linear(shape.inputs, shape.units)
+    from catdog.model.local import LocalLinear, PooledLinear  # which few networks have
+
+    if shape.below is None:
+        return PooledLinear(shape.inputs, shape.units)
+    return LocalLinear(shape.below, shape.channels, shape.field, shape.stride, shape.shared)
+
+
 class HiddenLayer(nn.Module):
-    """Wx + b, (batch normalisation), activation, (dropout). x: float, B x inputs -> B x units."""
+    """Wx + b, (batch normalisation), (residual sum), activation, (dropout). x: float, B x inputs -> B x units."""
 
     def __init__(self, shape: LayerShape, activation: str, batch_norm: bool, dropout: float) -> None:
         super().__init__()
-        if shape.below is None:
-            self.linear: Any = nn.Linear(shape.inputs, shape.units)
-            norm: type[nn.BatchNorm1d] = nn.BatchNorm1d
-        else:
-            from catdog.model.local import ChannelNorm, LocalLinear  # which few networks have
-
-            self.linear, norm = LocalLinear(shape.below, shape.channels, shape.field), ChannelNorm
-        self.norm: nn.Module = norm(shape.channels) if batch_norm else nn.Identity()
+        self.adds = shape.adds
+        self.linear = make_linear(shape)
+        self.norm: Any = nn.Identity()
+        if batch_norm:
+            self.norm = nn.BatchNorm1d(shape.units) if shape.below is None else self.linear.make_norm()
+        if shape.adds and batch_norm:
+            nn.init.zeros_(self.norm.weight)  # a block begins as the identity (Goyal et al. 2017, section 5.1)
         self.activation = ACTIVATIONS[activation]()
         self.dropout = nn.Dropout(dropout)
         linear = self.linear
@@ -47,8 +57,12 @@ class HiddenLayer(nn.Module):
             nn.init.xavier_uniform_(linear.weight, gain)
         nn.init.zeros_(linear.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.dropout(self.activation(self.norm(self.linear(x))))
+    def forward(self, x: Tensor, before: Tensor | None = None) -> Tensor:
+        """before: the input of the layer before, which the last layer of a residual block adds."""
+        z = self.norm(self.linear(x))
+        if self.adds:
+            z += before
+        return self.dropout(self.activation(z))
 
 
 class MLP(nn.Module):
@@ -56,6 +70,7 @@ class MLP(nn.Module):
 
     image_size: (height, width) of the input. hidden: width of each hidden layer; empty for a linear classifier.
     local: channels (units at each place) of each local layer; these come first. field: side of their windows.
+    shared, blocks, pool: see `catdog.architecture`.
     """
 
     def __init__(
@@ -68,14 +83,28 @@ class MLP(nn.Module):
         dropout: float = 0.0,
         local: Sequence[int] = (),
         field: int = 4,
+        shared: bool = False,
+        blocks: int = 0,
+        pool: bool = False,
     ) -> None:
         super().__init__()
-        shape = Architecture(image_size, tuple(hidden), activation, batch_norm, dropout, tuple(local), field)
+        shape = Architecture(
+            image_size,
+            tuple(hidden),
+            activation,
+            batch_norm,
+            dropout,
+            tuple(local),
+            field,
+            shared=shared,
+            blocks=blocks,
+            pool=pool,
+        )
         self.image_size, self.least_photos = image_size, shape.least_photos
         self.hidden = nn.ModuleList(
             HiddenLayer(layer, activation, batch_norm, dropout) for layer in shape.hidden_layers()
         )
-        self.classifier = nn.Linear(shape.layers(classes)[-1].inputs, classes)
+        self.classifier = make_linear(shape.layers(classes)[-1])
         nn.init.xavier_uniform_(self.classifier.weight)
         nn.init.zeros_(self.classifier.bias)
 
@@ -91,14 +120,18 @@ class MLP(nn.Module):
             shape.dropout,
             shape.local,
             shape.field,
+            shape.shared,
+            shape.blocks,
+            shape.pool,
         )
 
     def forward(self, images: Tensor) -> Tensor:
         """images: float, B x 3 x H x W, normalised -> logits: float, B x classes."""
-        x = images.flatten(start_dim=1)
+        before = x = images.flatten(start_dim=1)
         for layer in self.hidden:
-            x = layer(x)
-        return self.classifier(x)
+            before, x = x, layer(x, before)
+        logits: Tensor = self.classifier(x)
+        return logits
 
     def activation_numbers(self) -> int:
         """Count the numbers stored for the backward pass of one photo: three a unit, and local layers' windows."""
@@ -115,6 +148,8 @@ class MLP(nn.Module):
             steps = [_describe_linear(layer.linear)]
             if not isinstance(layer.norm, nn.Identity):
                 steps.append("batch norm")
+            if layer.adds:
+                steps.append("+ the block's input")
             steps.append(type(layer.activation).__name__.lower())
             if layer.dropout.p:
                 steps.append(f"dropout {layer.dropout.p:g}")
@@ -134,7 +169,8 @@ class MLP(nn.Module):
 
 def _describe_linear(linear: Any) -> str:
     if isinstance(linear, nn.Linear):
-        return f"Wx + b, W {linear.out_features:,} x {linear.in_features:,}"
+        pooled = "" if type(linear) is nn.Linear else "mean over all places, "
+        return f"{pooled}Wx + b, W {linear.out_features:,} x {linear.in_features:,}"
     text: str = linear.describe()
     return text
 

@@ -1,9 +1,11 @@
 """Finds the layer in which numbers first become NaN or infinite, or are the largest."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
-from catdog.model.mlp import MLP
+from catdog.model.mlp import MLP, HiddenLayer
 
 
 def _is_finite(tensor: Tensor) -> bool:
@@ -14,20 +16,26 @@ def _is_finite(tensor: Tensor) -> bool:
 def find_layer(model: nn.Module, images: Tensor) -> str:
     """The first layer, on the way forward, whose weights or outputs are not finite; else the one with the largest."""
     model.eval()  # in training, batch normalisation would wait for other processes, and take no single photo
-    x = images.flatten(start_dim=1) if isinstance(model, MLP) else images
-    if not _is_finite(x):
+    if not _is_finite(images):
         return "the normalised photos hold numbers that are not finite"
     largest, largest_name = 0.0, ""
-    for name, layer in named_layers(model):
+    for name, layer, x in layer_outputs(model, images):
         if not all(map(_is_finite, layer.state_dict().values())):
             return f"the weights of {name} are the first numbers that are not finite"
-        x = layer(x)
         if not _is_finite(x):
             return f"the outputs of {name} are the first numbers that are not finite"
         size = float(x.abs().max())
         if size >= largest:
             largest, largest_name = size, name
     return f"the outputs of {largest_name} are the largest, up to {largest:.3g}"
+
+
+def layer_outputs(model: nn.Module, images: Tensor) -> Iterator[tuple[str, nn.Module, Tensor]]:
+    """Run the forward pass: (name, layer, its output) of each layer in order."""
+    before = x = images.flatten(start_dim=1) if isinstance(model, MLP) else images
+    for name, layer in named_layers(model):
+        before, x = x, layer(x, before) if isinstance(layer, HiddenLayer) else layer(x)
+        yield name, layer, x
 
 
 def named_layers(model: nn.Module) -> list[tuple[str, nn.Module]]:

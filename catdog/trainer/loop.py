@@ -122,7 +122,7 @@ class Trainer:
         config, state, progress = self.config, self.state, self.state.progress
         batches = shuffled_batches(len(self.train), self.steps_per_epoch, config.run.seed, progress.epoch)
         saved = time.monotonic()
-        if config.model.local:
+        if config.model.local and config.training.share_epochs:
             from catdog.trainer.sharing import share_for_epochs
 
             share_for_epochs(state, config.training)

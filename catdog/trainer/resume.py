@@ -41,7 +41,7 @@ def load_saved(folder: RunFolder, changes: Mapping[str, Any]) -> tuple[Config, d
         before = parse_config(state["config"], f"the configuration in {run / STATE_FILE}")
         if not all(isinstance(name, str) for name in state["classes"]):
             raise ValueError("its classes have no names")
-        if len(before.model.hidden) + len(before.model.local) > len(state["model"]):
+        if len(before.architecture.hidden_layers()) > len(state["model"]):
             raise ValueError("its weights are not those of its configuration")
         with torch.device("meta"):  # shapes without numbers: nothing of a size that only the file claims is made
             check_fits(state["model"], build_network(before, len(state["classes"])).state_dict(), "model")

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from catdog.model.local import LocalLinear
 from catdog.model.mlp import MLP, HiddenLayer
 from catdog.tools.doctor.patient import Finding, Patient, steps
-from catdog.trainer.diagnosis import named_layers
+from catdog.trainer.diagnosis import layer_outputs, named_layers
 
 _WEIGHTS_TRIED = 4  # weights compared of each matrix and each vector
 _RATIO_STEPS = 20
@@ -98,11 +98,10 @@ def check_units(model: MLP, images: Tensor, which: str = "units") -> Finding:
     """
     model.eval()
     shares: list[tuple[float, str, int]] = []
-    x = images.flatten(start_dim=1)
     what, how = "silent", "on every photo"
-    for name, layer in named_layers(model)[:-1]:
-        assert isinstance(layer, HiddenLayer)
-        x = layer(x)
+    for name, layer, x in layer_outputs(model, images):
+        if not isinstance(layer, HiddenLayer):  # the classifier
+            break
         if isinstance(layer.activation, nn.Tanh | nn.Sigmoid):
             what, how = "saturated", "on nearly every photo"
             low = -1.0 if isinstance(layer.activation, nn.Tanh) else 0.0
