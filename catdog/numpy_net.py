@@ -217,9 +217,12 @@ def build_layers(
     return found
 
 
-def forward(layers: Sequence[Layer], x: Floats) -> Iterator[Outputs]:
-    """Forward pass of x (... x inputs, normalised): the outputs of each layer in order; the last `out` is the logits."""
-    before = x
+def forward(layers: Sequence[Layer], x: Floats, before: Floats | None = None) -> Iterator[Outputs]:
+    """Forward pass of x (... x inputs): the outputs of each layer in order; the last `out` is the logits.
+
+    before: the input of the layer before the first of these, if there is one.
+    """
+    before = x if before is None else before
     for layer in layers:
         yield (outputs := layer.forward(x, before))
         before, x = x, outputs.out

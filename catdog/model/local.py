@@ -60,8 +60,8 @@ class LocalLinear(nn.Module):
             x = x.unflatten(1, (below.height, below.width, below.channels))
         weight = self.weight.unflatten(0, (-1, channels))
         if self.shared:
-            kernel = weight.mean(dim=0).view(channels, self.field, self.field, below.channels).permute(0, 3, 1, 2)
-            bias = self.bias.view(-1, channels).mean(dim=0)
+            weight, bias = (each.mean(dim=0) if len(each) > 1 else each[0] for each in (weight, self.bias.view(-1, channels)))
+            kernel = weight.view(channels, self.field, self.field, below.channels).permute(0, 3, 1, 2)
             found = F.conv2d(x.permute(0, 3, 1, 2), kernel, bias, stride=self.stride, padding=margin(self.field))
             return found.permute(0, 2, 3, 1).flatten(start_dim=1)
         edge = margin(self.field)

@@ -61,7 +61,7 @@ class HiddenLayer(nn.Module):
         """before: the input of the layer before, which the last layer of a residual block adds."""
         z = self.norm(self.linear(x))
         if self.adds:
-            z += before
+            z = z + before  # in place, in what is a view, the backward pass would copy
         return self.dropout(self.activation(z))
 
 

@@ -7,14 +7,14 @@ gradients with torch's. A name such as `out_gradient` is dL/d`out`.
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from catdog import numpy_net
 from catdog.errors import CatdogError
-from catdog.numpy_net import Floats, Norm, Outputs, build_layers, sigmoid
+from catdog.numpy_net import Floats, Norm, Outputs, build_layers, sigmoid, windows
 from catdog.predict import Classifier
 
 Stage = Literal["sum", "normed", "out"]
@@ -39,13 +39,21 @@ SLOPES: dict[str, Callable[[Floats], Floats]] = {
 
 @dataclass(frozen=True)
 class LayerGradient:
-    """Gradient of the loss by the `Outputs` of one layer. dL/dW is outer(`sum`, the input x), dL/db is `sum`."""
+    """Gradient of the loss by the `Outputs` of one layer. dL/dW is outer(`sum`, the input x), dL/db is `sum`.
+
+    Where units share a weight, or a number of the batch normalisation, its gradient is the sum of theirs.
+    """
 
     out: Floats
     normed: Floats
     sum: Floats
     gamma: Floats | None = None
-    """dL/dgamma where the layer has batch normalisation; dL/dbeta is `normed`."""
+    """dL/dgamma, a unit each, where the layer has batch normalisation; dL/dbeta is `normed`."""
+
+
+def fold(by_unit: Floats, count: int) -> Floats:
+    """Sum over the units, `count` apart, that share a number: units -> count."""
+    return by_unit.reshape(-1, count).sum(axis=0) if count else np.zeros(0)
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,16 @@ class Layer(numpy_net.Layer):
 
     step: tuple[Floats, Floats] | None = None
     """(u, v): the weight matrix is `weight` - outer(u, v), so that a step for one photo needs no second matrix."""
+
+    @property
+    def biases(self) -> int:
+        """How many different biases there are."""
+        return self.units
+
+    @property
+    def channels(self) -> int:
+        """How many different gammas and betas there are."""
+        return self.units
 
     def row(self, unit: int) -> Floats:
         """Weights of one unit: inputs."""
@@ -77,9 +95,15 @@ class Layer(numpy_net.Layer):
         """Number of units that have a weight for input `j`."""
         return self.units
 
-    def input_squares(self, x: Floats) -> Floats:
-        """Sum of the squares of the inputs that each unit is connected to: units."""
-        return np.full(self.units, x @ x)
+    def by_weight(self, x: Floats, unit: int, j: int) -> Floats:
+        """Derivative of the sums by the weight of input `j` to the unit: units."""
+        found = np.zeros(self.units)
+        found[unit] = x[j]
+        return found
+
+    def along(self, gradient: Floats, x: Floats) -> Floats:
+        """Change of the sums as W moves along its gradient: units. gradient: by the sums; |dL/dW|^2 is their product."""
+        return gradient * (x @ x)
 
     def product(self, x: Floats) -> Floats:
         """Wx."""
@@ -114,29 +138,58 @@ class Layer(numpy_net.Layer):
         """Copy of the layer after w' = w - rate * dL/dw of all its weights, biases, gammas and betas, for one photo."""
         norm = self.norm
         if norm is not None and gradient.gamma is not None:
-            norm = replace(norm, gamma=norm.gamma - rate * gradient.gamma, beta=norm.beta - rate * gradient.normed)
-        return replace(self, bias=self.bias - rate * gradient.sum, norm=norm, step=(rate * gradient.sum, x))
+            by_gamma, by_beta = (fold(values, self.channels) for values in (gradient.gamma, gradient.normed))
+            gamma, beta = np.resize(by_gamma, self.units), np.resize(by_beta, self.units)
+            norm = replace(norm, gamma=norm.gamma - rate * gamma, beta=norm.beta - rate * beta)
+        bias = self.bias - rate * np.resize(fold(gradient.sum, self.biases), self.units)
+        return replace(self._with_weight_after(gradient.sum, x, rate), bias=bias, norm=norm)
+
+    def _with_weight_after(self, gradient: Floats, x: Floats, rate: float) -> "Layer":
+        return replace(self, step=(rate * gradient, x))
 
 
 @dataclass(frozen=True)
 class LocalLayer(Layer, numpy_net.LocalLayer):
-    """Local layer with its backward pass.
+    """Local layer with its backward pass. All places of a channel share a gamma and a beta, and `shared` ones all."""
 
-    Each unit has its own gamma and beta here. In training all places of a channel share one, whose gradient is the sum.
-    """
+    @property
+    def biases(self) -> int:
+        return self.channels if self.shape.shared else self.units
+
+    @property
+    def channels(self) -> int:
+        return self.shape.channels
+
+    @property
+    def places(self) -> int:
+        return self.units // self.channels
+
+    @functools.cached_property
+    def windows(self) -> NDArray[np.int64]:
+        """Which inputs each place sees, places x window; `inputs` stands for the zeros outside the grid."""
+        return windows(np.arange(self.inputs)[None], self.shape, outside=self.inputs)[0]
+
+    @functools.cached_property
+    def _by_place(self) -> Floats:
+        """Weights in float64: places, or 1 where all have the same, x channels x window."""
+        return self.weight.astype(np.float64).reshape(-1, self.channels, self.weight.shape[1])
+
+    def _seen(self, x: Floats) -> Floats:
+        """Inputs in each place's window: places x window."""
+        return np.append(x, 0.0)[self.windows]
 
     def _window_of(self, unit: int) -> NDArray[np.int64]:
-        return self.windows[unit // (self.units // len(self.windows))]
+        return self.windows[unit // self.channels]
 
     def row(self, unit: int) -> Floats:
         weights = np.zeros(self.inputs + 1)  # the last one stands for the zeros outside the grid
-        weights[self._window_of(unit)] = self._weights_after_step.reshape(self.units, -1)[unit]
+        weights[self._window_of(unit)] = self.weight[unit % len(self.weight)]
         return weights[:-1]
 
     def column(self, j: int) -> Floats:
-        found = np.zeros((len(self.windows), self.units // len(self.windows)))
+        found = np.zeros((self.places, self.channels))
         places, positions = np.nonzero(self.windows == j)
-        found[places] = self._weights_after_step[places, :, positions]
+        found[places] = self._by_place[places % len(self._by_place), :, positions]
         return found.reshape(-1)
 
     def is_connected(self, unit: int, j: int) -> bool:
@@ -146,35 +199,75 @@ class LocalLayer(Layer, numpy_net.LocalLayer):
         return int((self._window_of(unit) < self.inputs).sum())
 
     def fan_out(self, j: int) -> int:
-        return int((self.windows == j).sum()) * (self.units // len(self.windows))
+        return int((self.windows == j).sum()) * self.channels
 
-    def input_squares(self, x: Floats) -> Floats:
-        squares = np.square(np.append(x, 0.0)[self.windows]).sum(axis=1)
-        return np.repeat(squares, self.units // len(self.windows))
+    def by_weight(self, x: Floats, unit: int, j: int) -> Floats:
+        if not self.shape.shared:
+            return super().by_weight(x, unit, j)
+        found = np.zeros((self.places, self.channels))
+        found[:, unit % self.channels] = self._seen(x)[:, self._window_of(unit) == j][:, 0]
+        return found.reshape(-1)
 
-    def by_place(self, dtype: Any) -> Floats:
-        return self._weights_after_step
+    def along(self, gradient: Floats, x: Floats) -> Floats:
+        seen, by_place = self._seen(x), gradient.reshape(self.places, self.channels)
+        if self.shape.shared:
+            return (seen @ (seen.T @ by_place)).reshape(-1)
+        return (by_place * np.square(seen).sum(axis=1)[:, None]).reshape(-1)
 
     def product(self, x: Floats) -> Floats:
-        return numpy_net.LocalLayer.product(self, x)  # with `by_place`, the weights after the step
+        return numpy_net.LocalLayer.product(self, x)
 
     def transposed_product(self, gradient: Floats) -> Floats:
-        rows = gradient.reshape(-1, len(self.windows), self.units // len(self.windows)).transpose(1, 0, 2)
-        by_window = (rows @ self._weights_after_step).transpose(1, 0, 2)  # rows x places x window
+        rows = gradient.reshape(-1, self.places, self.channels).transpose(1, 0, 2)
+        by_window = (rows @ self._by_place).transpose(1, 0, 2)  # rows x places x window
         found = np.empty((len(by_window), self.inputs))
         for row, by_input in zip(by_window, found, strict=True):
             by_input[:] = np.bincount(self.windows.reshape(-1), row.reshape(-1), self.inputs + 1)[:-1]
         return found.reshape(*gradient.shape[:-1], self.inputs)
 
-    @functools.cached_property
-    def _weights_after_step(self) -> Floats:
-        """Weights after the step: float64, places x channels x window."""
-        weights = self.weight.astype(np.float64)
-        if self.step is not None:
-            u, v = self.step
-            seen = np.append(v, 0.0)[self.windows]  # places x window
-            weights -= u[:, None] * np.repeat(seen, self.units // len(self.windows), axis=0)
-        return weights.reshape(len(self.windows), -1, self.windows.shape[1])
+    def _with_weight_after(self, gradient: Floats, x: Floats, rate: float) -> "LocalLayer":
+        seen, by_place = self._seen(x), gradient.reshape(self.places, self.channels)
+        if self.shape.shared:
+            by_weight = by_place.T @ seen
+        else:
+            by_weight = (by_place[:, :, None] * seen[:, None]).reshape(self.weight.shape)
+        return replace(self, weight=self.weight - rate * by_weight)
+
+
+@dataclass(frozen=True)
+class Pool(Layer, numpy_net.Pool):
+    """The mean of each channel over all places: a layer whose weights are fixed, 1 / places or 0."""
+
+    @property
+    def biases(self) -> int:
+        return 0
+
+    def row(self, unit: int) -> Floats:
+        return np.where(np.arange(self.inputs) % self.units == unit, self.weight[0, 0], 0.0)
+
+    def column(self, j: int) -> Floats:
+        return np.where(np.arange(self.units) == j % self.units, self.weight[0, 0], 0.0)
+
+    def is_connected(self, unit: int, j: int) -> bool:
+        return j % self.units == unit
+
+    def fan_in(self, unit: int) -> int:
+        return int(self.weight.shape[1])
+
+    def fan_out(self, j: int) -> int:
+        return 1
+
+    def along(self, gradient: Floats, x: Floats) -> Floats:
+        return np.zeros(self.units)
+
+    def product(self, x: Floats) -> Floats:
+        return numpy_net.Pool.product(self, x)
+
+    def transposed_product(self, gradient: Floats) -> Floats:
+        return np.concatenate([gradient * self.weight[0, 0]] * self.weight.shape[1], axis=-1)
+
+    def after_step(self, gradient: LayerGradient, x: Floats, rate: float) -> "Pool":
+        return self
 
 
 def _norm_of_each_unit(layer: Layer) -> Layer:
@@ -199,35 +292,33 @@ class Network:
         shape = classifier.card.architecture
         if not shape.is_mlp:
             raise CatdogError(f"catdog explains MLPs, and this network is a {shape.model}; name another with --run.")
-        layers = build_layers(classifier.tensors, shape, len(classifier.classes), Layer, LocalLayer, np.float64)
+        kinds = (Layer, LocalLayer, Pool)
+        layers = build_layers(classifier.tensors, shape, len(classifier.classes), kinds, np.float64)
         return cls(tuple(map(_norm_of_each_unit, layers)))
 
     def forward(self, x: Floats) -> list[Outputs]:
         """Forward pass of x (... x inputs, normalised): the outputs of each layer; the logits are the last `out`."""
-        outputs = []
-        for layer in self.layers:
-            outputs.append(layer.forward(x))
-            x = outputs[-1].out
-        return outputs
+        return list(numpy_net.forward(self.layers, x))
 
-    def forward_from(self, index: int, stage: Stage, value: Floats) -> list[Outputs]:
-        """Forward pass from inside layer `index` on, with `value` for its `stage`."""
-        layer = self.layers[index]
+    def forward_from(self, outputs: list[Outputs], index: int, stage: Stage, value: Floats) -> list[Outputs]:
+        """Forward pass from inside layer `index` on, with `value` for its `stage`. outputs: those before it are kept."""
+        layer, x = self.layers[index], outputs[index].x
+        before = outputs[max(index - 1, 0)].x
         if stage == "sum":
-            first = layer.after_sum(value, value)
+            first = layer.after_sum(x, value, before)
         elif stage == "normed":
-            first = replace(layer, norm=None).after_sum(value, value)
+            first = replace(layer, norm=None, adds=False).after_sum(x, value, before)
         else:
-            first = Outputs(value, value, value, value)
-        return [first, *Network(self.layers[index + 1 :]).forward(first.out)]
+            first = Outputs(x, value, value, value)
+        return [first, *numpy_net.forward(self.layers[index + 1 :], first.out, before=x)]
 
     def backward(self, outputs: list[Outputs], logits_gradient: Floats) -> tuple[list[LayerGradient], Floats]:
         """Backpropagation: (the gradients of each layer, the gradient by the network's input x)."""
         found: list[LayerGradient] = []
-        out_gradient = logits_gradient
+        out_gradient, past = logits_gradient, 0.0  # past: what reaches the layer before last through a block's sum
         for layer, o in zip(reversed(self.layers), reversed(outputs), strict=True):
-            found.append(layer.backward(o, out_gradient))
-            out_gradient = layer.transposed_product(found[-1].sum)
+            found.append(g := layer.backward(o, out_gradient))
+            out_gradient, past = layer.transposed_product(g.sum) + past, g.normed if layer.adds else 0.0
         return found[::-1], out_gradient
 
     def jvp(self, outputs: list[Outputs], index: int, stage: Stage, tangent: Floats) -> Floats:
@@ -235,11 +326,15 @@ class Network:
 
         tangent: the derivative of that layer's `stage` by some number; returns the derivative of the logits by it.
         """
-        for layer, o in zip(self.layers[index:], outputs[index:], strict=True):
-            if o is not outputs[index]:
+        x, before = np.zeros(0), np.zeros(0)  # the tangents of the layer's input, and of the one of the layer before
+        for i, (layer, o) in enumerate(zip(self.layers[index:], outputs[index:], strict=True)):
+            if i > 0:
+                before, x = x, tangent
                 tangent, stage = layer.product(tangent), "sum"
             if stage == "sum":
                 tangent, stage = tangent * layer.norm_slope, "normed"
+                if layer.adds and i > 1:
+                    tangent = tangent + before
             if stage == "normed":
                 tangent = tangent * layer.slope(o)
         return tangent

@@ -11,7 +11,7 @@ from catdog.base.text import MANY, listed
 from catdog.errors import CatdogError
 from catdog.numpy_net import Outputs, softmax
 from catdog.predict import Classifier
-from catdog.tools.explain.backprop import Floats, LayerGradient, Network, Stage, normalise
+from catdog.tools.explain.backprop import Floats, LayerGradient, Network, Pool, Stage, fold, normalise
 from catdog.tools.explain.gradient_check import Derivative, GradientCheck, GradientChecker
 from catdog.tools.explain.learned import Attribution, attribute_pixels
 from catdog.tools.explain.loss import Loss
@@ -146,8 +146,9 @@ class Explanation:
         return largest(above.column(unit) * self.gradients[layer + 1].sum, min(LARGEST, above.fan_out(unit)))
 
     def weight_gradient(self, weight: PathWeight) -> float:
-        """dL/dw."""
-        return float(self.gradients[weight.layer].sum[weight.unit] * self.outputs[weight.layer].x[weight.source])
+        """dL/dw; of a weight that all places share, summed over them."""
+        layer, x = self.network.layers[weight.layer], self.outputs[weight.layer].x
+        return float(self.gradients[weight.layer].sum @ layer.by_weight(x, weight.unit, weight.source))
 
     def input_name(self, layer: int, j: int) -> str:
         """Name of input `j` of a layer: colour, row and column of a pixel, or the unit of the layer below."""
@@ -264,14 +265,15 @@ def _strongest_path(network: Network, gradients: list[LayerGradient]) -> tuple[i
 def squared_norms(network: Network, outputs: list[Outputs], gradients: list[LayerGradient]) -> list[dict[str, float]]:
     """Squared norm of the gradient by each layer's "W", "b" and, with batch normalisation, "gamma" and "beta".
 
-    dL/dW of a unit is its inputs times dL/d`sum`, so its norm is the product of the two norms.
+    What units share has the sum of their gradients.
     """
     found = []
     for layer, o, g in zip(network.layers, outputs, gradients, strict=True):
-        squares = {"W": float(np.square(g.sum) @ layer.input_squares(o.x)), "b": float(g.sum @ g.sum)}
+        vectors = {"b": (g.sum, layer.biases)}
         if g.gamma is not None:
-            squares |= {"gamma": float(g.gamma @ g.gamma), "beta": float(g.normed @ g.normed)}
-        found.append(squares)
+            vectors |= {"gamma": (g.gamma, layer.channels), "beta": (g.normed, layer.channels)}
+        squares = {what: float(np.square(fold(*vector)).sum()) for what, vector in vectors.items()}
+        found.append({"W": float(g.sum @ layer.along(g.sum, o.x)), **squares})
     return found
 
 
@@ -318,6 +320,9 @@ def _derivatives(e: Explanation, i: int) -> list[Derivative]:
     """Derivatives of layer `i` that are shown, each with its value by backpropagation."""
     layer, o, g = e.network.layers[i], e.outputs[i], e.gradients[i]
     unit = (*e.path, e.label)[i]
+    by_out = f"dL/da[{e.unit_name(i, unit)}]"
+    if isinstance(layer, Pool):
+        return [Derivative(by_out, i, "out", _one_hot(layer.units, unit, 1.0), float(g.out[unit]))]
     units = largest(g.sum)
     inputs = largest(o.x)
     seen = [(u, j) for u in units for j in inputs if layer.is_connected(u, j)]
@@ -326,24 +331,26 @@ def _derivatives(e: Explanation, i: int) -> list[Derivative]:
     if i == len(e.network.layers) - 1:
         own = e.path_weights[i].source
         pairs += [(u, own) for u in e.shown_classes if (u, own) not in pairs]
-    along = g.sum * layer.input_squares(o.x)  # the change of the sums as W moves along its gradient
+    along = layer.along(g.sum, o.x)
     derivatives = [Derivative("|dL/dW|", i, "sum", along, float(g.sum @ along), True)]
     for u, j in pairs:
-        name = f"dL/dW[{e.unit_name(i, u)}, {e.input_name(i, j)}]"
-        derivatives.append(Derivative(name, i, "sum", _one_hot(layer.units, u, o.x[j]), float(g.sum[u] * o.x[j])))
+        name, moves = f"dL/dW[{e.unit_name(i, u)}, {e.input_name(i, j)}]", layer.by_weight(o.x, u, j)
+        derivatives.append(Derivative(name, i, "sum", moves, float(g.sum @ moves)))
     also = [unit, *(e.units_above(i - 1) if i else [])]
-    stages: list[tuple[str, Stage, Floats, Floats]] = [("b", "sum", g.sum, np.ones(layer.units))]
+    ones = np.ones(layer.units)
+    stages: list[tuple[str, Stage, Floats, Floats, int]] = [("b", "sum", g.sum, ones, layer.biases)]
     if layer.norm is not None and g.gamma is not None:
         standard = (o.sum - layer.norm.mean) / layer.norm.deviation
-        stages += [("gamma", "normed", g.gamma, standard), ("beta", "normed", g.normed, np.ones(layer.units))]
-    for what, stage, gradient, moves in stages:
-        squared_norm = float(gradient @ gradient)
-        derivatives.append(Derivative(f"|dL/d{what}|", i, stage, gradient * moves, squared_norm, True))
-        for u in dict.fromkeys([*largest(gradient), *also]):
-            name = f"dL/d{what}[{e.unit_name(i, u)}]"
-            direction = _one_hot(layer.units, u, moves[u])
+        stages += [("gamma", "normed", g.gamma, standard, layer.channels)]
+        stages += [("beta", "normed", g.normed, ones, layer.channels)]
+    for what, stage, by_unit, moves, count in stages:
+        gradient = fold(by_unit, count)
+        direction = np.resize(gradient, layer.units) * moves
+        derivatives.append(Derivative(f"|dL/d{what}|", i, stage, direction, float(gradient @ gradient), True))
+        for u in dict.fromkeys([*largest(gradient), *(u % count for u in also)]):
+            name = f"dL/d{what}[{e.unit_name(i, u) if count == layer.units else f'channel {u}'}]"
+            direction = np.resize(_one_hot(count, u, 1.0), layer.units) * moves
             derivatives.append(Derivative(name, i, stage, direction, float(gradient[u])))
     if i < len(e.network.layers) - 1:
-        name = f"dL/da[{e.unit_name(i, unit)}]"
-        derivatives.append(Derivative(name, i, "out", _one_hot(layer.units, unit, 1.0), float(g.out[unit])))
+        derivatives.append(Derivative(by_out, i, "out", _one_hot(layer.units, unit, 1.0), float(g.out[unit])))
     return derivatives

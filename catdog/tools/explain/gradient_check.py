@@ -104,7 +104,7 @@ class GradientChecker:
     def _run(self, d: Derivative, steps: Floats) -> list[Outputs]:
         """Forward pass with `stage` moved by each of the steps along the direction."""
         start = getattr(self.outputs[d.layer], d.stage)
-        return self.network.forward_from(d.layer, d.stage, start + steps[:, None] * d.direction)
+        return self.network.forward_from(self.outputs, d.layer, d.stage, start + steps[:, None] * d.direction)
 
     def _sides(self, d: Derivative, run: list[Outputs]) -> NDArray[np.bool_]:
         """Whether each relu, and each hinge of the loss, is above its kink: steps x (relus + hinges)."""

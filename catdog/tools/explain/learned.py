@@ -43,14 +43,16 @@ def gates(layer: Layer, outputs: Outputs) -> tuple[Floats, Floats]:
 def contributions(network: Network, x: Floats, coefficients: Floats) -> tuple[Floats, float]:
     """Split coefficients @ logits into (the share of each input, the share of all biases), which sum up to it."""
     outputs = network.forward(x)
-    biases, out_coefficients = 0.0, coefficients
+    biases, out_coefficients, past = 0.0, coefficients, 0.0
     for layer, o in zip(reversed(network.layers), reversed(outputs), strict=True):
         gate, constant = gates(layer, o)
         biases += float(out_coefficients @ constant)
         normed_coefficients = out_coefficients * gate
         sum_coefficients = normed_coefficients * layer.norm_slope
-        biases += float(normed_coefficients @ (o.normed - layer.norm_slope * o.sum) + sum_coefficients @ layer.bias)
-        out_coefficients = layer.transposed_product(sum_coefficients)
+        constant = o.normed - o.added - layer.norm_slope * o.sum
+        biases += float(normed_coefficients @ constant + sum_coefficients @ layer.bias)
+        out_coefficients = layer.transposed_product(sum_coefficients) + past
+        past = normed_coefficients if layer.adds else 0.0
     return out_coefficients * x, biases
 
 

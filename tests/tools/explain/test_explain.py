@@ -34,6 +34,7 @@ def random_run(folder: Path, **changes: Any) -> Path:
     """A run folder that holds a network of random weights."""
     architecture: dict[str, Any] = {"image_size": (5, 6), "hidden": (9, 8, 7)}
     architecture |= {"activation": "gelu", "batch_norm": False, "local": (), "field": 4}
+    architecture |= {"shared": False, "blocks": 0, "pool": False}
     architecture |= {name: changes.pop(name) for name in list(changes) if name in architecture}
     about: dict[str, Any] = {
         "classes": ("cat", "dog"),
@@ -60,7 +61,7 @@ def torch_twin(classifier: Classifier) -> MLP:
     """The same network as a torch module in float64."""
     a = classifier.card.architecture
     classes = len(classifier.classes)
-    model = MLP(a.image_size, classes, a.hidden, a.activation, a.batch_norm, 0.0, a.local, a.field).double().eval()
+    model = MLP.of(a, classes).double().eval()
     state = {name: torch.from_numpy(t.astype(np.float64)) for name, t in classifier.tensors.items()}
     model.load_state_dict({**model.state_dict(), **state})
     return model
