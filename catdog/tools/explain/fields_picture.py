@@ -15,13 +15,13 @@ _CHANNELS = 24  # units shown at each place, at most
 def extents(shape: Architecture) -> list[tuple[int, int, int, int]]:
     """Receptive field of the middle unit of each local layer: (top, left, bottom, right) in pixels of the photo."""
     found = []
-    for layer in range(1, len(shape.local) + 1):
-        on = shape.grids[layer]
+    layers = [(layer, on) for layer in shape.hidden_layers() if (on := layer.grid) is not None]
+    for number, (_, on) in enumerate(layers, start=1):
         low = [on.height // 2, on.width // 2]
         high = list(low)
-        for _ in range(layer):  # down through the layers
-            low = [2 * place - margin(shape.field) for place in low]
-            high = [2 * place - margin(shape.field) + shape.field - 1 for place in high]
+        for layer, _ in reversed(layers[:number]):  # down through the layers
+            low = [layer.stride * place - margin(layer.field) for place in low]
+            high = [layer.stride * place - margin(layer.field) + layer.field - 1 for place in high]
         height, width = shape.image_size
         found.append((max(low[0], 0), max(low[1], 0), min(high[0], height - 1) + 1, min(high[1], width - 1) + 1))
     return found
@@ -30,7 +30,7 @@ def extents(shape: Architecture) -> list[tuple[int, int, int, int]]:
 def draw_fields(shape: Architecture, weights: Mapping[str, NDArray[np.floating]]) -> Any:
     """Draw the extents of the receptive fields, and the weights of the first local layer.
 
-    weights: units x window, by a name for the row ("before training", ...). A row shows the units of one place; where
+    weights: units x window, or channels x window where all places share them, by a name for the row ("before training", ...). A row shows the units of one place; where
     places have different weights, several places are shown.
     """
     on = shape.grids[1]
@@ -39,7 +39,7 @@ def draw_fields(shape: Architecture, weights: Mapping[str, NDArray[np.floating]]
         (f"{name}, {where}", patches[:channels])
         for name, matrix in weights.items()
         for where, patches in _some_places(
-            matrix.reshape(on.height, on.width, on.channels, shape.field, shape.field, 3)
+            np.resize(matrix, (on.height, on.width, on.channels, shape.field, shape.field, 3))
         )
     ]
     figure = new_figure(3.2 + 0.42 * channels + 2.2, max(0.5 * len(rows) + 0.7, 3.4))

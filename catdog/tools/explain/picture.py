@@ -9,7 +9,8 @@ from PIL import Image
 from catdog.drawing.figures import new_figure
 from catdog.drawing.fonts import shorten
 from catdog.tools.explain import graph
-from catdog.tools.explain.explanation import CHANNELS, Explanation
+from catdog.tools.explain.backprop import Pool
+from catdog.tools.explain.explanation import CHANNELS, Explanation, PathWeight
 from catdog.tools.explain.graph import Edge, Node
 from catdog.tools.explain.words import inactive_units, number
 
@@ -113,11 +114,14 @@ def draw_units(axes: Any, e: Explanation, i: int, mark: bool = True) -> None:
     unit = e.path[i]
     if mark:
         axes.scatter(unit % side, unit // side, s=60, marker="s", facecolors="none", edgecolors=graph.BACKWARD)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    if layer.activation == "none":
+        axes.set_title(f"{layer.name}: {layer.units:,} channels", fontsize=10)
+        return
     axes.set_title(f"{layer.name}: {layer.units:,} units, {layer.activation}", fontsize=10)
     share, called, _ = inactive_units(layer.activation, out)
     axes.set_xlabel(f"{share:.1%} {called}", fontsize=9)
-    axes.set_xticks([])
-    axes.set_yticks([])
 
 
 def pictured_classes(e: Explanation) -> list[int]:
@@ -202,20 +206,22 @@ def _node(e: Explanation, i: int, j: int, column: int, row: int) -> Node:
 
 
 def _edge(e: Explanation, i: int, j: int, unit: int, at: float) -> Edge:
-    weight, gradient = e.network.layers[i].row(unit)[j], e.gradients[i].sum[unit] * e.outputs[i].x[j]
-    return Edge(f"{i}:{j}", f"{i + 1}:{unit}", f"w {number(weight)}", f"dL/dw {number(gradient)}", at)
+    layer = e.network.layers[i]
+    gradient = "" if isinstance(layer, Pool) else f"dL/dw {number(e.weight_gradient(PathWeight(i, unit, j)))}"
+    return Edge(f"{i}:{j}", f"{i + 1}:{unit}", f"w {number(layer.row(unit)[j])}", gradient, at)
 
 
 def gradients(figure: Any, e: Explanation) -> None:
     """Draw the gradient norm of each layer, and how far the three computations of each gradient agree."""
     _title(figure, "4. Backward: how strongly each layer is pulled, and how well three computations of it agree")
     left, right = figure.subplots(1, 2)
-    names = [layer.name for layer in e.network.layers]
+    learning = [i for i, layer in enumerate(e.network.layers) if not isinstance(layer, Pool)]
+    names = [e.network.layers[i].name for i in learning]
     places = range(len(names))
     for offset, what, colour in ((-0.2, "|dL/dW|", graph.BACKWARD), (0.2, "|dL/db|", "#f2a1a7")):
-        norms = [next(c.backward for c in e.gradient_checks[i] if c.name == what) for i in places]
+        norms = [next(c.backward for c in e.gradient_checks[i] if c.name == what) for i in learning]
         left.bar([place + offset for place in places], norms, 0.38, color=colour)
-    left.set_xticks(places, names)
+    left.set_xticks(places, names, rotation=0 if len(names) < 9 else 90)
     left.set_title("norm of the gradient: left |dL/dW|, right, pale |dL/db|", fontsize=10)
     checks = [check for i in sorted(e.gradient_checks) for check in e.gradient_checks[i] if not check.kink]
     errors = np.maximum([check.relative_error for check in checks], 1e-17)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from catdog.tools.explain.backprop import LocalLayer
+from catdog.tools.explain.backprop import LocalLayer, Pool
 from catdog.tools.explain.explanation import Explanation, largest
 from catdog.tools.explain.words import number
 
@@ -74,13 +74,18 @@ def steps(e: Explanation) -> Iterator[tuple[str, str]]:
     neuron = "multiplies each number that it sees by a weight, adds them up, adds its bias"
     if hidden:
         window = " (a small window of the layer before)" if isinstance(hidden[0], LocalLayer) else ""
+        neurons = [layer for layer in hidden if not isinstance(layer, Pool)]
+        if isinstance(hidden[0], LocalLayer) and hidden[0].shape.shared:
+            window = window.replace(")", ", by the same weights wherever that is)")
         normed = ", normalises the sum (batch norm)" if hidden[0].norm is not None else ""
+        added = ", adds what came into its block (at the end of one)" * any(layer.adds for layer in hidden)
         yield (
             "layers",
-            f"{' -> '.join(f'{layer.units:,}' for layer in hidden)} neurons. A neuron "
-            f"{neuron.replace('sees', 'sees' + window)}{normed}, and bends the result (the activation: "
-            f"{hidden[0].activation} {_BENDS[hidden[0].activation]}). Training found the {e.weights:,} weights and "
-            "biases.",
+            f"{' -> '.join(f'{layer.units:,}' for layer in neurons)} neurons. A neuron "
+            f"{neuron.replace('sees', 'sees' + window)}{normed}{added}, and bends the result (the activation: "
+            f"{hidden[0].activation} {_BENDS[hidden[0].activation]}). "
+            + "Then the mean of each channel over all places is taken. " * (len(neurons) < len(hidden))
+            + f"Training found the {e.weights:,} weights and biases.",
         )
     svm = e.loss.kind == "svm"
     mirror = " (mean over the photo and its mirror image)" if e.mirrored_logits is not None else ""

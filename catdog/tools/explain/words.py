@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from catdog.drawing.page import Section
-from catdog.tools.explain.backprop import Floats, Layer, LocalLayer
+from catdog.tools.explain.backprop import Floats, Layer, LocalLayer, Pool
 from catdog.tools.explain.explanation import CHANNELS, LARGEST, Explanation, largest
 from catdog.tools.explain.gradient_check import GradientCheck
 
@@ -82,8 +82,9 @@ def shape(layer: Layer) -> str:
     """Format the shape of W and b; of a local layer also how many of W's entries are weights and not fixed at 0."""
     found = f"W {layer.units:,} x {layer.inputs:,}, b {layer.units:,}"
     if isinstance(layer, LocalLayer):
-        window = layer.weight.shape[1]
-        found += f" (W is 0 but for a window of {window:,} inputs to each unit: {layer.weight.size:,} weights)"
+        same = f", the same weights at all {layer.places:,} places" if layer.shape.shared else ""
+        found += f" (W is 0 but for a window of {layer.weight.shape[1]:,} inputs to each unit{same}: "
+        found += f"{layer.weight.size:,} weights)"
     return found
 
 
@@ -91,9 +92,15 @@ def forward(e: Explanation) -> Section:
     lines = []
     for i, (layer, o) in enumerate(zip(e.network.layers, e.outputs, strict=True)):
         unit = (*e.path, e.label)[i]
+        if isinstance(layer, Pool):
+            lines.append(f"{layer.name}: of each channel, over {layer.fan_in(unit):,} of them, gives {_span(o.sum)}")
+            lines.append(f"  as a W that is 1 / {layer.fan_in(unit):,} for a channel's units and 0 for all others")
+            continue
         lines.append(f"{layer.name}: {shape(layer)}; Wx + b gives {_span(o.sum)}")
         if layer.norm is not None:
-            lines.append(f"  batch norm gives {_span(o.normed)}")
+            lines.append(f"  batch norm gives {_span(o.normed - o.added)}")
+        if layer.adds:
+            lines.append(f"  plus the input of {e.network.layers[i - 1].name}, as a residual block ends: {_span(o.normed)}")
         if layer.activation != "none":
             share, called, meaning = inactive_units(layer.activation, o.out)
             lines.append(f"  {layer.activation} gives {_span(o.out)}")
@@ -148,8 +155,11 @@ def neuron(e: Explanation, i: int, unit: int) -> list[str]:
         n = layer.norm
         total += (
             f"; batch norm ({number(o.sum[unit])} - {signed(n.mean[unit])}) / {number(n.deviation[unit])} "
-            f"* {signed(n.gamma[unit])} + {signed(n.beta[unit])} = {number(o.normed[unit])}"
+            f"* {signed(n.gamma[unit])} + {signed(n.beta[unit])} = {number((o.normed - o.added)[unit])}"
         )
+    if layer.adds:
+        added = e.outputs[i - 1].x[unit]
+        total += f"; plus input {unit} of {e.network.layers[i - 1].name}, {number(added)}, = {number(o.normed[unit])}"
     if layer.activation != "none":
         total += f"; {layer.activation}({number(o.normed[unit])}) = {number(o.out[unit])}"
     return [*lines, total]
@@ -193,7 +203,7 @@ def backward(e: Explanation) -> Section:
         return Section("backward", "Backward", "The chain rule from the loss to every weight.", lines)
     header = f"{'':<36} {'backward':>12} {'chain rule':>12} {'differences':>12}  agree to"
     lines += [header, *_table(e.gradient_checks[last])]
-    for i in reversed(range(last)):
+    for i in reversed([i for i, layer in enumerate(e.network.layers) if not isinstance(layer, Pool)]):
         lines += [f"{e.network.layers[i].name}: norms and largest entries", *_table(e.gradient_checks[i])]
     checks = [check for layer in e.gradient_checks.values() for check in layer]
     worst = max(check.relative_error for check in checks)
@@ -245,13 +255,22 @@ def chain_rule(e: Explanation) -> Section:
         if rest:
             terms.append(number(products.sum() - products[shown].sum()))
             names += f", {rest:,} others"
+        names = f"{above.name} ({names})"
+        if i + 2 < len(e.network.layers) and e.network.layers[i + 2].adds:
+            terms.append(number(e.gradients[i + 2].normed[unit]))
+            names += f", and added by {e.network.layers[i + 2].name} (the last term, w = 1)"
         g, o = e.gradients[i], e.outputs[i]
         lines += [
-            f"  {layer.name}, unit {unit}, is read by {above.name} ({names}):",
+            f"  {layer.name}, unit {unit}, is read by {names}:",
             f"    dL/da = sum of w * dL/dz = {plus(terms)} = {number(g.out[unit])}",
-            f"    dL/dz = dL/da * {layer.activation}'({number(o.normed[unit])}) = "
-            f"{times(g.out[unit], layer.slope(o)[unit])} = {number(g.normed[unit])}",
         ]
+        if isinstance(layer, Pool):
+            name = f"unit {unit}"
+            continue
+        lines.append(
+            f"    dL/dz = dL/da * {layer.activation}'({number(o.normed[unit])}) = "
+            f"{times(g.out[unit], layer.slope(o)[unit])} = {number(g.normed[unit])}"
+        )
         if layer.norm is not None:
             lines.append(
                 f"    before batch norm: dL/dz * gamma / deviation = "
@@ -259,7 +278,15 @@ def chain_rule(e: Explanation) -> Section:
             )
         name = f"unit {unit}"
     slope, x = e.gradients[0].sum[first.unit], e.x[first.source]
-    lines.append(f"  dL/dw = dL/dz of {name} * x = {times(slope, x)} = {number(e.weight_gradient(first))}")
+    here, found = slope * x, e.weight_gradient(first)
+    lines.append(f"  dL/dw = dL/dz of {name} * x = {times(slope, x)} = {number(here)}")
+    if isinstance(e.network.layers[0], LocalLayer) and e.network.layers[0].shape.shared:
+        places = e.network.layers[0].places
+        lines[-1] = lines[-1].replace("dL/dw", "at this place, dL/dw")
+        lines.append(
+            f"  and at the {places - 1:,} other places that share w, together {number(found - here)}: "
+            f"dL/dw = {number(found)}"
+        )
     about = "How the gradient of one weight comes about: the product of all derivatives on the way from it to the loss"
     if len(e.path) > 1:
         about += f", summed over all ways; the {LARGEST} largest terms of each sum are shown"
@@ -285,11 +312,6 @@ def step(e: Explanation) -> Section:
     lines.append(
         f"all {e.weights:,} weights and biases moved so, with |g|^2 = {number(e.squared_norm)}, and forward again:"
     )
-    if any(isinstance(layer, LocalLayer) and layer.norm is not None for layer in e.network.layers):
-        lines.append(
-            "  (a channel's gamma and beta, which count once, moved at each place by itself here; in training they "
-            "move by the sum)"
-        )
     svm = e.loss.kind == "svm"
     what = ("score", e.logits, first.logits) if svm else ("probability", e.probabilities, first.probabilities)
     for j in e.shown_classes:
