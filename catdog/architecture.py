@@ -10,7 +10,7 @@ together. In a local layer W is 0 outside each unit's window, so it has few weig
 and width of the one below. Three settings go on from there:
 
 shared: all places have the same weights, as in a convolution; they are stored once.
-blocks: after each of those layers come residual blocks of two local layers that keep height and width, in which a unit
+blocks: after each of those layers come so many residual blocks of two local layers that keep height and width, in which a unit
 sees 3 x 3 places: h = act(W1 x + b1); out = act(W2 h + b2 + x) (He 2015, "Deep residual learning", section 3.2).
 pool: the layer after the local ones sees the mean of each channel over all places.
 """
@@ -100,7 +100,7 @@ class Architecture:
     field: int = 4
     model: str = MLP
     shared: bool = False
-    blocks: int = 0
+    blocks: tuple[int, ...] = ()
     pool: bool = False
 
     @property
@@ -137,8 +137,8 @@ class Architecture:
             found.append(LayerShape(f"hidden {len(found) + 1}", f"{arrays}.linear", inputs, units, norm=norm, **more))
 
         below = self.grids[0]
-        for channels in self.local:
-            for number in range(1 + 2 * self.blocks):
+        for channels, blocks in zip(self.local, self.blocks or [0] * len(self.local), strict=True):
+            for number in range(1 + 2 * blocks):
                 field, stride = (3, 1) if number else (self.field, 2)
                 grid = below.above(channels, field, stride)
                 how: dict[str, Any] = {"field": field, "stride": stride, "shared": self.shared}

@@ -73,7 +73,7 @@ def card_from_json(path: Path, text: str) -> tuple[ModelCard, str, str]:
             field=_whole_numbers([shape.get("field", 4)], 1)[0],
             model=str(shape.get("model", "mlp")),
             shared=bool(shape.get("shared", False)),
-            blocks=_whole_numbers([shape.get("blocks", 0) + 1], 1)[0] - 1,
+            blocks=tuple(n - 1 for n in _whole_numbers([n + 1 for n in shape.get("blocks", [])])),
             pool=bool(shape.get("pool", False)),
         )
         card = ModelCard(
@@ -103,7 +103,7 @@ def card_from_json(path: Path, text: str) -> tuple[ModelCard, str, str]:
             raise ValueError("scale")
         if architecture.activation not in ACTIVATIONS:
             raise ValueError("activation")
-        if len(architecture.local) * (1 + 2 * architecture.blocks) > MAX_LAYERS:
+        if len(architecture.blocks) not in (0, len(architecture.local)) or sum(architecture.blocks) > MAX_LAYERS:
             raise ValueError("blocks")
         if not 2 <= architecture.field <= 100 or min(architecture.grids[-1].height, architecture.grids[-1].width) < 1:
             raise ValueError("local")

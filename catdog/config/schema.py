@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from catdog.architecture import MAX_LAYERS
+from catdog.base.text import many
 from catdog.config.settings import Augment, Config, Model, Photos, Run, Training
 from catdog.errors import CatdogError
 
@@ -130,7 +131,12 @@ def validate(config: Config) -> Config:
             "shared (--shared) keeps the weights of all places the same for ever; leave it or share_epochs "
             "(--share-epochs) out."
         )
-    if (layers := len(m.local) * (1 + 2 * m.blocks)) > MAX_LAYERS:
+    if m.blocks and len(m.blocks) != len(m.local):
+        raise CatdogError(
+            f"blocks (--blocks) must be a number for each of the {many(len(m.local), 'local layer')}, not "
+            f"{many(len(m.blocks), 'number')}."
+        )
+    if (layers := len(m.local) + 2 * sum(m.blocks)) > MAX_LAYERS:
         raise CatdogError(f"blocks (--blocks) makes {layers:,} local layers, more than {MAX_LAYERS:,}; give fewer.")
     last = config.architecture.grids[-1]
     if last.height < 1 or last.width < 1:

@@ -58,9 +58,9 @@ class Model:
     """Height and width of those windows, in places of the layer below."""
     shared: bool = False
     """All places of a local layer have the same weights, for ever (a convolution); they are stored once."""
-    blocks: int = _within(0, 100, default=0)
-    """So many residual blocks after each local layer: two layers of windows of 3 x 3 places, of the same height, width
-    and units, whose output is added to their input."""
+    blocks: tuple[int, ...] = _within(0, 100, default=())
+    """So many residual blocks after each of the local layers: two layers of windows of 3 x 3 places, of the same height,
+    width and units, whose output is added to their input. An empty list makes none."""
     pool: bool = False
     """The layer after the local ones sees the mean of each channel over all places, not each place."""
     activation: Activation = "gelu"
@@ -88,6 +88,13 @@ class Augment:
     """Largest change of contrast, as a share."""
     saturation: float = _within(0, 1, default=0.2)
     """Largest change of colourfulness, as a share."""
+    cast: float = _within(0, 1, default=0.0)
+    """Largest change of red, green and blue apart, as a share: the cast of another light or camera."""
+    blur: float = _within(0, 100, default=0.0)
+    """Largest blur, the standard deviation of a Gaussian, in pixels; most photos get little of it."""
+    zoom_out: float = _within(1, 10, default=1.0)
+    """Largest factor by which a photo is made smaller before it is cropped, its edge drawn out around it; most photos
+    get little of it."""
     mixup: float = _within(0, 100, default=0.0)
     """Alpha of the Beta distribution by which pairs of photos are blended (0 is off)."""
 

@@ -84,7 +84,7 @@ class MLP(nn.Module):
         local: Sequence[int] = (),
         field: int = 4,
         shared: bool = False,
-        blocks: int = 0,
+        blocks: Sequence[int] = (),
         pool: bool = False,
     ) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ class MLP(nn.Module):
             tuple(local),
             field,
             shared=shared,
-            blocks=blocks,
+            blocks=tuple(blocks),
             pool=pool,
         )
         self.image_size, self.least_photos = image_size, shape.least_photos

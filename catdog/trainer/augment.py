@@ -27,11 +27,14 @@ class Draw:
     colours: Tensor | None  # 3 x B: brightness, contrast and saturation, factors around 1
     partner: Tensor  # B, int64: the photo that each is blended with
     share: float  # of the photo itself in that blend
+    cast: Tensor | None = None  # B x 3: factors of red, green and blue, around 1
+    blur: Tensor | None = None  # B: standard deviation, in pixels
 
     def part(self, rows: slice | Tensor) -> "Draw":
         """The numbers for some of the photos; `partner` stays that of the batch."""
-        geometry = None if self.geometry is None else self.geometry[rows]
-        return replace(self, geometry=geometry, colours=None if self.colours is None else self.colours[:, rows])
+        colours = None if self.colours is None else self.colours[:, rows]
+        geometry, cast, blur = (None if one is None else one[rows] for one in (self.geometry, self.cast, self.blur))
+        return replace(self, geometry=geometry, colours=colours, cast=cast, blur=blur)
 
 
 def own_slice(pixels: Tensor, drawn: Draw, own: slice) -> tuple[Tensor, Draw]:
@@ -60,13 +63,23 @@ def draw(config: Augment, count: int, rng: np.random.Generator) -> Draw:
     colours = rng.uniform(1 - most, 1 + most, (3, count))
     share = float(rng.beta(config.mixup, config.mixup)) if config.mixup else 1.0
     partner = torch.from_numpy(rng.permutation(count))
-    moves = config.flip or config.crop_area < 1 or config.crop_ratio > 1
+    moves = config.flip or config.crop_area < 1 or config.crop_ratio > 1 or config.zoom_out > 1
+    cast = rng.uniform(1 - config.cast, 1 + config.cast, (count, 3)) if config.cast else None
+    blur = config.blur * rng.random(count) ** 3 if config.blur else None
+    if config.zoom_out > 1:
+        geometry *= 1 + (config.zoom_out - 1) * rng.random((count, 1, 1)) ** 3
     return Draw(
-        torch.from_numpy(geometry.astype(np.float32)) if moves else None,
-        torch.from_numpy(colours.astype(np.float32)) if most.any() else None,
+        _float32(geometry) if moves else None,
+        _float32(colours) if most.any() or config.cast else None,
         partner,
         share,
+        None if cast is None else _float32(cast),
+        None if blur is None else _float32(blur),
     )
+
+
+def _float32(numbers: np.ndarray) -> Tensor:
+    return torch.from_numpy(numbers.astype(np.float32))
 
 
 def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
@@ -82,7 +95,7 @@ def apply(images: Tensor, drawn: Draw, mean: Tensor, std: Tensor) -> Tensor:
     mean, std: float32, 3, in levels (0 to 255). Colours are not clipped to 255: the network takes any number.
     """
     device = images.device
-    if drawn.geometry is None and drawn.colours is None:
+    if drawn.geometry is None and drawn.colours is None and drawn.blur is None:
         pixels = normalise(images, mean, std)
     elif device.type == "cpu":
         pixels = torch.empty(images.shape)
@@ -102,9 +115,23 @@ def _change(images: Tensor, drawn: Draw, mean: Tensor, std: Tensor) -> Tensor:
     if drawn.geometry is not None:
         grid = _places(drawn.geometry.to(images.device, non_blocking=True), images.shape[2], images.shape[3])
         pixels = F.grid_sample(pixels, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    if drawn.blur is not None:
+        pixels = _soften(pixels, drawn.blur.to(images.device, non_blocking=True))
     if drawn.colours is None:
         return normalise(pixels, mean, std)
-    return _recolour(pixels, drawn.colours.to(images.device, non_blocking=True), mean, std)
+    cast = None if drawn.cast is None else drawn.cast.to(images.device, non_blocking=True)
+    return _recolour(pixels, drawn.colours.to(images.device, non_blocking=True), cast, mean, std)
+
+
+def _soften(pixels: Tensor, deviation: Tensor) -> Tensor:
+    """Blur each photo by a Gaussian: a matrix a photo for the columns, the same for the rows, each row of sum 1."""
+    for dimension in (2, 3):
+        place = torch.arange(pixels.shape[dimension], device=pixels.device, dtype=torch.float32)
+        apart = (place[:, None] - place) / deviation.clamp(min=0.1).view(-1, 1, 1)
+        weights = torch.exp(-0.5 * apart**2)
+        weights = (weights / weights.sum(dim=2, keepdim=True))[:, None]
+        pixels = weights @ pixels if dimension == 2 else pixels @ weights.transpose(2, 3)
+    return pixels
 
 
 def _places(geometry: Tensor, height: int, width: int) -> Tensor:
@@ -120,11 +147,12 @@ def _places(geometry: Tensor, height: int, width: int) -> Tensor:
     return torch.stack([x[:, None, :].expand(shape), y[:, :, None].expand(shape)], dim=3)
 
 
-def _recolour(pixels: Tensor, colours: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """Brightness, then contrast around the photo's mean luma, then saturation around each pixel's luma, then normalise.
+def _recolour(pixels: Tensor, colours: Tensor, cast: Tensor | None, mean: Tensor, std: Tensor) -> Tensor:
+    """The cast, if there is one, then brightness, then contrast around the photo's mean luma, then saturation around
+    each pixel's luma, then normalise.
 
-    All four are linear in the colour, so they are one matrix a photo:
-    A = brightness * contrast * (saturation * I + (1 - saturation) * [1 1 1]' luma), and an offset.
+    All are linear in the colour, so they are one matrix a photo:
+    A = brightness * contrast * (saturation * I + (1 - saturation) * [1 1 1]' luma) * cast, and an offset.
     """
     count, _, height, width = pixels.shape
     device = pixels.device
@@ -132,7 +160,10 @@ def _recolour(pixels: Tensor, colours: Tensor, mean: Tensor, std: Tensor) -> Ten
     brightness, contrast, saturation = colours.view(3, count, 1, 1)
     to_grey = luma.expand(3, 3)
     matrix = brightness * contrast * (saturation * torch.eye(3, device=device) + (1 - saturation) * to_grey)
-    mean_luma = pixels.mean(dim=(2, 3)) @ luma
+    mean_colour = pixels.mean(dim=(2, 3))
+    if cast is not None:
+        matrix, mean_colour = matrix * cast[:, None, :], mean_colour * cast
+    mean_luma = mean_colour @ luma
     offset = (1 - contrast) * brightness * mean_luma.view(count, 1, 1)
     matrix = matrix / std.view(1, 3, 1)
     offset = (offset - mean.view(1, 3, 1)) / std.view(1, 3, 1)

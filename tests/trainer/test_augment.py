@@ -91,6 +91,51 @@ def test_colour_changes_are_torchvisions(what: str) -> None:
     torch.testing.assert_close(found, expected, atol=0.1, rtol=0)
 
 
+def test_a_cast_changes_red_green_and_blue_apart() -> None:
+    draw = drawn(replace(NONE, cast=0.3))
+    assert draw.cast is not None
+    assert ((draw.cast - 1).abs() <= 0.3).all()
+    assert (draw.cast.std(dim=1) > 0.01).all()
+    found = augment.apply(IMAGES, draw, torch.zeros(3), torch.ones(3))
+    torch.testing.assert_close(found, IMAGES * draw.cast[:, :, None, None], atol=1e-3, rtol=0)
+
+
+def test_a_cast_comes_before_the_other_changes_of_colour() -> None:
+    draw = drawn(replace(NONE, cast=0.3, contrast=0.5, saturation=0.5, brightness=0.5))
+    assert draw.cast is not None
+    cast_first = replace(draw, cast=None, colours=draw.colours)
+    photos = IMAGES * draw.cast[:, :, None, None]
+    expected = torch.cat(
+        [augment.apply(photos[i : i + 1], cast_first.part(slice(i, i + 1)), MEAN, STD) for i in range(6)]
+    )
+    torch.testing.assert_close(augment.apply(IMAGES, draw, MEAN, STD), expected, atol=1e-4, rtol=0)
+
+
+def test_a_blur_is_torchvisions_away_from_the_edge() -> None:
+    photos = torch.randint(0, 256, (6, 3, 30, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    draw = drawn(replace(NONE, blur=2.0))
+    assert draw.blur is not None
+    assert (draw.blur <= 2).all()
+    draw.blur[:] = torch.tensor([0.0, 0.5, 0.8, 1.0, 1.2, 1.5])
+    found = augment.apply(photos, draw, torch.zeros(3), torch.ones(3))
+    torch.testing.assert_close(found[0], photos[0].float(), atol=1e-3, rtol=0)
+    for i in range(1, 6):
+        blurred = tv.gaussian_blur(photos[i].float(), [15, 15], [float(draw.blur[i])])
+        torch.testing.assert_close(found[i, :, 8:-8, 8:-8], blurred[:, 8:-8, 8:-8], atol=0.05, rtol=0)
+
+
+def test_a_photo_zoomed_out_of_lies_within_its_drawn_out_edge() -> None:
+    draw = drawn(replace(NONE, zoom_out=3.0))
+    assert draw.geometry is not None
+    assert ((draw.geometry[:, 0, 0] >= 1) & (draw.geometry[:, 0, 0] <= 3)).all()
+    draw.geometry = torch.tensor([[2.0, 0, 0], [0, 2.0, 0]]).repeat(len(IMAGES), 1, 1)
+    found = augment.apply(IMAGES, draw, torch.zeros(3), torch.ones(3))
+    halved = torch.nn.functional.avg_pool2d(IMAGES[:, :, :, 1:9].float(), 2)  # each new pixel lies between four old ones
+    torch.testing.assert_close(found[:, :, 2:6, 3:7], halved, atol=1e-3, rtol=0)
+    torch.testing.assert_close(found[:, :, 0, 0], IMAGES[:, :, 0, 0].float(), atol=1e-3, rtol=0)
+    torch.testing.assert_close(found[:, :, -1, -1], IMAGES[:, :, -1, -1].float(), atol=1e-3, rtol=0)
+
+
 def test_mixup_blends_each_photo_with_its_partner() -> None:
     draw = drawn(replace(NONE, mixup=1.0), seed=2)
     plain = augment.normalise(IMAGES, MEAN, STD)
