@@ -12,13 +12,14 @@ import torch
 from conftest import in_one_and_in_two_parts, quiet
 from torch.nn import functional as F
 
-from catdog.architecture import Architecture, Grid, margin, windows
+from catdog.architecture import Architecture, Grid, LayerShape, margin
 from catdog.checkpoint.model_file import MODEL_FILE, load_model
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
 from catdog.errors import CatdogError
 from catdog.model.local import LocalLinear, share_places
 from catdog.model.mlp import MLP
+from catdog.numpy_net import windows
 from catdog.tools.explain.fields_picture import draw_fields, extents
 from catdog.train import train
 
@@ -28,17 +29,18 @@ MakeConfig = Callable[..., Config]
 
 
 @pytest.mark.parametrize("by_channel", [False, True])
+@pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("field", [2, 3, 4, 5])
 @pytest.mark.parametrize("size", [(6, 8), (7, 5)])
-def test_windows_are_torchs_unfold(size: tuple[int, int], field: int, by_channel: bool) -> None:
+def test_windows_are_torchs_unfold(size: tuple[int, int], field: int, stride: int, by_channel: bool) -> None:
     below = Grid(3, *size, by_channel=by_channel)
-    found = windows(below, field)
-    assert len(found) == below.above(1, field).places
-    x = torch.rand(3, *size)
-    unfolded = F.unfold(x[None], field, padding=margin(field), stride=2)[0]  # (channel, row, column) x places
-    expected = unfolded.view(3, field, field, -1).permute(3, 1, 2, 0).flatten(start_dim=1)
-    flat = x.flatten() if by_channel else x.permute(1, 2, 0).flatten()
-    assert np.array_equal(np.append(flat.numpy(), 0)[found], expected.numpy())
+    x = torch.rand(2, 3, *size)
+    flat = x.flatten(start_dim=1) if by_channel else x.permute(0, 2, 3, 1).flatten(start_dim=1)
+    found = windows(flat.numpy(), LayerShape("", "", below.units, 0, below=below, field=field, stride=stride))
+    assert found.shape[1] == below.above(1, field, stride).places
+    unfolded = F.unfold(x, field, padding=margin(field), stride=stride)  # B x (channel, row, column) x places
+    expected = unfolded.view(2, 3, field, field, -1).permute(0, 4, 2, 3, 1).flatten(start_dim=2)
+    assert np.array_equal(found, expected.numpy())
 
 
 def local_layer(field: int = 4) -> LocalLinear:
@@ -52,8 +54,9 @@ def local_layer(field: int = 4) -> LocalLinear:
 def test_each_place_computes_with_its_own_weights(field: int) -> None:
     torch.manual_seed(0)
     layer, x = local_layer(field), torch.randn(3, 96, dtype=torch.double, requires_grad=True)
-    outside = torch.cat([x, torch.zeros(3, 1)], dim=1)
-    seen = outside[:, torch.from_numpy(windows(layer.below, field))]  # B x places x window
+    image = x.view(3, 6, 8, 2).permute(0, 3, 1, 2)
+    unfolded = F.unfold(image, field, padding=margin(field), stride=2).view(3, 2, field * field, -1)
+    seen = unfolded.permute(0, 3, 2, 1).flatten(start_dim=2)  # B x places x window
     by_place = layer.weight.view(layer.grid.places, layer.grid.channels, -1)
     expected = torch.einsum("bpw,pcw->bpc", seen, by_place).flatten(start_dim=1) + layer.bias
     torch.testing.assert_close(layer(x), expected)

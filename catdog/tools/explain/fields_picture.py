@@ -78,7 +78,8 @@ def _draw_extents(axes: Any, shape: Architecture) -> None:
 
     height, width = shape.image_size
     axes.set(xlim=(0, width), ylim=(height, 0), aspect="equal", xticks=[0, width], yticks=[0, height])
-    for layer, (top, left, bottom, right) in enumerate(extents(shape), start=1):
-        axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor=f"C{layer - 1}", lw=2))
-        axes.plot([], [], color=f"C{layer - 1}", label=f"layer {layer}: {bottom - top} x {right - left} pixels")
+    every = 1 + 2 * shape.blocks  # of the layers on one grid, the last is shown
+    for colour, (top, left, bottom, right) in enumerate(extents(shape)[every - 1 :: every]):
+        axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor=f"C{colour}", lw=2))
+        axes.plot([], [], color=f"C{colour}", label=f"layer {(colour + 1) * every}: {bottom - top} x {right - left} pixels")
     axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.08), frameon=False)
