@@ -50,7 +50,9 @@ class LocalLinear(nn.Module):
         """What it computes, for the table of the layers."""
         grid, field = self.grid, self.field
         same = ", shared" if len(self.weight) == grid.channels < grid.units else ""
-        return f"Wx + b, {grid.channels} units at {grid.height} x {grid.width} places, each sees {field} x {field}{same}"
+        return (
+            f"Wx + b, {grid.channels} units at {grid.height} x {grid.width} places, each sees {field} x {field}{same}"
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         below, channels = self.below, self.grid.channels
@@ -60,7 +62,9 @@ class LocalLinear(nn.Module):
             x = x.unflatten(1, (below.height, below.width, below.channels))
         weight = self.weight.unflatten(0, (-1, channels))
         if self.shared:
-            weight, bias = (each.mean(dim=0) if len(each) > 1 else each[0] for each in (weight, self.bias.view(-1, channels)))
+            weight, bias = (
+                each.mean(dim=0) if len(each) > 1 else each[0] for each in (weight, self.bias.view(-1, channels))
+            )
             kernel = weight.view(channels, self.field, self.field, below.channels).permute(0, 3, 1, 2)
             found = F.conv2d(x.permute(0, 3, 1, 2), kernel, bias, stride=self.stride, padding=margin(self.field))
             return found.permute(0, 2, 3, 1).flatten(start_dim=1)

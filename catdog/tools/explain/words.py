@@ -100,7 +100,9 @@ def forward(e: Explanation) -> Section:
         if layer.norm is not None:
             lines.append(f"  batch norm gives {_span(o.normed - o.added)}")
         if layer.adds:
-            lines.append(f"  plus the input of {e.network.layers[i - 1].name}, as a residual block ends: {_span(o.normed)}")
+            lines.append(
+                f"  plus the input of {e.network.layers[i - 1].name}, as a residual block ends: {_span(o.normed)}"
+            )
         if layer.activation != "none":
             share, called, meaning = inactive_units(layer.activation, o.out)
             lines.append(f"  {layer.activation} gives {_span(o.out)}")
