@@ -81,5 +81,7 @@ def _draw_extents(axes: Any, shape: Architecture) -> None:
     every = 1 + 2 * shape.blocks  # of the layers on one grid, the last is shown
     for colour, (top, left, bottom, right) in enumerate(extents(shape)[every - 1 :: every]):
         axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor=f"C{colour}", lw=2))
-        axes.plot([], [], color=f"C{colour}", label=f"layer {(colour + 1) * every}: {bottom - top} x {right - left} pixels")
+        axes.plot(
+            [], [], color=f"C{colour}", label=f"layer {(colour + 1) * every}: {bottom - top} x {right - left} pixels"
+        )
     axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.08), frameon=False)
