@@ -6,6 +6,7 @@ photo: what is done to its geometry is one 2 x 3 matrix, what is done to its col
 folded in, one 3 x 3 matrix and an offset.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,7 +17,7 @@ from torch.nn import functional as F
 from catdog.config.settings import Augment
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601: how bright red, green and blue appear
-_CHUNK = 64  # photos changed at a time on a CPU, so that what is between two operations stays in its cache
+_CHUNK = 2**20  # values changed at a time on a CPU, so that what is between two operations stays in its cache
 
 
 @dataclass
@@ -24,6 +25,7 @@ class Draw:
     """The random numbers of one batch of B photos: float32 tensors; each is what its field of `Augment` bounds."""
 
     geometry: Tensor | None  # B x 2 x 3: from places in the new picture to those in the old one, in [-1, 1]; no turns
+    mirrored: Tensor | None  # B, bool: where nothing but that is done to the geometry
     colours: Tensor | None  # 3 x B: brightness, contrast and saturation, factors around 1
     partner: Tensor  # B, int64: the photo that each is blended with
     share: float  # of the photo itself in that blend
@@ -33,8 +35,9 @@ class Draw:
     def part(self, rows: slice | Tensor) -> "Draw":
         """The numbers for some of the photos; `partner` stays that of the batch."""
         colours = None if self.colours is None else self.colours[:, rows]
-        geometry, cast, blur = (None if one is None else one[rows] for one in (self.geometry, self.cast, self.blur))
-        return replace(self, geometry=geometry, colours=colours, cast=cast, blur=blur)
+        of_each = (self.geometry, self.mirrored, self.cast, self.blur)
+        geometry, mirrored, cast, blur = (None if one is None else one[rows] for one in of_each)
+        return replace(self, geometry=geometry, mirrored=mirrored, colours=colours, cast=cast, blur=blur)
 
 
 def own_slice(pixels: Tensor, drawn: Draw, own: slice) -> tuple[Tensor, Draw]:
@@ -63,18 +66,18 @@ def draw(config: Augment, count: int, rng: np.random.Generator) -> Draw:
     colours = rng.uniform(1 - most, 1 + most, (3, count))
     share = float(rng.beta(config.mixup, config.mixup)) if config.mixup else 1.0
     partner = torch.from_numpy(rng.permutation(count))
-    moves = config.flip or config.crop_area < 1 or config.crop_ratio > 1 or config.zoom_out > 1
-    cast = rng.uniform(1 - config.cast, 1 + config.cast, (count, 3)) if config.cast else None
-    blur = config.blur * rng.random(count) ** 3 if config.blur else None
-    if config.zoom_out > 1:
-        geometry *= 1 + (config.zoom_out - 1) * rng.random((count, 1, 1)) ** 3
+    crops = config.crop_area < 1 or config.crop_ratio > 1 or config.zoom_out > 1
+    cast = rng.uniform(1 - config.cast, 1 + config.cast, (count, 3))
+    blur = config.blur * rng.random(count) ** 3
+    geometry *= 1 + (config.zoom_out - 1) * rng.random((count, 1, 1)) ** 3
     return Draw(
-        _float32(geometry) if moves else None,
+        _float32(geometry) if crops else None,
+        torch.from_numpy(geometry[:, 0, 0] < 0) if config.flip and not crops else None,
         _float32(colours) if most.any() or config.cast else None,
         partner,
         share,
-        None if cast is None else _float32(cast),
-        None if blur is None else _float32(blur),
+        _float32(cast) if config.cast else None,
+        _float32(blur) if config.blur else None,
     )
 
 
@@ -89,38 +92,87 @@ def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
 
 
 def apply(images: Tensor, drawn: Draw, mean: Tensor, std: Tensor) -> Tensor:
-    """uint8 B x 3 x H x W -> float32 B x 3 x H x W: cropped, mirrored, recoloured, normalised, blended.
+    """uint8 B x 3 x H x W -> float32 B x 3 x H x W: cropped, mirrored, blurred, recoloured, normalised, blended.
 
     Where partners were drawn for the first photos alone, those are returned.
     mean, std: float32, 3, in levels (0 to 255). Colours are not clipped to 255: the network takes any number.
     """
-    device = images.device
-    if drawn.geometry is None and drawn.colours is None and drawn.blur is None:
-        pixels = normalise(images, mean, std)
-    elif device.type == "cpu":
-        pixels = torch.empty(images.shape)
-        for start in range(0, len(images), _CHUNK):
-            rows = slice(start, start + _CHUNK)
-            pixels[rows] = _change(images[rows], drawn.part(rows), mean, std)
-    else:
-        pixels = _change(images, drawn, mean, std)
+    device, (count, channels, height, width) = images.device, images.shape
+    if drawn.mirrored is not None:
+        mirrored = drawn.mirrored.to(device, non_blocking=True)
+        images = torch.where(mirrored.view(count, 1, 1, 1), images.flip(3), images)
+    chunk = max(1, _CHUNK // (channels * height * width)) if device.type == "cpu" else count
+    crop = None if drawn.geometry is None else _Crop(drawn.geometry.to(device, non_blocking=True), images.shape, chunk)
+    colours, cast, blur = (
+        None if one is None else one.to(device, non_blocking=True) for one in (drawn.colours, drawn.cast, drawn.blur)
+    )
+    recolour = None if colours is None else _Recolour(colours, cast, mean, std)
+    pixels = torch.empty(images.shape, device=device)
+    for start in range(0, count, chunk):
+        rows = slice(start, start + chunk)
+        found = images[rows] if crop is None else crop(images[rows], rows)
+        if blur is not None:
+            found = _soften(found.to(torch.float32), blur[rows])
+        if recolour is None:
+            pixels[rows].copy_(found).sub_(mean.view(1, 3, 1, 1)).div_(std.view(1, 3, 1, 1))
+        else:
+            recolour(found.to(torch.float32), rows, out=pixels[rows])
     if drawn.share < 1:
         partners = pixels[drawn.partner.to(device, non_blocking=True)]
         pixels = torch.lerp(partners, pixels[: len(partners)], drawn.share)
     return pixels
 
 
-def _change(images: Tensor, drawn: Draw, mean: Tensor, std: Tensor) -> Tensor:
-    pixels = images.to(torch.float32)
-    if drawn.geometry is not None:
-        grid = _places(drawn.geometry.to(images.device, non_blocking=True), images.shape[2], images.shape[3])
-        pixels = F.grid_sample(pixels, grid, mode="bilinear", padding_mode="border", align_corners=False)
-    if drawn.blur is not None:
-        pixels = _soften(pixels, drawn.blur.to(images.device, non_blocking=True))
-    if drawn.colours is None:
-        return normalise(pixels, mean, std)
-    cast = None if drawn.cast is None else drawn.cast.to(images.device, non_blocking=True)
-    return _recolour(pixels, drawn.colours.to(images.device, non_blocking=True), cast, mean, std)
+class _Crop:
+    """Bilinear samples at the places that F.affine_grid makes of `geometry`, as F.grid_sample gives them.
+
+    A crop keeps rows and columns, so x depends on the column alone and y on the row alone. On a CPU, that makes it two
+    weighted sums of whole rows, of which the first is taken with rows and columns exchanged.
+    """
+
+    def __init__(self, geometry: Tensor, shape: Sequence[int], chunk: int) -> None:
+        _, _, height, width = shape
+        self.x = geometry[:, 0, 0, None] * _centres(width, geometry.device) + geometry[:, 0, 2, None]
+        self.y = geometry[:, 1, 1, None] * _centres(height, geometry.device) + geometry[:, 1, 2, None]
+        self.is_on_cpu = geometry.device.type == "cpu"
+        if self.is_on_cpu:
+            self.columns, self.rows = _nearest(self.x, chunk), _nearest(self.y, chunk)
+
+    def __call__(self, images: Tensor, photos: slice) -> Tensor:
+        """images: B x 3 x H x W, the `photos` of the batch -> float32."""
+        if self.is_on_cpu:
+            exchanged = _sum_rows(images.transpose(2, 3), *self.columns, photos)
+            return _sum_rows(exchanged.transpose(2, 3), *self.rows, photos)
+        x, y = self.x[photos, None, :], self.y[photos, :, None]
+        grid = torch.stack(torch.broadcast_tensors(x, y), dim=3)
+        return F.grid_sample(images.to(torch.float32), grid, padding_mode="border", align_corners=False)
+
+
+def _centres(size: int, device: torch.device) -> Tensor:
+    """Where the pixels of a line lie in [-1, 1]."""
+    return (2 * torch.arange(size, device=device) + 1) / size - 1
+
+
+def _nearest(y: Tensor, chunk: int) -> tuple[Tensor, Tensor]:
+    """The two rows nearest to each y (B x H, in [-1, 1]), and the weight of each: both B x 3 x H x 2.
+
+    They are numbered through the channels and photos of a chunk.
+    """
+    count, height = y.shape
+    at = ((y + 1) * height - 1).div_(2).clamp_(0, height - 1)
+    above = at.floor()
+    below = (above + 1).clamp_(max=height - 1)
+    first = 3 * height * (torch.arange(count) % chunk)[:, None] + height * torch.arange(3)
+    rows = torch.stack([above, below], dim=2)[:, None].int() + first.int()[:, :, None, None]
+    weights = torch.stack([1 + above - at, at - above], dim=2)[:, None].expand_as(rows)
+    return rows, weights.contiguous()
+
+
+def _sum_rows(images: Tensor, rows: Tensor, weights: Tensor, photos: slice) -> Tensor:
+    """B x 3 x H x W -> float32: the weighted sum of two rows in the place of each."""
+    pixels = images.to(torch.float32, memory_format=torch.contiguous_format).contiguous()
+    table, pairs, weights = pixels.view(-1, pixels.shape[3]), rows[photos].view(-1, 2), weights[photos].view(-1, 2)
+    return F.embedding_bag(pairs, table, per_sample_weights=weights, mode="sum").view(images.shape)
 
 
 def _soften(pixels: Tensor, deviation: Tensor) -> Tensor:
@@ -134,37 +186,28 @@ def _soften(pixels: Tensor, deviation: Tensor) -> Tensor:
     return pixels
 
 
-def _places(geometry: Tensor, height: int, width: int) -> Tensor:
-    """Where each pixel of a new picture lies in the old one: B x H x W x 2 (x, y), as F.affine_grid gives it.
-
-    A crop keeps rows and columns, so x depends on the column alone and y on the row alone, which is soon computed.
-    """
-    columns = (2 * torch.arange(width, device=geometry.device) + 1) / width - 1
-    rows = (2 * torch.arange(height, device=geometry.device) + 1) / height - 1
-    x = geometry[:, 0, 0, None] * columns + geometry[:, 0, 2, None]
-    y = geometry[:, 1, 1, None] * rows + geometry[:, 1, 2, None]
-    shape = (len(geometry), height, width)
-    return torch.stack([x[:, None, :].expand(shape), y[:, :, None].expand(shape)], dim=3)
-
-
-def _recolour(pixels: Tensor, colours: Tensor, cast: Tensor | None, mean: Tensor, std: Tensor) -> Tensor:
-    """The cast, if there is one, then brightness, then contrast around the photo's mean luma, then saturation around
-    each pixel's luma, then normalise.
+class _Recolour:
+    """A colour cast, then brightness, then contrast around the photo's mean luma, then saturation around each pixel's
+    luma, then normalise.
 
     All are linear in the colour, so they are one matrix a photo:
     A = brightness * contrast * (saturation * I + (1 - saturation) * [1 1 1]' luma) * cast, and an offset.
     """
-    count, _, height, width = pixels.shape
-    device = pixels.device
-    luma = torch.tensor(LUMA).to(device, non_blocking=True)
-    brightness, contrast, saturation = colours.view(3, count, 1, 1)
-    to_grey = luma.expand(3, 3)
-    matrix = brightness * contrast * (saturation * torch.eye(3, device=device) + (1 - saturation) * to_grey)
-    mean_colour = pixels.mean(dim=(2, 3))
-    if cast is not None:
-        matrix, mean_colour = matrix * cast[:, None, :], mean_colour * cast
-    mean_luma = mean_colour @ luma
-    offset = (1 - contrast) * brightness * mean_luma.view(count, 1, 1)
-    matrix = matrix / std.view(1, 3, 1)
-    offset = (offset - mean.view(1, 3, 1)) / std.view(1, 3, 1)
-    return torch.baddbmm(offset, matrix, pixels.view(count, 3, height * width)).view(count, 3, height, width)
+
+    def __init__(self, colours: Tensor, cast: Tensor | None, mean: Tensor, std: Tensor) -> None:
+        device = colours.device
+        self.luma = torch.tensor(LUMA).to(device, non_blocking=True)
+        brightness, contrast, saturation = colours.unsqueeze(2).unsqueeze(3)  # B x 1 x 1 each
+        to_grey = self.luma.expand(3, 3)
+        matrix = brightness * contrast * (saturation * torch.eye(3, device=device) + (1 - saturation) * to_grey)
+        self.cast = torch.ones(len(colours[0]), 3, device=device) if cast is None else cast
+        self.matrix = matrix / std.view(1, 3, 1) * self.cast[:, None, :]
+        self.offset = -(mean / std).view(1, 3, 1)
+        self.of_mean_luma = (1 - contrast) * brightness / std.view(1, 3, 1)  # B x 3 x 1
+
+    def __call__(self, pixels: Tensor, photos: slice, out: Tensor) -> None:
+        """pixels: float32, B x 3 x H x W, the `photos` of the batch."""
+        mean_luma = (pixels.mean(dim=(2, 3)) * self.cast[photos]) @ self.luma
+        offset = torch.addcmul(self.offset, self.of_mean_luma[photos], mean_luma.view(-1, 1, 1))
+        shape = (len(pixels), 3, -1)
+        torch.baddbmm(offset, self.matrix[photos], pixels.view(shape), out=out.view(shape))

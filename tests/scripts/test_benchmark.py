@@ -262,3 +262,21 @@ def test_the_step_of_the_gpu_part_runs_without_one(precision: str, monkeypatch: 
     floor = max(found["bytes_floor_milliseconds"], found["arithmetic_floor_milliseconds"])
     assert found["share_of_floor"] == pytest.approx(floor / found["step_milliseconds"])
     assert found["photos_per_second"] == pytest.approx(300 / found["step_milliseconds"] * 1000)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shared", [False, True])
+def test_the_step_of_the_roofline_part_counts_the_products_of_its_network(shared: bool) -> None:
+    from benchmarks.peers import roofline
+    from catdog.config.toml import load_config
+
+    network = {"image_size": (8, 8), "local": (3,) if shared else (), "hidden": (16,), "batch_size": 16}
+    config = load_config(None, {**network, "device": "cpu", "threads": 1})
+    found = roofline.measure(config, shared, steps=2, side=64, count=1000)
+    seconds = found["products_share_of_step"] * found["step_milliseconds"] / 1000
+    # Forward, and backward for the weights; backward for the units below too, but in the first layer.
+    inputs = 3 * 4 * 4 if shared else 3 * 8 * 8
+    per_photo = 6 * 16 * 2 + (6 if shared else 4) * 16 * inputs
+    per_photo += 4 * 3 * 4 * 4 * (4 * 4 * 3) if shared else 0
+    assert found["products_gflops"] * seconds * 1e9 == pytest.approx(16 * per_photo, rel=1e-6)
+    assert 0 < found["passes_share_of_step"] < 1 and found["products_of_peak"] > 0 < found["passes_of_triad"]

@@ -130,7 +130,9 @@ def test_a_photo_zoomed_out_of_lies_within_its_drawn_out_edge() -> None:
     assert ((draw.geometry[:, 0, 0] >= 1) & (draw.geometry[:, 0, 0] <= 3)).all()
     draw.geometry = torch.tensor([[2.0, 0, 0], [0, 2.0, 0]]).repeat(len(IMAGES), 1, 1)
     found = augment.apply(IMAGES, draw, torch.zeros(3), torch.ones(3))
-    halved = torch.nn.functional.avg_pool2d(IMAGES[:, :, :, 1:9].float(), 2)  # each new pixel lies between four old ones
+    halved = torch.nn.functional.avg_pool2d(
+        IMAGES[:, :, :, 1:9].float(), 2
+    )  # each new pixel lies between four old ones
     torch.testing.assert_close(found[:, :, 2:6, 3:7], halved, atol=1e-3, rtol=0)
     torch.testing.assert_close(found[:, :, 0, 0], IMAGES[:, :, 0, 0].float(), atol=1e-3, rtol=0)
     torch.testing.assert_close(found[:, :, -1, -1], IMAGES[:, :, -1, -1].float(), atol=1e-3, rtol=0)

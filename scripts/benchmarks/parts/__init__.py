@@ -1,7 +1,7 @@
 """All parts of the benchmark, in the order in which they are measured."""
 
 from benchmarks.contender import Part
-from benchmarks.parts import exactness, gpu, growth, training, using
+from benchmarks.parts import exactness, gpu, growth, roofline, training, using
 from benchmarks.photos import Sizes
 
 
@@ -18,6 +18,7 @@ def all_parts(sizes: Sizes) -> dict[str, Part]:
         growth.listing(sizes),
         growth.scaling(sizes),
         exactness.pixels(sizes.epochs),
+        roofline.roofline(),
         gpu.gpu(),
     ]
     return {part.name: part for part in parts}
