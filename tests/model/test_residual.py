@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -194,8 +195,6 @@ def test_a_trained_one_reads_back_and_answers_alike_in_8_bits(config: Config, tm
     assert tensors["hidden.4.linear.weight"].shape == (5, 45)
     pixels = np.random.default_rng(0).integers(0, 256, (8, 3, 9, 12), dtype=np.uint8)
     whole = Classifier(tensors, card).logits(pixels)
-    from dataclasses import replace
-
     save_model(tmp_path / "small.safetensors", tensors, replace(card, storage="int8"))
     again, small = load_model(tmp_path / "small.safetensors")
     assert small.architecture == shape

@@ -102,7 +102,7 @@ class Layer(numpy_net.Layer):
         return found
 
     def along(self, gradient: Floats, x: Floats) -> Floats:
-        """Change of the sums as W moves along its gradient: units. gradient: by the sums; |dL/dW|^2 is their product."""
+        """Change of the sums as W moves along its gradient: units. gradient: dL/d`sum`; |dL/dW|^2 is their product."""
         return gradient * (x @ x)
 
     def product(self, x: Floats) -> Floats:
@@ -301,7 +301,7 @@ class Network:
         return list(numpy_net.forward(self.layers, x))
 
     def forward_from(self, outputs: list[Outputs], index: int, stage: Stage, value: Floats) -> list[Outputs]:
-        """Forward pass from inside layer `index` on, with `value` for its `stage`. outputs: those before it are kept."""
+        """Forward pass from inside layer `index` on, with `value` for its `stage`, and `outputs` up to there."""
         layer, x = self.layers[index], outputs[index].x
         before = outputs[max(index - 1, 0)].x
         if stage == "sum":
