@@ -216,5 +216,5 @@ def test_a_layer_that_is_not_finite_is_named_behind_a_block() -> None:
     images = torch.randn(2, 3, 9, 12)
     assert find_layer(model, images).startswith("the outputs of ")
     with torch.no_grad():
-        model.hidden[4].linear.weight[0, 0] = float("nan")
+        model.get_parameter("hidden.4.linear.weight")[0, 0] = float("nan")
     assert find_layer(model, images) == "the weights of hidden layer 5 are the first numbers that are not finite"
