@@ -6,7 +6,7 @@ Arrays have the units on their last axis; any axes before it are photos, or vari
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
@@ -136,13 +136,13 @@ def windows(x: Floats, shape: LayerShape, outside: int = 0) -> Floats:
 
     A window is numbered row by row, place by place, channel by channel; places outside the grid hold `outside`.
     """
-    below, edge, field, step = shape.below or Grid(0, 0, 0), margin(shape.field), shape.field, shape.stride
+    below, edge, side, step = shape.below or Grid(0, 0, 0), margin(shape.field), shape.field, shape.stride
     if below.by_channel:
         x = x.reshape(-1, below.channels, below.height, below.width).transpose(0, 2, 3, 1)
     x = x.reshape(-1, below.height, below.width, below.channels)
     padded = np.full((len(x), below.height + 2 * edge, below.width + 2 * edge, below.channels), outside, x.dtype)
     padded[:, edge : edge + below.height, edge : edge + below.width] = x
-    seen = np.lib.stride_tricks.sliding_window_view(padded, (field, field), axis=(1, 2))[:, ::step, ::step]
+    seen = np.lib.stride_tricks.sliding_window_view(padded, (side, side), axis=(1, 2))[:, ::step, ::step]
     return seen.transpose(0, 1, 2, 4, 5, 3).reshape(len(x), seen.shape[1] * seen.shape[2], -1)
 
 
@@ -153,7 +153,7 @@ class LocalLayer(Layer):
     weight: units x window, or channels x window where all places have the same weights; bias: units.
     """
 
-    shape: LayerShape = LayerShape("", "", 0, 0)
+    shape: LayerShape = field(default_factory=lambda: LayerShape("", "", 0, 0))
 
     @property
     def inputs(self) -> int:

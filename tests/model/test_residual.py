@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -194,8 +195,6 @@ def test_a_trained_one_reads_back_and_answers_alike_in_8_bits(config: Config, tm
     assert tensors["hidden.4.linear.weight"].shape == (5, 45)
     pixels = np.random.default_rng(0).integers(0, 256, (8, 3, 9, 12), dtype=np.uint8)
     whole = Classifier(tensors, card).logits(pixels)
-    from dataclasses import replace
-
     save_model(tmp_path / "small.safetensors", tensors, replace(card, storage="int8"))
     again, small = load_model(tmp_path / "small.safetensors")
     assert small.architecture == shape
@@ -217,5 +216,5 @@ def test_a_layer_that_is_not_finite_is_named_behind_a_block() -> None:
     images = torch.randn(2, 3, 9, 12)
     assert find_layer(model, images).startswith("the outputs of ")
     with torch.no_grad():
-        model.hidden[4].linear.weight[0, 0] = float("nan")
+        model.get_parameter("hidden.4.linear.weight")[0, 0] = float("nan")
     assert find_layer(model, images) == "the weights of hidden layer 5 are the first numbers that are not finite"

@@ -102,7 +102,7 @@ class Layer(numpy_net.Layer):
         return found
 
     def along(self, gradient: Floats, x: Floats) -> Floats:
-        """Change of the sums as W moves along its gradient: units. gradient: by the sums; |dL/dW|^2 is their product."""
+        """Change of the sums as W moves along its gradient: units. gradient: dL/d`sum`; |dL/dW|^2 is their product."""
         return gradient * (x @ x)
 
     def product(self, x: Floats) -> Floats:
@@ -167,7 +167,8 @@ class LocalLayer(Layer, numpy_net.LocalLayer):
     @functools.cached_property
     def windows(self) -> NDArray[np.int64]:
         """Which inputs each place sees, places x window; `inputs` stands for the zeros outside the grid."""
-        return windows(np.arange(self.inputs)[None], self.shape, outside=self.inputs)[0]
+        numbers = np.arange(self.inputs, dtype=np.float64)[None]
+        return windows(numbers, self.shape, outside=self.inputs)[0].astype(np.int64)
 
     @functools.cached_property
     def _by_place(self) -> Floats:
@@ -301,7 +302,7 @@ class Network:
         return list(numpy_net.forward(self.layers, x))
 
     def forward_from(self, outputs: list[Outputs], index: int, stage: Stage, value: Floats) -> list[Outputs]:
-        """Forward pass from inside layer `index` on, with `value` for its `stage`. outputs: those before it are kept."""
+        """Forward pass from inside layer `index` on, with `value` for its `stage`, and `outputs` up to there."""
         layer, x = self.layers[index], outputs[index].x
         before = outputs[max(index - 1, 0)].x
         if stage == "sum":
@@ -315,7 +316,8 @@ class Network:
     def backward(self, outputs: list[Outputs], logits_gradient: Floats) -> tuple[list[LayerGradient], Floats]:
         """Backpropagation: (the gradients of each layer, the gradient by the network's input x)."""
         found: list[LayerGradient] = []
-        out_gradient, past = logits_gradient, 0.0  # past: what reaches the layer before last through a block's sum
+        out_gradient = logits_gradient
+        past: Floats | float = 0.0  # what reaches the layer before through a block's sum
         for layer, o in zip(reversed(self.layers), reversed(outputs), strict=True):
             found.append(g := layer.backward(o, out_gradient))
             out_gradient, past = layer.transposed_product(g.sum) + past, g.normed if layer.adds else 0.0
@@ -326,7 +328,7 @@ class Network:
 
         tangent: the derivative of that layer's `stage` by some number; returns the derivative of the logits by it.
         """
-        x, before = np.zeros(0), np.zeros(0)  # the tangents of the layer's input, and of the one of the layer before
+        x = before = tangent  # then the tangents of the layer's input, and of the one of the layer before
         for i, (layer, o) in enumerate(zip(self.layers[index:], outputs[index:], strict=True)):
             if i > 0:
                 before, x = x, tangent

@@ -30,8 +30,8 @@ def extents(shape: Architecture) -> list[tuple[int, int, int, int]]:
 def draw_fields(shape: Architecture, weights: Mapping[str, NDArray[np.floating]]) -> Any:
     """Draw the extents of the receptive fields, and the weights of the first local layer.
 
-    weights: units x window, or channels x window where all places share them, by a name for the row ("before training", ...). A row shows the units of one place; where
-    places have different weights, several places are shown.
+    weights: units x window, or channels x window where all places share them, by a name for the row ("before
+    training", ...). A row shows the units of one place; where places have different weights, several places are shown.
     """
     on = shape.grids[1]
     channels = min(on.channels, _CHANNELS)

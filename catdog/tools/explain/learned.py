@@ -43,7 +43,8 @@ def gates(layer: Layer, outputs: Outputs) -> tuple[Floats, Floats]:
 def contributions(network: Network, x: Floats, coefficients: Floats) -> tuple[Floats, float]:
     """Split coefficients @ logits into (the share of each input, the share of all biases), which sum up to it."""
     outputs = network.forward(x)
-    biases, out_coefficients, past = 0.0, coefficients, 0.0
+    biases, out_coefficients = 0.0, coefficients
+    past: Floats | float = 0.0  # what reaches the layer before through a block's sum
     for layer, o in zip(reversed(network.layers), reversed(outputs), strict=True):
         gate, constant = gates(layer, o)
         biases += float(out_coefficients @ constant)

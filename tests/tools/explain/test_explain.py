@@ -116,6 +116,61 @@ def test_gradients_of_local_layers_are_autograds_and_a_step_is_torchs(tmp_path: 
         np.testing.assert_allclose(e.steps[0].logits, model(x)[0].numpy(), rtol=1e-9)
 
 
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+@pytest.mark.parametrize("batch_norm", [False, True])
+@pytest.mark.parametrize(("shared", "blocks", "pool"), [(True, 0, False), (False, 1, True), (True, 2, True)])
+def test_gradients_and_step_of_what_places_share_and_blocks_add_are_autograds(
+    tmp_path: Path, photo: str, shared: bool, blocks: int, pool: bool, batch_norm: bool, activation: str
+) -> None:
+    """A weight that several places share has the sum of their gradients, and is counted, and moved, once."""
+    changes: dict[str, Any] = {"shared": shared, "blocks": blocks, "pool": pool, "batch_norm": batch_norm}
+    changes |= {"image_size": (9, 12), "local": (4, 5), "field": 3, "hidden": (6,), "activation": activation}
+    e, model, x = explained(tmp_path, photo, classes=("cat", "dog", "fox"), **changes)
+    logits = model(x)
+    torch.nn.functional.cross_entropy(logits, torch.tensor([1])).backward()
+    np.testing.assert_allclose(e.logits, logits[0].detach().numpy(), rtol=1e-10)
+    assert x.grad is not None
+    np.testing.assert_allclose(e.x_gradient, x.grad.numpy().reshape(-1), rtol=1e-8, atol=1e-13)
+    square = sum(float(p.grad.square().sum()) for p in model.parameters() if p.grad is not None)
+    assert e.squared_norm == pytest.approx(square, rel=1e-9)
+    assert f"all {count_weights(model):,} weights and biases moved so" in as_text(e)
+    torch.optim.SGD(model.parameters(), lr=e.steps[0].rate).step()
+    with torch.no_grad():
+        np.testing.assert_allclose(e.steps[0].logits, model(x)[0].numpy(), rtol=1e-8)
+    for layer, k, g in zip(e.network.layers, e.outputs, e.gradients, strict=True):
+        dense = np.array([layer.row(unit) for unit in range(layer.units)])  # W with its zeros
+        np.testing.assert_allclose(dense @ k.x + layer.bias, k.sum, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(layer.transposed_product(g.sum), g.sum @ dense, rtol=1e-9, atol=1e-13)
+        for j in range(0, layer.inputs, 7):
+            np.testing.assert_allclose(layer.column(j), dense[:, j])
+            assert [layer.is_connected(unit, j) for unit in range(layer.units)] == (dense[:, j] != 0).tolist()
+            assert layer.fan_out(j) == (dense[:, j] != 0).sum()
+    assert e.mean_logits[e.attribution.first] - e.mean_logits[e.attribution.second] == pytest.approx(
+        e.attribution.difference, rel=1e-9
+    )
+
+
+def test_the_sums_in_the_words_hold_with_blocks_and_the_mean_over_places(tmp_path: Path, photo: str) -> None:
+    changes: dict[str, Any] = {"image_size": (9, 12), "local": (4, 5), "field": 3, "hidden": (), "batch_norm": True}
+    e, _, _ = explained(tmp_path, photo, shared=True, blocks=1, pool=True, **changes)
+    text = as_text(e)
+    for a, b, c in re.findall(rf"= {NUMBER} \* \(?{NUMBER}\)? = {NUMBER}", text):
+        assert float(a) * float(b) == pytest.approx(float(c), rel=2e-4), (a, b, c)
+    sums = re.findall(rf"dL/da = sum of w \* dL/dz = (.*) = {NUMBER}\n", text)
+    assert len(sums) == 7  # of six local layers and the mean
+    for terms, total in sums:
+        assert eval(terms) == pytest.approx(float(total), rel=1e-3, abs=2e-4)
+    added = re.findall(rf" = {NUMBER}; plus input \d+ of hidden \d, {NUMBER}, = {NUMBER};", text)
+    assert len(added) == 2
+    for normed, x, total in added:
+        assert float(normed) + float(x) == pytest.approx(float(total), abs=2e-4)
+    (here, others, both) = re.findall(
+        rf"x = .* = {NUMBER}\n .*other places that share w, together {NUMBER}: dL/dw = {NUMBER}\n", text
+    )[0]
+    assert float(here) + float(others) == pytest.approx(float(both), rel=1e-3)
+    assert e.weight_gradient(e.path_weights[0]) == pytest.approx(float(both), rel=1e-4)
+
+
 @pytest.mark.parametrize("hidden", [(), (9, 8, 7)])
 @pytest.mark.parametrize("batch_norm", [False, True])
 @pytest.mark.parametrize("activation", ACTIVATION_NAMES)

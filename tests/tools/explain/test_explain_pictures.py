@@ -248,3 +248,18 @@ def are_apart(a: np.ndarray, b: np.ndarray) -> bool:
         if (a @ edge).max() <= (b @ edge).min() or (b @ edge).max() <= (a @ edge).min():
             return True
     return False
+
+
+@pytest.mark.slow
+def test_a_network_of_shared_residual_layers_is_explained_and_drawn(
+    tmp_path: Path, photo: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changes: dict[str, Any] = {"shared": True, "blocks": 2, "pool": True, "batch_norm": True}
+    run = random_run(tmp_path / "run", image_size=(12, 9), local=(4, 5), hidden=(), **changes)
+    assert main(["explain", "--run", str(run), "--full", photo]) == 0
+    printed = capsys.readouterr().out
+    assert "mean over the places: of each channel, over 6 of them" in printed
+    assert "as a residual block ends" in printed
+    assert main(["explain", "--run", str(run)]) == 0
+    names = {path.name for path in (run / "explain").iterdir()}
+    assert {"rex.html", "rex.png", "rex.svg", "fields.png", "templates.png", "network.html"} <= names
