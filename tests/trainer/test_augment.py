@@ -28,8 +28,8 @@ def test_with_everything_off_only_the_normalisation_is_left() -> None:
 def test_flip_mirrors_left_and_right_half_of_the_time() -> None:
     plain = augment.normalise(IMAGES, MEAN, STD)
     found = augment.apply(IMAGES, drawn(replace(NONE, flip=True), seed=1), MEAN, STD)
-    same = [torch.allclose(a, b, atol=1e-4) for a, b in zip(found, plain, strict=True)]
-    mirrored = [torch.allclose(a, b.flip(2), atol=1e-4) for a, b in zip(found, plain, strict=True)]
+    same = [torch.equal(a, b) for a, b in zip(found, plain, strict=True)]
+    mirrored = [torch.equal(a, b.flip(2)) for a, b in zip(found, plain, strict=True)]
     assert all(s != m for s, m in zip(same, mirrored, strict=True))
     assert any(same)
     assert any(mirrored)
@@ -60,16 +60,20 @@ def test_crops_stay_inside_the_photo_and_keep_the_asked_share() -> None:
     assert (width / height).min() >= 0.5 - 1e-5
 
 
-def test_a_large_batch_is_changed_as_torch_s_own_sampling_of_each_photo_does() -> None:
-    """Photo by photo with affine_grid and grid_sample, where `apply` takes many at a time and a grid of its own."""
-    images = torch.randint(0, 256, (150, 3, 12, 10), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+@pytest.mark.parametrize("size", [(12, 10), (64, 64), (1, 5)])
+def test_a_large_batch_is_changed_as_torch_s_own_sampling_of_each_photo_does(
+    size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Photo by photo with affine_grid and grid_sample, where `apply` sums rows of many; to two thousandths of a level."""
+    monkeypatch.setattr(augment, "_CHUNK", 7 * 3 * size[0] * size[1])
+    images = torch.randint(0, 256, (25, 3, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     draw = augment.draw(replace(NONE, flip=True, crop_area=0.3, crop_ratio=1.5), len(images), np.random.default_rng(0))
     assert draw.geometry is not None
-    found = augment.apply(images, draw, MEAN, STD)
+    found = augment.apply(images, draw, torch.zeros(3), torch.ones(3))
     for image, geometry, changed in zip(images.float(), draw.geometry, found, strict=True):
-        grid = torch.nn.functional.affine_grid(geometry[None], [1, 3, 12, 10], align_corners=False)
+        grid = torch.nn.functional.affine_grid(geometry[None], [1, 3, *size], align_corners=False)
         sampled = torch.nn.functional.grid_sample(image[None], grid, padding_mode="border", align_corners=False)
-        torch.testing.assert_close(changed, augment.normalise(sampled, MEAN, STD)[0], atol=1e-4, rtol=0)
+        torch.testing.assert_close(changed, sampled[0], atol=2e-3, rtol=0)
 
 
 @pytest.mark.parametrize("what", ["brightness", "contrast", "saturation"])

@@ -22,9 +22,9 @@ def _step(*flags: object) -> Callable[[Place, int], Figures]:
 def roofline() -> Part:
     return Part(
         "roofline",
-        "A training step by itself on drawn numbers: its matrix products and convolutions beside a large matrix product, "
-        "its passes over all weights (optimizer, average, norm of the gradient) beside a triad over arrays that no cache "
-        "holds; all in float32 on all threads.",
+        "A training step by itself on drawn numbers: its matrix products and convolutions beside a large matrix "
+        "product, its passes over all weights (optimizer, average, norm of the gradient) beside a triad over arrays "
+        "that no cache holds; all in float32 on all threads.",
         [Contender(name, _step(*flags)) for name, flags in _STEPS.items()],
         [
             Limit(f"{name}: {what}", name, figure, least=0.7)

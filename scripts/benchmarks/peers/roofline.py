@@ -1,13 +1,15 @@
 """How near catdog's training step comes to what the processor can do: its matrix products and its passes over weights.
 
-The peak of the products is that of a large square matrix product, the peak of the passes that of a triad, a = b + s * c,
-over arrays that no cache holds; both in float32 with all threads. What a step multiplies is counted by torch's FlopCounterMode;
-how long it takes for that, and for the optimizer, the average and the gradient's norm, by torch's profiler.
+The peak of the products is that of a large square matrix product, the peak of the passes that of a triad,
+a = b + s * c, over arrays that no cache holds; both in float32 with all threads. What a step multiplies is counted by
+torch's FlopCounterMode; how long it takes for that, and for the optimizer, the average and the gradient's norm, is
+measured by its profiler.
 """
 
 import argparse
 import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -22,6 +24,7 @@ from catdog.data.batches import shuffled_batches
 from catdog.data.imagefolder import PhotoBatch, PhotoFolder
 from catdog.model.build import build_model
 from catdog.model.mlp import MLP, count_weights
+from catdog.trainer.batch_size import with_batch_size
 from catdog.trainer.card import make_card
 from catdog.trainer.loop import Trainer
 
@@ -45,7 +48,8 @@ def triad_bytes_a_second(count: int) -> float:
 def measure(config: Config, shared: bool, steps: int, side: int, count: int) -> dict[str, float]:
     """A step of `config`, the median rates of `steps` of them; side, count: of the matrices and arrays of the peaks."""
     height, width = config.photos.image_size
-    batch_size = config.training.batch_size or 512
+    config = replace(config, training=with_batch_size(config.training, 16_000))
+    batch_size = config.training.batch_size
     pixels = torch.randint(256, (batch_size, 3, height, width), dtype=torch.uint8)
     photos = PhotoFolder.from_tensors(pixels, torch.arange(batch_size) % 2, ("cat", "dog"))
     model = build_model(config, 2)
