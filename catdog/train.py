@@ -1,11 +1,9 @@
 """From a configuration to a run folder: the photos, the plan, the training, the summary."""
 
-import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,9 +17,9 @@ from catdog.checkpoint.model_file import MODEL_FILE
 from catdog.config.schema import check_parts
 from catdog.config.settings import Config
 from catdog.config.toml import parse_config, to_toml
-from catdog.data.imagefolder import PhotoFolder
 from catdog.data.listing import Listing
 from catdog.data.load import open_folders
+from catdog.data.photo_dataset import PhotoDataset
 from catdog.data.splits import photo_folder, train_and_val
 from catdog.errors import CatdogError
 from catdog.model.build import build_network
@@ -128,8 +126,6 @@ def _train(
         for remark in remarks(photo_folder(photos), *listings):
             folder.log(remark)
 
-    # It takes a second, which the first optimizer would wait for: so it is done beside all that comes before.
-    threading.Thread(target=import_module, args=("torch._dynamo",), daemon=True).start()
     if photos.cache == "none" and world.size > 1:  # each must find as many photos in a batch as the others expect
         photos = replace(photos, strict=True)
     with world.first_on_machine():  # who fills the cache, from which the others then read
@@ -166,7 +162,7 @@ def _train(
     return run
 
 
-def _note_skipped(folders: Sequence[PhotoFolder], folder: RunFolder) -> None:
+def _note_skipped(folders: Sequence[PhotoDataset], folder: RunFolder) -> None:
     """List the photos that could not be read in skipped.csv, and log how many."""
     train, val = (photos.skipped for photos in folders)
     skipped = [*train, *val]

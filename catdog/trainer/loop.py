@@ -19,7 +19,7 @@ from catdog.base.signals import Interrupted, Signals
 from catdog.checkpoint.model_card import ModelCard
 from catdog.config.settings import Config
 from catdog.data.batches import seed_step, shuffled_batches, steps_per_epoch
-from catdog.data.imagefolder import PhotoFolder
+from catdog.data.photo_dataset import PhotoDataset
 from catdog.runs.histograms import WEIGHTS_FILE, histograms_as_csv, weight_histograms
 from catdog.runs.history import Progress, to_csv
 from catdog.runtime.precision import choose_precision
@@ -51,8 +51,8 @@ class Trainer:
         self,
         config: Config,
         model: nn.Module,
-        train: PhotoFolder,
-        val: PhotoFolder,
+        train: PhotoDataset,
+        val: PhotoDataset,
         card: ModelCard,
         run: Path,
         device: torch.device,
@@ -207,7 +207,7 @@ class Trainer:
         if not self._is_done():
             self._stop_if_asked()
 
-    def evaluate(self, photos: PhotoFolder) -> tuple[np.ndarray, np.ndarray]:
+    def evaluate(self, photos: PhotoDataset) -> tuple[np.ndarray, np.ndarray]:
         """(labels: int64, N; logits: float32, N x C) of `photos`, by the averaged weights, as prediction has them."""
         return evaluate(
             self.state.average.model,
