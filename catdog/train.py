@@ -28,7 +28,7 @@ from catdog.runtime.join import join_world
 from catdog.runtime.world import World
 from catdog.trainer.batch_size import with_batch_size
 from catdog.trainer.card import make_card
-from catdog.trainer.events import Listener
+from catdog.trainer.events import Event, Listener, TrainingDone
 from catdog.trainer.loop import Trainer
 from catdog.trainer.plan import describe_plan, pixels_fit
 from catdog.trainer.snapshots import check_classes
@@ -142,7 +142,7 @@ def _train(
     if world.is_main:
         from catdog.trainer.tensorboard import tensorboard_writer
 
-        listeners = [*tensorboard_writer(run), *listeners]
+        listeners = [*tensorboard_writer(run), _draw_curves, *listeners]
     trainer = Trainer(config, model, *folders, card, run, device, folder.log, listeners, world)
     if saved is not None:
         from catdog.trainer.resume import restore
@@ -180,13 +180,17 @@ def _warn_of_copies(listings: tuple[Listing, Listing], log: Callable[[str], None
         log(warning)
 
 
-def _summarize(trainer: Trainer, seconds: float) -> None:
-    """Draw the curves, and log how good the network is and how it is used."""
-    progress, run = trainer.state.progress, trainer.run
-    if trainer.world.is_main:
+def _draw_curves(event: Event) -> None:
+    """Draw curves.png at the end of a training, while its last checkpoint is being written."""
+    if isinstance(event, TrainingDone):
         from catdog.drawing.curves import draw_curves  # matplotlib takes a while to import
 
-        draw_curves(progress.history, run / "curves.png")
+        draw_curves(event.trainer.state.progress.history, event.trainer.run / "curves.png")
+
+
+def _summarize(trainer: Trainer, seconds: float) -> None:
+    """Log how good the network is and how it is used."""
+    progress, run = trainer.state.progress, trainer.run
     trial = "evaluate" if trainer.card.trained_on == DRAWINGS else "predict PHOTO"  # it has seen no photograph
     trainer.log(
         f"trained in {seconds:.0f} s; best after epoch {progress.best['epoch']}: "
