@@ -1,11 +1,9 @@
 """From a configuration to a run folder: the photos, the plan, the training, the summary."""
 
-import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,9 +17,9 @@ from catdog.checkpoint.model_file import MODEL_FILE
 from catdog.config.schema import check_parts
 from catdog.config.settings import Config
 from catdog.config.toml import parse_config, to_toml
-from catdog.data.imagefolder import PhotoFolder
 from catdog.data.listing import Listing
 from catdog.data.load import open_folders
+from catdog.data.photo_dataset import PhotoDataset
 from catdog.data.splits import photo_folder, train_and_val
 from catdog.errors import CatdogError
 from catdog.model.build import build_network
@@ -30,7 +28,7 @@ from catdog.runtime.join import join_world
 from catdog.runtime.world import World
 from catdog.trainer.batch_size import with_batch_size
 from catdog.trainer.card import make_card
-from catdog.trainer.events import Listener
+from catdog.trainer.events import Event, Listener, TrainingDone
 from catdog.trainer.loop import Trainer
 from catdog.trainer.plan import describe_plan, pixels_fit
 from catdog.trainer.snapshots import check_classes
@@ -128,8 +126,6 @@ def _train(
         for remark in remarks(photo_folder(photos), *listings):
             folder.log(remark)
 
-    # It takes a second, which the first optimizer would wait for: so it is done beside all that comes before.
-    threading.Thread(target=import_module, args=("torch._dynamo",), daemon=True).start()
     if photos.cache == "none" and world.size > 1:  # each must find as many photos in a batch as the others expect
         photos = replace(photos, strict=True)
     with world.first_on_machine():  # who fills the cache, from which the others then read
@@ -146,7 +142,7 @@ def _train(
     if world.is_main:
         from catdog.trainer.tensorboard import tensorboard_writer
 
-        listeners = [*tensorboard_writer(run), *listeners]
+        listeners = [*tensorboard_writer(run), _draw_curves, *listeners]
     trainer = Trainer(config, model, *folders, card, run, device, folder.log, listeners, world)
     if saved is not None:
         from catdog.trainer.resume import restore
@@ -166,7 +162,7 @@ def _train(
     return run
 
 
-def _note_skipped(folders: Sequence[PhotoFolder], folder: RunFolder) -> None:
+def _note_skipped(folders: Sequence[PhotoDataset], folder: RunFolder) -> None:
     """List the photos that could not be read in skipped.csv, and log how many."""
     train, val = (photos.skipped for photos in folders)
     skipped = [*train, *val]
@@ -184,13 +180,17 @@ def _warn_of_copies(listings: tuple[Listing, Listing], log: Callable[[str], None
         log(warning)
 
 
-def _summarize(trainer: Trainer, seconds: float) -> None:
-    """Draw the curves, and log how good the network is and how it is used."""
-    progress, run = trainer.state.progress, trainer.run
-    if trainer.world.is_main:
+def _draw_curves(event: Event) -> None:
+    """Draw curves.png at the end of a training, while its last checkpoint is being written."""
+    if isinstance(event, TrainingDone):
         from catdog.drawing.curves import draw_curves  # matplotlib takes a while to import
 
-        draw_curves(progress.history, run / "curves.png")
+        draw_curves(event.trainer.state.progress.history, event.trainer.run / "curves.png")
+
+
+def _summarize(trainer: Trainer, seconds: float) -> None:
+    """Log how good the network is and how it is used."""
+    progress, run = trainer.state.progress, trainer.run
     trial = "evaluate" if trainer.card.trained_on == DRAWINGS else "predict PHOTO"  # it has seen no photograph
     trainer.log(
         f"trained in {seconds:.0f} s; best after epoch {progress.best['epoch']}: "

@@ -15,7 +15,7 @@ from PIL import Image
 
 from catdog.cli.main import main
 from catdog.config.settings import Config
-from catdog.data.imagefolder import PhotoFolder
+from catdog.data.photo_dataset import PhotoDataset
 from catdog.numpy_net import ACTIVATIONS, softmax
 from catdog.predict import Classifier
 from catdog.train import train
@@ -61,7 +61,7 @@ def test_the_forward_pass_in_numpy_is_the_trainers(
     logits: list[np.ndarray] = []
     evaluate = trainer.Trainer.evaluate
 
-    def kept(self: trainer.Trainer, photos: PhotoFolder) -> tuple[np.ndarray, np.ndarray]:
+    def kept(self: trainer.Trainer, photos: PhotoDataset) -> tuple[np.ndarray, np.ndarray]:
         labels, found = evaluate(self, photos)
         logits.append(found)
         return labels, found

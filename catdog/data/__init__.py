@@ -1,7 +1,7 @@
 """Photos: which files there are, their pixels, and batches of them.
 
 listing, splits     which photo files there are, of which class, to train on or to validate on
-imagefolder, load   PhotoFolder, the torchvision ImageFolder that training iterates; opening it
+photo_dataset, load PhotoDataset, the photos that training iterates; opening it
 batches, prefetch   which photos each batch holds; the batches themselves, through torch's DataLoader
 pixel_cache         decoded pixels, kept between runs in the cache_folder; cache_dir bounds and clears what is kept
 decode_pool         decoding in parallel; decode_process is one of its processes
@@ -19,17 +19,17 @@ from typing import TYPE_CHECKING
 from catdog.base.lazy import offer
 
 if TYPE_CHECKING:
-    from catdog.data.imagefolder import PhotoFolder
     from catdog.data.listing import Listing, list_photos
     from catdog.data.load import load_photos, open_folders
+    from catdog.data.photo_dataset import PhotoDataset
     from catdog.data.prefetch import load_batches
     from catdog.data.splits import train_and_val
 
-__all__ = ["Listing", "PhotoFolder", "list_photos", "load_batches", "load_photos", "open_folders", "train_and_val"]
+__all__ = ["Listing", "PhotoDataset", "list_photos", "load_batches", "load_photos", "open_folders", "train_and_val"]
 __getattr__ = offer(
     __name__,
     {
-        "PhotoFolder": "imagefolder",
+        "PhotoDataset": "photo_dataset",
         "Listing": "listing",
         "list_photos": "listing",
         "load_photos": "load",

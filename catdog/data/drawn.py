@@ -75,22 +75,19 @@ class _Pen:
         self.cos, self.sin, self.side = math.cos(angle), math.sin(angle), -1 if mirrored else 1
         self.ink = ImageDraw.Draw(scene)
 
-    def place(self, point: Point) -> Point:
-        x, y = point[0] * self.side, point[1]
-        return (
-            self.centre[0] + self.unit * (x * self.cos - y * self.sin),
-            self.centre[1] + self.unit * (x * self.sin + y * self.cos),
-        )
+    def place(self, points: Sequence[Point]) -> list[Point]:
+        (left, top), unit, cos, sin, side = self.centre, self.unit, self.cos, self.sin, self.side
+        return [(left + unit * (x * side * cos - y * sin), top + unit * (x * side * sin + y * cos)) for x, y in points]
 
     def shape(self, points: Sequence[Point], fill: Colour) -> None:
-        self.ink.polygon([self.place(point) for point in points], fill=fill)
+        self.ink.polygon(self.place(points), fill=fill)
 
     def oval(self, x: float, y: float, rx: float, ry: float, fill: Colour, angle: float = 0.0) -> None:
         self.shape(_oval(x, y, rx, ry, angle), fill)
 
     def line(self, points: Sequence[Point], width: float, fill: Colour) -> None:
         thick = max(1, round(width * self.unit))
-        self.ink.line([self.place(point) for point in points], fill=fill, width=thick, joint="curve")
+        self.ink.line(self.place(points), fill=fill, width=thick, joint="curve")
 
     def tube(self, points: Sequence[Point], width: float, fill: Colour) -> None:
         """A thick curve with round ends, such as a tail or a leg."""
@@ -99,13 +96,12 @@ class _Pen:
                 self.oval(x0 + (x1 - x0) * t / 8, y0 + (y1 - y0) * t / 8, width / 2, width / 2, fill)
 
 
+_CIRCLE = [(math.cos(turn), math.sin(turn)) for turn in (2 * math.pi * i / 28 for i in range(28))]
+
+
 def _oval(x: float, y: float, rx: float, ry: float, angle: float = 0.0) -> list[Point]:
     cos, sin = math.cos(angle), math.sin(angle)
-    turns = [2 * math.pi * i / 28 for i in range(28)]
-    return [
-        (x + rx * math.cos(t) * cos - ry * math.sin(t) * sin, y + rx * math.cos(t) * sin + ry * math.sin(t) * cos)
-        for t in turns
-    ]
+    return [(x + rx * c * cos - ry * s * sin, y + rx * c * sin + ry * s * cos) for c, s in _CIRCLE]
 
 
 def _shade(colour: Colour, factor: float) -> Colour:

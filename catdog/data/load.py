@@ -8,8 +8,8 @@ from tqdm import tqdm
 
 from catdog.config.settings import Photos
 from catdog.data.decode_pool import DecodePool
-from catdog.data.imagefolder import PhotoFolder
 from catdog.data.listing import Listing, Skipped
+from catdog.data.photo_dataset import PhotoDataset
 from catdog.errors import CatdogError
 
 
@@ -24,7 +24,7 @@ def load_photos(
     max_skipped: float = 1.0,
     progress: Callable[[int], object] = lambda count: None,
     pool: DecodePool | None = None,
-) -> PhotoFolder:
+) -> PhotoDataset:
     """Decode all photos of `listing` to `size`, or take them from the cache; those that cannot be read are left out.
 
     Arguments as `catdog.data.pixel_cache.decode_all`'s.
@@ -45,12 +45,12 @@ def load_photos(
     skipped = [Skipped(listing.path(index), reason) for index, reason in decoded.skipped.items()]
     if skipped:
         listing = listing.select([index not in decoded.skipped for index in range(len(listing))])
-    folder = PhotoFolder(listing, size, pixels=torch.from_numpy(decoded.pixels), skipped=skipped)
+    folder = PhotoDataset(listing, size, pixels=torch.from_numpy(decoded.pixels), skipped=skipped)
     mistakes.require_few_unreadable([folder], max_skipped)
     return folder
 
 
-def open_folders(listings: Sequence[Listing], photos: Photos, threads: int) -> tuple[PhotoFolder, PhotoFolder]:
+def open_folders(listings: Sequence[Listing], photos: Photos, threads: int) -> tuple[PhotoDataset, PhotoDataset]:
     """The photos to train on and to validate on, as `photos` asks for them: decoded, or to be decoded batch by batch.
 
     Raises CatdogError where too many photos, all of a class, or all to validate on cannot be read.
@@ -62,7 +62,7 @@ def open_folders(listings: Sequence[Listing], photos: Photos, threads: int) -> t
     if photos.cache == "none":
         most = 0.0 if photos.strict else photos.max_skipped
         of = sum(map(len, listings)) if listings[0].root == listings[1].root else None
-        train, val = (PhotoFolder(one, size, pool=pool, max_skipped=most, out_of=of) for one in listings)
+        train, val = (PhotoDataset(one, size, pool=pool, max_skipped=most, out_of=of) for one in listings)
     else:
         with pool:
             train, val = (_load(listing, photos, name, pool) for listing, name in zip(listings, names, strict=True))
@@ -76,7 +76,7 @@ def open_folders(listings: Sequence[Listing], photos: Photos, threads: int) -> t
     return train, val
 
 
-def _load(listing: Listing, photos: Photos, name: str, pool: DecodePool) -> PhotoFolder:
+def _load(listing: Listing, photos: Photos, name: str, pool: DecodePool) -> PhotoDataset:
     """`load_photos` as `photos` says, with a progress bar."""
     with tqdm(total=len(listing), desc=f"decoding {name} photos", unit=" photos", disable=None, leave=False) as bar:
         return load_photos(

@@ -12,7 +12,7 @@ from catdog.data.names import left_out_in_words
 from catdog.errors import CatdogError
 
 if TYPE_CHECKING:
-    from catdog.data.imagefolder import PhotoFolder
+    from catdog.data.photo_dataset import PhotoDataset
 
 
 def require_no_splits(root: Path, flat: Mapping[str, str], splits: Mapping[str, str]) -> None:
@@ -77,10 +77,10 @@ def require_train(root: Path, splits: Mapping[str, Path]) -> None:
         raise CatdogError(f"{root} has {names}/ but no train/; {mend}.")
 
 
-def require_few_unreadable(folders: "Sequence[PhotoFolder]", max_skipped: float) -> None:
+def require_few_unreadable(folders: "Sequence[PhotoDataset]", max_skipped: float) -> None:
     """Raise CatdogError if more than the share `max_skipped` of the photos of one root cannot be read."""
-    for root in dict.fromkeys(folder.root for folder in folders):
-        mine = [folder for folder in folders if folder.root == root]
+    for root in dict.fromkeys(folder.listing.root for folder in folders):
+        mine = [folder for folder in folders if folder.listing.root == root]
         skipped = [one for folder in mine for one in folder.skipped]
         count = len(skipped) + sum(map(len, mine))
         if len(skipped) > max_skipped * count:

@@ -1,4 +1,4 @@
-"""Opens a folder that a program names for a PhotoFolder: checks that it holds classes, leaves broken photos out."""
+"""Opens a folder that a program names: checks that it holds classes, leaves broken photos out."""
 
 from collections.abc import Sequence
 from pathlib import Path

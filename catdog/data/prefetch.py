@@ -1,4 +1,4 @@
-"""Batches of a PhotoFolder through torch's DataLoader; to another device than the pixels' they are copied ahead."""
+"""Batches of a PhotoDataset through torch's DataLoader; to another device than the pixels' they are copied ahead."""
 
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from catdog.data.imagefolder import PhotoBatch, PhotoFolder
+from catdog.data.photo_dataset import PhotoBatch, PhotoDataset
 
 _AHEAD = 3  # batches on their way while one is computed with
 
 
-def load_batches(photos: PhotoFolder, batches: Sequence[Tensor]) -> Iterator[PhotoBatch]:
+def load_batches(photos: PhotoDataset, batches: Sequence[Tensor]) -> Iterator[PhotoBatch]:
     """For each of `batches`, row numbers (int64, B): the photos that can be read, on the folder's `device`."""
     loader: DataLoader[Any] = DataLoader(
         photos,

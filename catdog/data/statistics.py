@@ -5,13 +5,13 @@ from typing import Any
 import torch
 
 from catdog.data.batches import batches_in_order, some_of_each_class
-from catdog.data.imagefolder import PhotoFolder
+from catdog.data.photo_dataset import PhotoDataset
 from catdog.data.prefetch import load_batches
 
 _PHOTOS = 4096  # at most, whose colours are measured
 
 
-def colour_statistics(photos: PhotoFolder) -> tuple[Any, Any, Any]:
+def colour_statistics(photos: PhotoDataset) -> tuple[Any, Any, Any]:
     """(mean, standard deviation of each channel over all pixels, mean colour of each class), in levels (0 to 255).
 
     Of many photos, some of each class are taken. Sums are of whole numbers below 2^53, so exact in any order.

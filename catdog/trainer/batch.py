@@ -6,7 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from catdog.config.settings import Augment
-from catdog.data.imagefolder import PhotoFolder
+from catdog.data.photo_dataset import PhotoDataset
 from catdog.data.prefetch import load_batches
 from catdog.runtime.world import ALONE, World
 from catdog.trainer.augment import apply, draw, own_slice
@@ -14,7 +14,7 @@ from catdog.trainer.targets import Targets
 
 
 def load_slices(
-    photos: PhotoFolder, batches: Sequence[Tensor], world: World, whole: bool
+    photos: PhotoDataset, batches: Sequence[Tensor], world: World, whole: bool
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """For each batch its rows, and the pixels of this process's slice of it; of the `whole` batch, to blend photos."""
     if world.size == 1:

@@ -1,19 +1,25 @@
 """Writes model.safetensors after each epoch that is the best so far."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from torch import nn
+from torch import Tensor
 
 from catdog.checkpoint.model_card import ModelCard
 from catdog.checkpoint.model_file import MODEL_FILE, save_model
 
 
 def save_best(
-    run: Path, card: ModelCard, model: nn.Module, labels: np.ndarray, logits: np.ndarray, row: dict[str, float]
+    run: Path,
+    card: ModelCard,
+    weights: Mapping[str, Tensor],
+    labels: np.ndarray,
+    logits: np.ndarray,
+    row: dict[str, float],
 ) -> None:
-    """Write model.safetensors: the weights of `model`, its temperature and validation figures.
+    """Write model.safetensors: the `weights` (a state_dict), the temperature and validation figures.
 
     labels (int64, N), logits (float32, N x C): of the validation photos. row: of metrics.csv.
     """
@@ -23,7 +29,7 @@ def save_best(
     card = replace(card, temperature=fit_temperature(labels, logits), validation=figures)
     tensors = {
         name: tensor.float().cpu().numpy()
-        for name, tensor in model.state_dict().items()
+        for name, tensor in weights.items()
         if not name.endswith("num_batches_tracked")
     }
     save_model(run / MODEL_FILE, tensors, card)

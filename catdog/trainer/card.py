@@ -4,12 +4,12 @@ import torch
 
 from catdog.checkpoint.model_card import ModelCard
 from catdog.config.settings import Config
-from catdog.data.imagefolder import PhotoFolder
+from catdog.data.photo_dataset import PhotoDataset
 from catdog.data.statistics import colour_statistics
 from catdog.images.geometry import RESIZE_FILTER
 
 
-def make_card(config: Config, train: PhotoFolder) -> ModelCard:
+def make_card(config: Config, train: PhotoDataset) -> ModelCard:
     """The card of the network that `config` makes of the photos `train`."""
     from catdog.data.drawn import are_drawn
     from catdog.runs.trained_on import describe_photos

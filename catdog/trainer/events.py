@@ -33,7 +33,7 @@ class StepDone:
 
 @dataclass(frozen=True)
 class EpochDone:
-    """An epoch was finished, validated and saved."""
+    """An epoch was finished and validated; its checkpoint is being written."""
 
     row: dict[str, float]
     """As in metrics.csv."""
@@ -45,7 +45,14 @@ class EpochDone:
     """Advice to the user, from `catdog.trainer.advice`."""
 
 
-Event = TrainingStarted | StepDone | EpochDone
+@dataclass(frozen=True)
+class TrainingDone:
+    """The last epoch was finished; its checkpoint is being written."""
+
+    trainer: "Trainer"
+
+
+Event = TrainingStarted | StepDone | EpochDone | TrainingDone
 Listener = Callable[[Event], None]
 """Called with each event, in the training's own process and thread; what it raises ends the training."""
 

@@ -6,6 +6,7 @@ repeats to the bit what it would have done without a stop.
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from catdog.base.signals import Interrupted, Signals
 from catdog.checkpoint.model_card import ModelCard
 from catdog.config.settings import Config
 from catdog.data.batches import seed_step, shuffled_batches, steps_per_epoch
-from catdog.data.imagefolder import PhotoFolder
+from catdog.data.photo_dataset import PhotoDataset
 from catdog.runs.histograms import WEIGHTS_FILE, histograms_as_csv, weight_histograms
 from catdog.runs.history import Progress, to_csv
 from catdog.runtime.precision import choose_precision
@@ -29,7 +30,7 @@ from catdog.trainer.batch import load_slices, prepare_batch
 from catdog.trainer.best_model import save_best
 from catdog.trainer.divergence import NotFinite, check_loss, check_state, guessing_loss
 from catdog.trainer.ema import AveragedWeights
-from catdog.trainer.events import EpochDone, Event, Listener, StepDone, TrainingStarted, epoch_logger
+from catdog.trainer.events import EpochDone, Event, Listener, StepDone, TrainingDone, TrainingStarted, epoch_logger
 from catdog.trainer.losses import class_weights, make_loss
 from catdog.trainer.optim import make_optimizer
 from catdog.trainer.schedule import learning_rate_at, set_learning_rate
@@ -51,8 +52,8 @@ class Trainer:
         self,
         config: Config,
         model: nn.Module,
-        train: PhotoFolder,
-        val: PhotoFolder,
+        train: PhotoDataset,
+        val: PhotoDataset,
         card: ModelCard,
         run: Path,
         device: torch.device,
@@ -103,8 +104,10 @@ class Trainer:
         is_hidden = None if self.world.is_main else True
         with (
             Signals(self._on_signal),
+            ExitStack() as stack,
             tqdm(total=photos * epochs, unit=" photos", unit_scale=True, disable=is_hidden, leave=False) as bar,
         ):
+            stack.callback(self.checkpoints.wait)
             self._tell(TrainingStarted(self))
             if self.checkpoints.position == (-1, -1):
                 self.save()  # there is always one to go back to, and a disk without room for it is noticed now
@@ -116,6 +119,7 @@ class Trainer:
                     self._finish_epoch(photos / (time.perf_counter() - started))
                 except NotFinite as problem:
                     self._recover(problem)
+            self._tell(TrainingDone(self))
 
     def epoch(self, bar: Any) -> None:
         """Take every step of the epoch that has not been taken yet."""
@@ -196,18 +200,21 @@ class Trainer:
         is_best = progress.add(row)
         state.totals.zero_()
         notes = what_is_not_learned(progress, training, self.card, labels, answers, self._is_done())
-        if self.world.is_main:
+        best, metrics, weights = progress.best, to_csv(progress.history), histograms_as_csv(progress.weights)
+
+        def write(saved: dict[str, Any]) -> None:
             if is_best:
-                save_best(self.run, self.card, state.average.model, labels, logits, progress.best)
-            write_text(self.run / "metrics.csv", to_csv(progress.history))
-            write_text(self.run / WEIGHTS_FILE, histograms_as_csv(progress.weights))
-        self.save()
+                save_best(self.run, self.card, saved["average"] or saved["model"], labels, logits, best)
+            write_text(self.run / "metrics.csv", metrics)
+            write_text(self.run / WEIGHTS_FILE, weights)
+
+        self.checkpoints.save(self._plain_state(), write)
         self._tell(EpochDone(row, training.epochs, is_best, photos_per_second, notes))
         self.checks_each_step = self.device.type == "cpu"
         if not self._is_done():
             self._stop_if_asked()
 
-    def evaluate(self, photos: PhotoFolder) -> tuple[np.ndarray, np.ndarray]:
+    def evaluate(self, photos: PhotoDataset) -> tuple[np.ndarray, np.ndarray]:
         """(labels: int64, N; logits: float32, N x C) of `photos`, by the averaged weights, as prediction has them."""
         return evaluate(
             self.state.average.model,
@@ -220,7 +227,7 @@ class Trainer:
         )
 
     def save(self) -> None:
-        """Write a checkpoint; NotFinite if it would hold NaN or infinite numbers."""
+        """Begin to write a checkpoint; NotFinite if it would hold NaN or infinite numbers."""
         self.checkpoints.save(self._plain_state())
 
     def restore(self, saved: dict[str, Any]) -> None:
@@ -275,6 +282,7 @@ class Trainer:
         if number:
             if self.checkpoints.position != (self.state.progress.epoch, self.state.progress.step):
                 self.save()
+            self.checkpoints.wait()
             self.world.wait()  # for the one that writes: when one ends, all are ended
             raise Interrupted(number, saved=True)
 

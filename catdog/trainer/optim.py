@@ -1,12 +1,16 @@
 """The optimizer, which moves the weights."""
 
+import inspect
+from typing import Any
+
 import torch
 from torch import nn
+from torch.optim import Optimizer
 
 from catdog.config.settings import Training
 
 
-def make_optimizer(model: nn.Module, training: Training) -> torch.optim.Optimizer:
+def make_optimizer(model: nn.Module, training: Training) -> Optimizer:
     """AdamW (Loshchilov and Hutter 2019), SGD, or Muon with AdamW over `model`; weight decay pulls on matrices only.
 
     The fused implementations, where a device has them, update all weights in one pass over memory.
@@ -20,5 +24,17 @@ def make_optimizer(model: nn.Module, training: Training) -> torch.optim.Optimize
         return MuonAndAdamW(matrices[1:-1], [matrices[0], matrices[-1]], vectors, training, fused)
     groups = [{"params": matrices, "weight_decay": training.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
     if training.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=training.learning_rate, momentum=training.momentum, fused=fused)
-    return torch.optim.AdamW(groups, lr=training.learning_rate, fused=fused)
+        sgd = without_compiler(torch.optim.SGD)
+        return sgd(groups, lr=training.learning_rate, momentum=training.momentum, fused=fused)
+    return without_compiler(torch.optim.AdamW)(groups, lr=training.learning_rate, fused=fused)
+
+
+def without_compiler(kind: type[Optimizer]) -> Any:
+    """`kind` without the wrappers of its methods that import torch.compile's machinery, which takes as long as torch.
+
+    They keep torch.compile out of these methods, and `step` from recording a graph.
+    """
+    methods = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
+    unwrapped = {name: inspect.unwrap(getattr(kind, name)) for name in methods}
+    step = torch.no_grad()(inspect.unwrap(kind.step))
+    return type(kind.__name__, (kind,), {**unwrapped, "step": step})

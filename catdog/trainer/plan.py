@@ -70,7 +70,8 @@ def describe_plan(
 def _memory(config: Config, model: "Network", photos: int) -> int:
     """Bytes that training will take at most, roughly."""
     t = config.training
-    copies = 3 + (2 if t.optimizer != "sgd" else 1 if t.momentum else 0) + (1 if t.ema else 0)
+    saved = 1 + (2 if t.optimizer != "sgd" else 1 if t.momentum else 0) + (1 if t.ema else 0)
+    copies = 1 + 2 * saved  # a gradient, and what a checkpoint holds, and a copy of that while it is written
     inputs = 3 * config.photos.image_size[0] * config.photos.image_size[1]
     activations = t.batch_size // t.accumulate * model.activation_numbers() * 4
     batch = t.batch_size * inputs * 4 * 3

@@ -152,3 +152,4 @@ def restore(trainer: "Trainer", saved: dict[str, Any], folder: RunFolder) -> Non
     if replace(before, run=replace(before.run, out=trainer.config.run.out)) != trainer.config:
         folder.write_config(trainer.config)
         trainer.save()
+        trainer.checkpoints.wait()  # before the first step: from now on a stop is resumed with the new configuration

@@ -1,5 +1,8 @@
 """All that a training changes, as last.pt holds it: taken, saved, and put back exactly."""
 
+import copy
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -76,34 +79,53 @@ class TrainState:
 
 
 class Checkpoints:
-    """`last.pt` and `previous.pt` of the run folder `run`, which the main process writes."""
+    """`last.pt` and `previous.pt` of the run folder `run`, which a thread of the main process writes."""
 
     def __init__(self, run: Path, world: World) -> None:
         self.run, self.world = run, world
         self.position = (-1, -1)
         """Epochs finished, and steps done in the next one, at the last checkpoint."""
+        self._thread = ThreadPoolExecutor(1)
+        self._writing: Future[None] | None = None
 
-    def save(self, state: dict[str, Any]) -> None:
-        """Write last.pt, unless it would hold NaN or infinite numbers: then it raises NotFinite.
+    def save(self, state: dict[str, Any], before: Callable[[dict[str, Any]], object] = lambda state: None) -> None:
+        """Begin to write last.pt, unless it would hold NaN or infinite numbers: then it raises NotFinite.
 
-        What last.pt was at the end of an epoch is kept as previous.pt, so that the start of the current epoch is in one
-        or the other.
+        before: called with a copy of `state`, by the thread that then writes it. What goes wrong there is raised by the
+        next call, or by `wait`. What last.pt was at the end of an epoch is kept as previous.pt, so that the start of
+        the current epoch is in one or the other.
         """
         check_state(state)
+        self.wait()
         if self.world.is_main:
-            save_state(self.run / STATE_FILE, state, self.run / PREVIOUS_FILE if self.position[1] == 0 else None)
+            kept = self.run / PREVIOUS_FILE if self.position[1] == 0 else None
+            copied = copy.deepcopy(state)  # the next steps change these tensors
+
+            def write() -> None:
+                before(copied)
+                save_state(self.run / STATE_FILE, copied, kept)
+
+            self._writing = self._thread.submit(write)
         self.position = (state["progress"]["epoch"], state["progress"]["step"])
+
+    def wait(self) -> None:
+        """Wait until the last checkpoint is on the disk."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
 
     def start_of_epoch(self) -> dict[str, Any]:
         """The checkpoint at the start of the current epoch, not one within it: when those are saved does not matter."""
         from catdog.checkpoint.saved_state import load_state
 
+        self.wait()
         path = self.run / (STATE_FILE if self.position[1] == 0 else PREVIOUS_FILE)
         found: dict[str, Any] = self.world.from_main(load_state(path) if self.world.is_main else None)
         return found
 
     def describe_last(self) -> str:
         """Where the last good checkpoint is and how far it goes."""
+        self.wait()
         epoch, step = self.position
         within = f" and step {step} of the next" if step else ""
         return f"the last good checkpoint is {self.run / STATE_FILE}, after epoch {epoch}{within}"

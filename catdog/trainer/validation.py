@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from catdog.data.batches import batches_in_order
-from catdog.data.imagefolder import PhotoFolder
+from catdog.data.photo_dataset import PhotoDataset
 from catdog.data.prefetch import load_batches
 from catdog.runtime.world import ALONE, World
 from catdog.trainer.augment import normalise
@@ -17,7 +17,7 @@ from catdog.trainer.augment import normalise
 @torch.no_grad()
 def evaluate(
     model: nn.Module,
-    photos: PhotoFolder,
+    photos: PhotoDataset,
     mean: Tensor,
     std: Tensor,
     *,
@@ -47,7 +47,7 @@ def evaluate(
     return photos.labels.cpu()[is_read].numpy(), answers[is_read, :-1].numpy()
 
 
-def some_images(photos: PhotoFolder, mean: Tensor, std: Tensor) -> Tensor:
+def some_images(photos: PhotoDataset, mean: Tensor, std: Tensor) -> Tensor:
     """A few photos, normalised, to look for where a NaN or an infinite number comes from."""
     batch = next(load_batches(photos, [torch.arange(min(64, len(photos)))]))
     return normalise(batch.pixels, mean, std)

@@ -12,9 +12,9 @@ from catdog.config.settings import Config
 from catdog.data import statistics
 from catdog.data.batches import batches_in_order, some_of_each_class
 from catdog.data.decode_pool import DecodePool
-from catdog.data.imagefolder import PhotoFolder
 from catdog.data.listing import list_photos
 from catdog.data.load import load_photos
+from catdog.data.photo_dataset import PhotoDataset
 from catdog.data.prefetch import load_batches
 from catdog.errors import CatdogError, ImageError
 from catdog.images import decoder
@@ -31,7 +31,7 @@ def quiet(line: str) -> None:
 
 def test_a_stream_gives_the_rows_asked_for_with_the_pixels_that_loading_gives(make_photos: MakePhotos) -> None:
     listing = list_photos(make_photos({"cat": 20, "dog": 23}))
-    loaded, stream = load_photos(listing, (9, 7)), PhotoFolder(listing, (9, 7), pool=DecodePool((9, 7), 3))
+    loaded, stream = load_photos(listing, (9, 7)), PhotoDataset(listing, (9, 7), pool=DecodePool((9, 7), 3))
     assert torch.equal(stream.labels, loaded.labels) and stream.image_size == loaded.image_size == (9, 7)
     batches = torch.randperm(43, generator=torch.Generator().manual_seed(0)).split(19)
     for batch, same, asked in zip(load_batches(stream, batches), load_batches(loaded, batches), batches, strict=True):
@@ -42,7 +42,7 @@ def test_a_stream_gives_the_rows_asked_for_with_the_pixels_that_loading_gives(ma
 
 def test_for_another_device_batches_are_decoded_ahead_and_come_in_order(make_photos: MakePhotos) -> None:
     listing = list_photos(make_photos({"cat": 20, "dog": 20}))
-    stream = PhotoFolder(listing, (4, 4), pool=DecodePool((4, 4), 2))
+    stream = PhotoDataset(listing, (4, 4), pool=DecodePool((4, 4), 2))
     stream.to(torch.device("meta"))
     sizes = [torch.arange(n) for n in (3, 40, 1, 7, 5, 2)]
     given = [len(batch.rows) for batch in load_batches(stream, sizes) if batch.pixels.device.type == "meta"]
@@ -105,12 +105,12 @@ def test_too_many_unreadable_photos_end_a_stream(make_photos: MakePhotos) -> Non
         path.write_bytes(b"nothing of a photo")
     listing = list_photos(root)
     with pytest.raises(CatdogError, match=r"3 of the photos in .* --max-skipped 0.1 .*cat"):
-        PhotoFolder(listing, (4, 4), max_skipped=0.1).__getitems__(range(20))
+        PhotoDataset(listing, (4, 4), max_skipped=0.1).__getitems__(range(20))
     with pytest.raises(CatdogError, match="all of a batch"):
-        PhotoFolder(listing, (4, 4), max_skipped=1).__getitems__(range(2))
+        PhotoDataset(listing, (4, 4), max_skipped=1).__getitems__(range(2))
     with pytest.raises(ImageError, match="cat"):
-        PhotoFolder(listing, (4, 4)).__getitems__(range(20))
-    (batch,) = load_batches(PhotoFolder(listing, (4, 4), max_skipped=1), batches_in_order(20, (4, 4)))
+        PhotoDataset(listing, (4, 4)).__getitems__(range(20))
+    (batch,) = load_batches(PhotoDataset(listing, (4, 4), max_skipped=1), batches_in_order(20, (4, 4)))
     assert batch.rows.tolist() == list(range(3, 20)) and len(batch.pixels) == 17
 
 

@@ -17,8 +17,8 @@ import pytest
 from catdog.data import decode_pool as decoders
 from catdog.data.batches import batches_in_order
 from catdog.data.decode_pool import DecodePool
-from catdog.data.imagefolder import PhotoFolder
 from catdog.data.listing import list_photos
+from catdog.data.photo_dataset import PhotoDataset
 from catdog.data.pixel_cache import decode_all
 from catdog.data.prefetch import load_batches
 from catdog.errors import ImageError
@@ -183,7 +183,7 @@ def test_the_cache_and_a_folder_that_is_not_decoded_use_them(
     monkeypatch.setattr(decoders, "decode_files", None)
     assert np.array_equal(decode_all(listing, SIZE, threads=2).pixels, wanted)
     with DecodePool(SIZE, 2) as pool:
-        for batch in load_batches(PhotoFolder(listing, SIZE, pool=pool), batches_in_order(len(listing), SIZE)):
+        for batch in load_batches(PhotoDataset(listing, SIZE, pool=pool), batches_in_order(len(listing), SIZE)):
             assert np.array_equal(batch.pixels, wanted[batch.rows])
 
 

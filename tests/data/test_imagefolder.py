@@ -10,12 +10,12 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 
 from catdog.config.settings import Photos
-from catdog.data.imagefolder import PhotoFolder
 from catdog.data.listing import list_photos
 from catdog.data.load import load_photos, open_folders
 from catdog.data.splits import train_and_val
 from catdog.data.statistics import colour_statistics
 from catdog.errors import CatdogError, ImageError
+from catdog.imagefolder import PhotoFolder
 from catdog.images import decoder
 from catdog.images.decoder import decode, decode_and_measure
 

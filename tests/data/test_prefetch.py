@@ -10,7 +10,7 @@ from conftest import quiet
 from catdog import train as train_module
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
-from catdog.data.imagefolder import PhotoFolder
+from catdog.data.photo_dataset import PhotoDataset
 from catdog.data.prefetch import load_batches, prefetch
 from catdog.errors import CatdogError
 from catdog.model.build import build_model
@@ -22,10 +22,10 @@ MakePhotos = Callable[..., Path]
 MakeConfig = Callable[..., Config]
 
 
-def some_photos() -> PhotoFolder:
+def some_photos() -> PhotoDataset:
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(256, (40, 3, 4, 5), dtype=torch.uint8, generator=generator)
-    return PhotoFolder.from_tensors(pixels, torch.arange(40) % 2, ("cat", "dog"))
+    return PhotoDataset.from_tensors(pixels, torch.arange(40) % 2, ("cat", "dog"))
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 9])
@@ -52,7 +52,7 @@ def test_pixels_that_stay_in_main_memory_are_copied_batch_by_batch() -> None:
 def test_an_epoch_that_is_broken_off_copies_no_further() -> None:
     asked: list[int] = []
 
-    class Noted(PhotoFolder):
+    class Noted(PhotoDataset):
         def __getitems__(self, rows: Any) -> Any:
             asked.append(int(rows[0]))
             return super().__getitems__(rows)

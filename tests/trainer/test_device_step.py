@@ -22,8 +22,8 @@ from catdog.checkpoint.model_card import ModelCard
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
 from catdog.data.batches import shuffled_batches
-from catdog.data.imagefolder import PhotoBatch, PhotoFolder
 from catdog.data.listing import Listing
+from catdog.data.photo_dataset import PhotoBatch, PhotoDataset
 from catdog.model.build import build_model
 from catdog.trainer import loop
 from catdog.trainer.batch import prepare_batch
@@ -60,7 +60,7 @@ class NoWaiting(TorchDispatchMode):
 def trainer_on(device: str, folder: Path, **changes: Any) -> Trainer:
     rng = np.random.default_rng(0)
     pixels = torch.from_numpy(rng.integers(0, 256, (25, 3, 6, 8), dtype=np.uint8))
-    photos = PhotoFolder.from_tensors(pixels, torch.arange(25) % 3 % 2, ("cat", "dog"))
+    photos = PhotoDataset.from_tensors(pixels, torch.arange(25) % 3 % 2, ("cat", "dog"))
     config: Config = load_config(None, {**ALL_ON, **changes})
     card = make_card(config, photos)
     model = build_model(config, 2)
@@ -203,7 +203,7 @@ def trainer_on_cuda(folder: Path, **changes: Any) -> Trainer:
     # Without what is made from numbers, which these tensors have not: class weights, a copy of the network. And not
     # with sgd, of which torch has a fused kernel for cuda, but does not say what shapes it makes.
     config = load_config(None, {**ALL_ON, **changes, "class_weights": "none", "ema": 0.0, "optimizer": "adamw"})
-    photos = PhotoFolder(Listing(folder, ("cat", "dog"), ["photo"] * 25, [0] * 25), (6, 8))
+    photos = PhotoDataset(Listing(folder, ("cat", "dog"), ["photo"] * 25, [0] * 25), (6, 8))
     photos.pixels, photos.is_decoded = torch.empty(25, 3, 6, 8, dtype=torch.uint8), True
     photos.labels = torch.empty(25, dtype=torch.int64)
     m = config.model

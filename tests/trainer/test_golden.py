@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from catdog.config.toml import load_config
-from catdog.data.imagefolder import PhotoFolder
+from catdog.data.photo_dataset import PhotoDataset
 from catdog.model.build import build_model
 from catdog.trainer.card import make_card
 from catdog.trainer.loop import Trainer
@@ -39,7 +39,7 @@ TRAININGS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def photos(first: int, count: int) -> PhotoFolder:
+def photos(first: int, count: int) -> PhotoDataset:
     """Stripes, upright for one class and level for the other, in colours that differ a little; whole numbers alone."""
     rows, columns, channels = np.arange(6)[:, None], np.arange(5)[None, :], np.arange(3)[:, None, None]
     pixels, labels = np.empty((count, 3, 6, 5), np.uint8), np.arange(first, first + count) % 3 % 2
@@ -47,7 +47,7 @@ def photos(first: int, count: int) -> PhotoFolder:
         k = first + i
         stripes = rows if labels[i] else columns
         pixels[i] = (60 * ((stripes + k) % 2) + 37 * k + 11 * k * k % 101 + 29 * channels + 5 * (rows * columns)) % 256
-    return PhotoFolder.from_tensors(torch.from_numpy(pixels), torch.from_numpy(labels), ("level", "upright"))
+    return PhotoDataset.from_tensors(torch.from_numpy(pixels), torch.from_numpy(labels), ("level", "upright"))
 
 
 def losses(changes: dict[str, Any], folder: Path) -> list[list[float]]:

@@ -19,7 +19,7 @@ from catdog.checkpoint.saved_state import load_state
 from catdog.checkpoint.training_state import save_state
 from catdog.cli.main import main
 from catdog.config.settings import Config
-from catdog.data.imagefolder import PhotoBatch, PhotoFolder
+from catdog.data.photo_dataset import PhotoBatch, PhotoDataset
 from catdog.data.prefetch import load_batches
 from catdog.errors import CatdogError
 from catdog.train import resume, train
@@ -155,7 +155,7 @@ def test_an_evaluation_that_takes_long_is_broken_off_and_repeated(
     whole = train(small_config(photos, out=str(tmp_path / "whole")), log=quiet)
     asked = 0
 
-    def in_small_batches(photos: PhotoFolder, batches: Sequence[torch.Tensor]) -> Iterator[PhotoBatch]:
+    def in_small_batches(photos: PhotoDataset, batches: Sequence[torch.Tensor]) -> Iterator[PhotoBatch]:
         nonlocal asked
         for rows in torch.arange(len(photos)).split(2):
             asked += 1

@@ -1,5 +1,7 @@
 """The main job on the drawn set, with the default settings: the hidden layers earn their place."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,3 +42,20 @@ def test_without_photos_training_says_that_it_draws(
     assert "drawn cats and dogs" in printed
     assert main(["evaluate", "--run", "run"]) == 0
     assert [path.name for path in Path().iterdir()] == ["run"]
+
+
+def test_training_and_evaluating_an_mlp_import_neither_torchvision_nor_what_compiles(tmp_path: Path) -> None:
+    """Each takes as long to import as torch itself."""
+    write_sample(tmp_path / "photos", 40)
+    program = (
+        "import sys; from catdog.cli.main import main; status = main(sys.argv[1:]); "
+        "print({'torch', 'torchvision', 'torch._dynamo'} & set(sys.modules), status)"
+    )
+    for argv, imported in (
+        (("train", "--data", tmp_path / "photos", "--epochs", 1, "--out", "run"), "{'torch'} 0"),
+        (("evaluate", "--run", "run"), "set() 0"),
+    ):
+        ended = subprocess.run(
+            [sys.executable, "-c", program, *map(str, argv)], capture_output=True, text=True, check=True
+        )
+        assert ended.stdout.splitlines()[-1] == imported

@@ -20,9 +20,9 @@ from catdog.base.text import many
 from catdog.base.threads import thread_count
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
-from catdog.data.imagefolder import PhotoFolder
 from catdog.data.load import load_photos
 from catdog.data.mistakes import require_few_unreadable
+from catdog.data.photo_dataset import PhotoDataset
 from catdog.data.splits import SAMPLE, photo_folder, train_and_val
 from catdog.errors import CatdogError
 from catdog.model.build import build_model
@@ -61,10 +61,10 @@ class Demo:
     conclude: Callable[[Sequence[Outcome]], list[str]]
 
 
-def some(photos: PhotoFolder, most: int) -> PhotoFolder:
+def some(photos: PhotoDataset, most: int) -> PhotoDataset:
     """At most so many of the photos, always the same ones."""
     rows = torch.from_numpy(np.sort(np.random.default_rng(0).permutation(len(photos))[:most]))
-    return PhotoFolder.from_tensors(photos.pixels[rows], photos.labels[rows], photos.classes)
+    return PhotoDataset.from_tensors(photos.pixels[rows], photos.labels[rows], photos.classes)
 
 
 def settings(variant: Variant, data: str, seed: int) -> Config:
@@ -72,7 +72,7 @@ def settings(variant: Variant, data: str, seed: int) -> Config:
     return load_config(None, {**SETTINGS, **variant.changes, "data": data, "seed": seed})
 
 
-def train_once(config: Config, train: PhotoFolder, apart: PhotoFolder) -> Trainer:
+def train_once(config: Config, train: PhotoDataset, apart: PhotoDataset) -> Trainer:
     """Train as `catdog train` does, in a folder that is gone afterwards."""
     device = choose_device(config.run.device)[0]
     torch.manual_seed(config.run.seed)
@@ -85,13 +85,13 @@ def train_once(config: Config, train: PhotoFolder, apart: PhotoFolder) -> Traine
 
 
 def run(
-    demo: Demo, data: str, train: PhotoFolder, apart: PhotoFolder, seeds: int, log: Callable[[str], None]
+    demo: Demo, data: str, train: PhotoDataset, apart: PhotoDataset, seeds: int, log: Callable[[str], None]
 ) -> list[Outcome]:
     """Train each variant from the seeds 0, 1, ... on the same photos."""
     order = shuffle_order(train.pixels)
 
-    def shuffled(photos: PhotoFolder) -> PhotoFolder:
-        return PhotoFolder.from_tensors(shuffle(photos.pixels, order), photos.labels, photos.classes)
+    def shuffled(photos: PhotoDataset) -> PhotoDataset:
+        return PhotoDataset.from_tensors(shuffle(photos.pixels, order), photos.labels, photos.classes)
 
     outcomes = []
     for variant in demo.variants:
@@ -186,7 +186,7 @@ def main(name: str, data: str | None, seeds: int, out: str | None) -> int:
     return 0
 
 
-def load(data: str) -> tuple[PhotoFolder, PhotoFolder]:
+def load(data: str) -> tuple[PhotoDataset, PhotoDataset]:
     """The photos to train on, and those kept apart: those of `catdog train`, or some of them where there are many."""
     config = load_config(None, {**SETTINGS, "data": data})
     listings = train_and_val(photo_folder(config.photos), config.photos.val_share, config.run.seed)
@@ -201,7 +201,7 @@ def load(data: str) -> tuple[PhotoFolder, PhotoFolder]:
     return some(train, MOST_PHOTOS), some(apart, MOST_PHOTOS)
 
 
-def first_of_each(photos: PhotoFolder) -> list[int]:
+def first_of_each(photos: PhotoDataset) -> list[int]:
     """The index of the first photo of each of the first two classes that are there."""
     labels = photos.labels.tolist()
     return [labels.index(label) for label in sorted(set(labels))[:2]]

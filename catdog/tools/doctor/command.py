@@ -19,10 +19,10 @@ from catdog.checkpoint.model_file import MODEL_FILE
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
 from catdog.data.duplicates import exact_copies_across
-from catdog.data.imagefolder import PhotoFolder
 from catdog.data.listing import Listing, has_photos
 from catdog.data.load import load_photos
 from catdog.data.mistakes import require_few_unreadable
+from catdog.data.photo_dataset import PhotoDataset
 from catdog.data.remarks import remarks
 from catdog.data.splits import SAMPLE, photo_folder, train_and_val
 from catdog.drawing.contact_sheet import require_png
@@ -81,7 +81,7 @@ def main(run: str | None, config_file: str | None, given: Mapping[str, Any], out
         states.append(finding.state)
         print(in_words(finding), flush=True)
     if model is not None:
-        val_photos = PhotoFolder.from_tensors(patient.val.pixels, _relabelled(patient, classifier), classifier.classes)
+        val_photos = PhotoDataset.from_tensors(patient.val.pixels, _relabelled(patient, classifier), classifier.classes)
         images, _ = replace(patient, card=classifier.card, device=torch.device("cpu")).photos(512)
         with working("checking"):
             of_the_run = [

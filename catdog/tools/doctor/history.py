@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from catdog.base.text import listed, percent
-from catdog.data.imagefolder import PhotoFolder
+from catdog.data.photo_dataset import PhotoDataset
 from catdog.model.mlp import MLP
 from catdog.predict import Classifier
 from catdog.tools.doctor.patient import Finding
@@ -75,7 +75,7 @@ def _check_gap(rows: list[dict[str, float]], classes: int) -> Finding:
     return Finding(name, "ok", f"{what}: no more is learned by heart (overfitting) than is usual.")
 
 
-def check_collapse(classifier: Classifier, val: PhotoFolder) -> Finding:
+def check_collapse(classifier: Classifier, val: PhotoDataset) -> Finding:
     """Check that the network does not predict one class for all photos. val: with labels in the network's classes."""
     name = "answers of the run"
     called = np.concatenate([classifier.logits(some.numpy()).argmax(axis=1) for some in val.pixels.split(256)])

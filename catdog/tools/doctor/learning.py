@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from catdog.base.text import in_shell, many, percent
-from catdog.data.imagefolder import PhotoFolder
+from catdog.data.photo_dataset import PhotoDataset
 from catdog.tools.doctor.patient import Finding, Patient, answers, steps
 
 FEW = 16  # photos to overfit
@@ -129,14 +129,14 @@ def check_overfits(patient: Patient) -> Finding:
     )
 
 
-def _first_of_each_class(photos: PhotoFolder, count: int) -> PhotoFolder:
+def _first_of_each_class(photos: PhotoDataset, count: int) -> PhotoDataset:
     """Select `count` photos (or all), taking one of each class in turn."""
     rank = torch.zeros_like(photos.labels)
     for label in range(len(photos.classes)):
         mine = photos.labels == label
         rank[mine] = torch.arange(int(mine.sum()))
     chosen = rank.argsort(stable=True)[:count]
-    return PhotoFolder.from_tensors(photos.pixels[chosen], photos.labels[chosen], photos.classes)
+    return PhotoDataset.from_tensors(photos.pixels[chosen], photos.labels[chosen], photos.classes)
 
 
 def check_shuffled_labels(patient: Patient) -> Finding:
@@ -175,7 +175,7 @@ def check_shuffled_labels(patient: Patient) -> Finding:
     return Finding(name, "ok", f"{what}: nothing leaks.")
 
 
-def shuffle_labels(photos: PhotoFolder, turn: int, seed: int) -> PhotoFolder:
+def shuffle_labels(photos: PhotoDataset, turn: int, seed: int) -> PhotoDataset:
     """Replace the labels by ones independent of the class: the photos of each class get every label equally often.
 
     Turns 0 and 1, 2 and 3, ... differ by a shift of all labels, so that a pattern that favours the true classes by luck
@@ -190,4 +190,4 @@ def shuffle_labels(photos: PhotoFolder, turn: int, seed: int) -> PhotoFolder:
         rows.append(mine)
         labels.append((np.arange(len(mine)) + turn) % classes)
     chosen = torch.from_numpy(np.concatenate(rows))
-    return PhotoFolder.from_tensors(photos.pixels[chosen], torch.from_numpy(np.concatenate(labels)), photos.classes)
+    return PhotoDataset.from_tensors(photos.pixels[chosen], torch.from_numpy(np.concatenate(labels)), photos.classes)

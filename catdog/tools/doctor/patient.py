@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from catdog.checkpoint.model_card import ModelCard
 from catdog.config.settings import Config, Training
-from catdog.data.imagefolder import PhotoFolder
+from catdog.data.photo_dataset import PhotoDataset
 from catdog.model.build import build_model
 from catdog.model.mlp import MLP
 from catdog.trainer import augment
@@ -42,8 +42,8 @@ class Patient:
     """A configuration with a sample of its photos; `build` and `loss` make what it is trained with."""
 
     config: Config
-    train: PhotoFolder
-    val: PhotoFolder
+    train: PhotoDataset
+    val: PhotoDataset
     card: ModelCard
     device: torch.device
     build: Callable[[Config, int], MLP] = build_model
@@ -100,7 +100,7 @@ class Step:
 def steps(
     patient: Patient,
     model: MLP,
-    photos: PhotoFolder,
+    photos: PhotoDataset,
     count: int,
     *,
     batch_size: int = 64,
@@ -146,7 +146,7 @@ def _batches(photos: int, size: int, rng: np.random.Generator) -> Iterator[Tenso
 
 
 @torch.no_grad()
-def answers(patient: Patient, model: MLP, photos: PhotoFolder) -> Tensor:
+def answers(patient: Patient, model: MLP, photos: PhotoDataset) -> Tensor:
     """The class that `model` calls each photo: int64, N, on the CPU."""
     model.eval()
     return torch.cat([model(patient.normalised(some)).argmax(dim=1).cpu() for some in photos.pixels.split(256)])

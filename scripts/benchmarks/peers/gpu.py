@@ -17,7 +17,7 @@ import torch
 from benchmarks.peers.lines import say
 from catdog.config.toml import load_config
 from catdog.data.batches import shuffled_batches
-from catdog.data.imagefolder import PhotoBatch, PhotoFolder
+from catdog.data.photo_dataset import PhotoBatch, PhotoDataset
 from catdog.model.build import build_model
 from catdog.model.mlp import count_weights
 from catdog.runtime.precision import choose_precision
@@ -57,7 +57,7 @@ def measure(device: torch.device, precision: str, photos: int, side: int) -> dic
     config = load_config(None, {"device": str(device), "precision": precision, "batch_size": 512})
     height, width = config.photos.image_size
     pixels = torch.randint(256, (photos, 3, height, width), dtype=torch.uint8)
-    train = PhotoFolder.from_tensors(pixels, torch.arange(photos) % 2, ("cat", "dog"))
+    train = PhotoDataset.from_tensors(pixels, torch.arange(photos) % 2, ("cat", "dog"))
     model = build_model(config, 2)
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(config, model, train, train, make_card(config, train), Path(folder), device)

@@ -18,9 +18,9 @@ from torch.nn import functional as F
 from catdog.cli.main import main
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
-from catdog.data.imagefolder import PhotoFolder
 from catdog.data.listing import list_photos
 from catdog.data.load import load_photos
+from catdog.data.photo_dataset import PhotoDataset
 from catdog.model.mlp import MLP
 from catdog.tools.demo import command as demo
 from catdog.tools.demo.command import DEMOS
@@ -128,10 +128,10 @@ def test_a_network_learns_shuffled_photos_as_it_learns_the_photos() -> None:
 def test_permute_trains_on_shuffled_photos_and_says_how_much_scores_change(
     split_photos: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given: list[tuple[PhotoFolder, PhotoFolder]] = []
+    given: list[tuple[PhotoDataset, PhotoDataset]] = []
     train_once = demo.train_once
 
-    def watched(config: Config, *sets: PhotoFolder) -> Trainer:
+    def watched(config: Config, *sets: PhotoDataset) -> Trainer:
         given.append((sets[0], sets[1]))
         return train_once(config, *sets)
 

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from catdog.cli.main import main
 from catdog.config.settings import Config
-from catdog.data.imagefolder import PhotoFolder
 from catdog.data.listing import list_photos
+from catdog.data.photo_dataset import PhotoDataset
 from catdog.data.splits import train_and_val
 from catdog.errors import CatdogError, SettingsError
 from catdog.model.build import build_model
@@ -227,7 +227,7 @@ def test_a_learning_rate_that_is_far_too_high(patient_of: MakePatient) -> None:
     assert "far too much" in check_update_ratio(ill).message
     # The colours of the photos are so easy that even this rate tells them apart: so, labels that take some learning.
     labels = torch.from_numpy(np.random.default_rng(0).integers(0, 2, len(ill.train)))
-    finding = check_overfits(replace(ill, train=PhotoFolder.from_tensors(ill.train.pixels, labels, ill.train.classes)))
+    finding = check_overfits(replace(ill, train=PhotoDataset.from_tensors(ill.train.pixels, labels, ill.train.classes)))
     assert finding.state == "ill"
     assert "too high" in finding.advice
     finding = check_rate(sweep(ill), 1e3)
@@ -304,7 +304,7 @@ def test_validation_photos_copied_from_training(make_photos: MakePhotos, tmp_pat
 
 def test_photos_that_are_all_the_same_cannot_be_learned(patient_of: MakePatient) -> None:
     patient = patient_of()
-    same = PhotoFolder.from_tensors(
+    same = PhotoDataset.from_tensors(
         torch.full_like(patient.train.pixels, 7), patient.train.labels, patient.train.classes
     )
     finding = check_overfits(replace(patient, train=same))

@@ -1,15 +1,14 @@
-"""PhotoFolder, the torchvision ImageFolder that training iterates: single photos, and whole batches at once."""
+"""PhotoDataset, the photos that training iterates: single ones, and whole batches at once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.datasets import ImageFolder, VisionDataset
+from torch.utils.data import Dataset
 
 from catdog.data.decode_pool import DecodePool
 from catdog.data.listing import Listing, Skipped
@@ -43,48 +42,32 @@ class PhotoBatch(Sequence[Item]):
         return self.pixels[index], int(self.folder_labels[self.rows[index]])
 
 
-class PhotoFolder(ImageFolder):
-    """torchvision's ImageFolder with catdog's listing and decoding: item i is (uint8 3 x H x W tensor, label).
+class PhotoDataset(Dataset[Any]):
+    """The photos of a listing: item i is (uint8 3 x H x W tensor, label). `catdog.imagefolder` makes it an ImageFolder.
 
-    photos: a folder of class folders, or a listing of one. size: (height, width) that each photo is squashed to;
-    None keeps its own. transform, target_transform: applied to the tensor, and to the label.
+    size: (height, width) that each photo is squashed to; None keeps its own.
     pixels: all photos decoded before, uint8 N x 3 x H x W (see `load_photos`); None decodes each photo each time that
     it is asked for, batches by the `pool` if there is one. skipped: photos left out of the listing as unreadable.
 
-    Reading a broken photo raises ImageError. on_error="skip" decodes each photo once when the folder is opened, and
-    leaves broken ones out: `len` counts the others, `skipped` names them; a file that breaks afterwards still raises.
-    max_skipped: a batch leaves broken photos out, up to this share of `out_of` (all), or raises CatdogError.
+    Reading a broken photo raises ImageError. max_skipped: a batch leaves broken photos out, up to this share of
+    `out_of` (all), or raises CatdogError.
     """
 
     def __init__(
         self,
-        photos: str | Path | Listing,
+        listing: Listing,
         size: tuple[int, int] | None = None,
-        transform: Callable[[Tensor], Any] | None = None,
-        target_transform: Callable[[int], Any] | None = None,
         *,
         pixels: Tensor | None = None,
         skipped: Sequence[Skipped] = (),
         pool: DecodePool | None = None,
         max_skipped: float = 0.0,
         out_of: int | None = None,
-        on_error: Literal["raise", "skip"] = "raise",
     ) -> None:
-        if not isinstance(photos, Listing) or on_error != "raise":
-            from catdog.data.named_folder import open_named  # which training does without
-
-            photos, skipped = open_named(photos, on_error)
-        self.listing = photos
-        # Not ImageFolder's own __init__, which lists the folder by other rules, and a million photos in 500 MB.
-        VisionDataset.__init__(self, str(self.listing.root), transform=transform, target_transform=target_transform)
-        self.loader, self.extensions = partial(decode, size=size), None
-        self.classes = list(self.listing.classes)
-        self.class_to_idx = {name: label for label, name in enumerate(self.classes)}
-        self.samples = self.imgs = _Samples(self.listing)
-        self.targets = self.listing.labels
+        self.listing, self.classes = listing, list(listing.classes)
         self.size, self.is_decoded = size, pixels is not None
         self.pixels = torch.empty(0, 3, *(size or (0, 0)), dtype=torch.uint8) if pixels is None else pixels
-        self.labels = torch.tensor(self.listing.labels, dtype=torch.int64)
+        self.labels = torch.tensor(listing.labels, dtype=torch.int64)
         """int64, N, on `device`."""
         self.device = torch.device("cpu")
         """Where batches are to arrive."""
@@ -93,7 +76,7 @@ class PhotoFolder(ImageFolder):
         self._skipped, self._unreadable = list(skipped), dict[int, str]()
 
     @classmethod
-    def from_tensors(cls, pixels: Tensor, labels: Tensor, classes: Sequence[str]) -> "PhotoFolder":
+    def from_tensors(cls, pixels: Tensor, labels: Tensor, classes: Sequence[str]) -> "PhotoDataset":
         """Photos that are in memory alone. pixels: uint8, N x 3 x H x W; labels: int64, N, indices into `classes`."""
         names = [f"{classes[label]}/{row}" for row, label in enumerate(labels.tolist())]
         height, width = pixels.shape[2:]
@@ -103,7 +86,7 @@ class PhotoFolder(ImageFolder):
     def image_size(self) -> tuple[int, int]:
         """Height and width of the photos as they are given."""
         if self.size is None:
-            raise ValueError("a PhotoFolder without a size has photos of many sizes")
+            raise ValueError("photos without a size are photos of many sizes")
         return self.size
 
     @property
@@ -121,7 +104,7 @@ class PhotoFolder(ImageFolder):
         """Whether batches are made in main memory for a network that is elsewhere."""
         return self.device.type != "cpu" and (self._stays or not self.is_decoded)
 
-    def to(self, device: torch.device) -> "PhotoFolder":
+    def to(self, device: torch.device) -> "PhotoDataset":
         """This folder with batches for a network on `device`, and its pixels there, unless they are kept."""
         self.device = device
         self.labels = self.labels.to(device)
@@ -129,19 +112,19 @@ class PhotoFolder(ImageFolder):
             self.pixels = self.pixels.to(device)
         return self
 
+    def __len__(self) -> int:
+        return len(self.listing)
+
     def __getitem__(self, index: int) -> tuple[Any, Any]:
         if self.is_decoded:
             sample = self.pixels[index].clone()
         else:
-            sample = torch.from_numpy(self.loader(self.listing.path(index))).permute(2, 0, 1).contiguous()
-        label = self.listing.labels[index]
-        if self.transform is not None:
-            sample = self.transform(sample)
-        return sample, label if self.target_transform is None else self.target_transform(label)
+            sample = torch.from_numpy(decode(self.listing.path(index), self.size)).permute(2, 0, 1).contiguous()
+        return sample, self.listing.labels[index]
 
     def __getitems__(self, rows: Sequence[int] | Tensor) -> Sequence[tuple[Any, Any]]:
-        """A batch of the photos `rows`, which DataLoader asks for: a PhotoBatch, or with transforms a list of items."""
-        if self.size is None or self.transform is not None or self.target_transform is not None:
+        """A batch of the photos `rows`, which DataLoader asks for: a PhotoBatch, or photos of many sizes as a list."""
+        if self.size is None:
             return [self[int(row)] for row in rows]
         rows = torch.as_tensor(rows, dtype=torch.int64)
         if not self.is_decoded:
@@ -175,22 +158,7 @@ class PhotoFolder(ImageFolder):
         keep = torch.tensor([index not in self._unreadable for index in indices])
         if len(self._unreadable) > self.max_skipped * (self.out_of or len(self)) or not keep.any():
             raise CatdogError(
-                f"{len(self._unreadable)} of the photos in {self.root} read so far cannot be, more than "
+                f"{len(self._unreadable)} of the photos in {self.listing.root} read so far cannot be, more than "
                 f"--max-skipped {self.max_skipped:g} allows or all of a batch; the first: {self.skipped[0].reason}"
             )
         return rows[keep], found[keep]
-
-
-class _Samples(Sequence[tuple[str, int]]):
-    """(path, label) of each photo, put together when it is asked for."""
-
-    def __init__(self, listing: Listing) -> None:
-        self._listing = listing
-
-    def __len__(self) -> int:
-        return len(self._listing)
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        return self._listing.path(index), self._listing.labels[index]
