@@ -130,6 +130,7 @@ class Classifier:
         from catdog.base.threads import thread_count
         from catdog.data.decode_pool import DecodePool  # which one photo does without
 
+        np.empty(2**25 - 2**16, np.uint8)  # freed at once: glibc keeps what is freed later, and clears no pages again
         waiting = iter(sources)
         coming: deque[tuple[list[str], Future[list[Prediction | ImageError]]]] = deque()
         ahead = (threads or thread_count()[0]) + 2  # some wait for photos while others compute
