@@ -27,7 +27,16 @@ def relu(z: Floats) -> Floats:
 
 def gelu(z: Floats) -> Floats:
     """Hendrycks and Gimpel 2016, section 2, the tanh formula."""
-    return 0.5 * z * (1 + np.tanh(_GELU_SCALE * (z + 0.044715 * z**3)))
+    inner = z * z  # z**3 takes twenty times as long; in place, since memory is what the rest waits for
+    inner *= 0.044715
+    inner += 1
+    inner *= z
+    inner *= _GELU_SCALE
+    np.tanh(inner, out=inner)
+    inner += 1
+    inner *= z
+    inner *= 0.5
+    return inner
 
 
 def sigmoid(z: Floats) -> Floats:
@@ -66,8 +75,10 @@ class Norm:
         return np.sqrt(self.variance + _EPSILON)
 
     def __call__(self, total: Floats) -> Floats:
-        by_channel = total.reshape(-1, len(self.mean))
-        return ((by_channel - self.mean) * (self.gamma / self.deviation) + self.beta).reshape(total.shape)
+        normed = total.reshape(*total.shape[:-1], -1, len(self.mean)) - self.mean
+        normed *= self.gamma / self.deviation
+        normed += self.beta
+        return normed.reshape(total.shape)
 
 
 @dataclass(frozen=True)
@@ -121,7 +132,9 @@ class Layer:
 
     def forward(self, x: Floats, before: Floats) -> Outputs:
         """before: the input of the layer before."""
-        return self.after_sum(x, self.product(x) + self.bias, before)
+        total = self.product(x)
+        total += self.bias
+        return self.after_sum(x, total, before)
 
     def after_sum(self, x: Floats, total: Floats, before: Floats) -> Outputs:
         normed, added = total if self.norm is None else self.norm(total), before if self.adds else 0.0
@@ -166,7 +179,8 @@ class LocalLayer(Layer):
         for some in (slice(start, start + size) for start in range(0, len(rows), size)):
             seen = windows(rows[some], self.shape)  # rows x places x window
             if self.shape.shared:
-                found[some] = (seen.reshape(-1, weight.shape[1]) @ weight.T).reshape(len(seen), -1)
+                by_channel = found[some].reshape(-1, len(weight))
+                np.matmul(seen.reshape(-1, weight.shape[1]), weight.T, out=by_channel)
             else:
                 by_place = weight.reshape(seen.shape[1], -1, weight.shape[1]) @ seen.transpose(1, 2, 0)
                 found[some] = by_place.transpose(2, 0, 1).reshape(len(seen), -1)  # from places x channels x rows

@@ -4,10 +4,13 @@
 """
 
 import os
+from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -36,6 +39,7 @@ class Classifier:
         self.card = card
         self.classes = card.classes
         self._network: Any = None  # of torchvision, made at its first use
+        self._torch = Lock()  # its own threads compute a batch
         self._layers: list[Layer] = []
         if card.architecture.is_mlp:
             self._layers = build_layers(tensors, card.architecture, len(card.classes), KINDS)
@@ -54,7 +58,8 @@ class Classifier:
     def forward(self, x: Floats) -> Floats:
         """x: float32, B x inputs, normalised -> logits, B x classes."""
         if not self.card.architecture.is_mlp:
-            return self._torchvision(x)
+            with self._torch:
+                return self._torchvision(x)
         for outputs in forward(self._layers, x):
             x = outputs.out
         return x
@@ -83,11 +88,15 @@ class Classifier:
 
         The mean over the photo and its mirror image, if the card says so.
         """
-        mean, std = (np.array(values, np.float32).reshape(1, 3, 1, 1) for values in (self.card.mean, self.card.std))
-        images = (pixels.astype(np.float32) - mean) / std
-        logits: Floats = self.forward(images.reshape(len(images), -1))
+        mean, std = (np.array(values, np.float32).reshape(3, 1, 1) for values in (self.card.mean, self.card.std))
+        images = pixels.astype(np.float32)
+        images -= mean
+        images /= std
         if self.card.average_mirrored:
-            logits = (logits + self.forward(images[..., ::-1].reshape(len(images), -1))) / np.float32(2)
+            images = np.concatenate([images, images[..., ::-1]])
+        logits = self.forward(images.reshape(len(images), -1))
+        if self.card.average_mirrored:
+            logits = (logits[: len(pixels)] + logits[len(pixels) :]) / np.float32(2)
         return logits
 
     def probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -115,18 +124,33 @@ class Classifier:
     ) -> Iterator[tuple[str, "Prediction | ImageError"]]:
         """(name, path or bytes) of any number of photos -> (name, answer or error), in the same order.
 
-        They are read a batch at a time. An ImageError in place of a path is handed through.
+        A few batches are read ahead, so that some are decoded while others are computed. An ImageError in place of a
+        path is handed through.
         """
+        from catdog.base.threads import thread_count
         from catdog.data.decode_pool import DecodePool  # which one photo does without
 
+        np.empty(2**25 - 2**16, np.uint8)  # freed at once: glibc keeps what is freed later, and clears no pages again
         waiting = iter(sources)
-        with DecodePool(self.card.architecture.image_size, threads) as pool:
-            while batch := list(islice(waiting, _BATCH)):
-                decoded = self._decode_batch([source for _, source in batch], pool)
-                readable = [picture for picture in decoded if not isinstance(picture, ImageError)]
-                answers = iter(self.probabilities(np.stack(readable)) if readable else ())
-                for (name, _), picture in zip(batch, decoded, strict=True):
-                    yield name, picture if isinstance(picture, ImageError) else self._answer(next(answers))
+        coming: deque[tuple[list[str], Future[list[Prediction | ImageError]]]] = deque()
+        ahead = (threads or thread_count()[0]) + 2  # some wait for photos while others compute
+        with ThreadPoolExecutor(ahead) as computing, DecodePool(self.card.architecture.image_size, threads) as pool:
+            while True:
+                while len(coming) < ahead and (batch := list(islice(waiting, _BATCH))):
+                    answers = computing.submit(self._answer_batch, [source for _, source in batch], pool)
+                    coming.append(([name for name, _ in batch], answers))
+                if not coming:
+                    return
+                names, answers = coming.popleft()
+                yield from zip(names, answers.result(), strict=True)
+
+    def _answer_batch(
+        self, sources: list[str | bytes | ImageError], pool: "DecodePool"
+    ) -> "list[Prediction | ImageError]":
+        decoded = self._decode_batch(sources, pool)
+        readable = [picture for picture in decoded if not isinstance(picture, ImageError)]
+        answers = iter(self.probabilities(np.stack(readable)) if readable else ())
+        return [picture if isinstance(picture, ImageError) else self._answer(next(answers)) for picture in decoded]
 
     def _decode_batch(
         self, sources: list[str | bytes | ImageError], pool: "DecodePool"

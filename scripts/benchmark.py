@@ -1,13 +1,14 @@
 """Measures catdog beside its peers and writes a table: JSON as it goes, Markdown and a picture at the end.
 
-python scripts/benchmark.py --data PHOTOS --native LARGE_PHOTOS        all parts, 5 rounds; hours
+python scripts/benchmark.py --data PHOTOS --native LARGE_PHOTOS        all parts; 45 minutes on two cores
+python scripts/benchmark.py ... --rounds 5                            each contender 5 times; hours
 python scripts/benchmark.py ... --only predict start                  these parts
 python scripts/benchmark.py ... --trial                               a few photos, one round: does it work?
 python scripts/benchmark.py ... --only predict --again                anew, after a change
 python scripts/benchmark.py --table                                   the table from what was measured before
 
-It can be stopped and started again: what is in the JSON file is not measured again. The peers need
-pip install -e ".[bench]".
+It can be stopped and started again: what is in the JSON file is not measured again. The table has a column of what was
+measured before (--against) and marks what is outside the interval of that. The peers need pip install -e ".[bench]".
 """
 
 import argparse
@@ -28,6 +29,7 @@ from benchmarks.photos import TRIAL, Place, Sizes, require_photos
 from benchmarks.results import Measurement, Problem, Results
 
 T = TypeVar("T")
+EARLIER = Path(__file__).resolve().parent.parent / "docs" / "benchmarks" / "results.json"
 
 
 def rotated(items: Sequence[T], by: int) -> list[T]:
@@ -37,11 +39,12 @@ def rotated(items: Sequence[T], by: int) -> list[T]:
 
 
 def measure(part: Part, rounds: int, place: Place, found: Results, file: Path) -> None:
-    """Measure what `found` lacks of a part, round by round, and save after each measurement."""
-    for number in range(rounds):
+    """Measure what `found` lacks of a part, round by round, and save after each measurement. rounds: 0: as usual."""
+    wanted = {contender.name: part.rounds_of(contender, rounds) for contender in part.contenders}
+    for number in range(max(wanted.values())):
         for contender in rotated(part.contenders, number):
-            if number < (contender.rounds or rounds) and not found.has(part.name, contender.name, number):
-                print(f"{part.name}, round {number + 1} of {rounds}: {contender.name}", flush=True)
+            if number < wanted[contender.name] and not found.has(part.name, contender.name, number):
+                print(f"{part.name}, round {number + 1} of {wanted[contender.name]}: {contender.name}", flush=True)
                 measure_one(part, contender, number, place, found)
                 results.save(found, file)
 
@@ -70,11 +73,14 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, metavar="DIR", help="photos with train/ and val/")
     parser.add_argument("--native", type=Path, metavar="DIR", help="class folders of large photos")
     parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="PART", help=", ".join(names))
-    parser.add_argument("--rounds", type=int, metavar="N", help="of each contender (default: 5; of a trial 1)")
+    parser.add_argument("--rounds", type=int, metavar="N", help="of each contender (default: 1 to 5; of a trial 1)")
     parser.add_argument("--again", action="store_true", help="forget what was measured of these parts")
     parser.add_argument("--trial", action="store_true", help="measure little, to see whether it works")
     parser.add_argument("--photos-to-list", type=int, metavar="N", help="in the part listing (default: 1000000)")
     parser.add_argument("--out", type=Path, default=Path("benchmarks.json"), metavar="FILE.json")
+    parser.add_argument(
+        "--against", type=Path, default=EARLIER, metavar="FILE.json", help="earlier results to compare with"
+    )
     parser.add_argument("--table", action="store_true", help="measure nothing")
     return parser.parse_args(argv)
 
@@ -84,11 +90,11 @@ def sizes_of(arguments: argparse.Namespace) -> Sizes:
     return replace(sizes, photos_to_list=arguments.photos_to_list) if arguments.photos_to_list else sizes
 
 
-def write_table(found: Results, file: Path) -> None:
+def write_table(found: Results, file: Path, earlier: Results | None) -> None:
     """Beside the JSON file: the page, and the picture that it shows."""
     parts, picture = all_parts(from_settings(found.settings)), file.with_suffix(".png")
     is_drawn = table.draw_scaling(found, parts["scaling"], picture)
-    table.write_markdown(found, parts.values(), file.with_suffix(".md"), picture if is_drawn else None)
+    table.write_markdown(found, parts.values(), file.with_suffix(".md"), picture if is_drawn else None, earlier)
     print(f"the table is {file.with_suffix('.md')}")
 
 
@@ -99,8 +105,10 @@ def from_settings(settings: dict[str, object]) -> Sizes:
 def main(argv: Sequence[str]) -> None:
     arguments = parse(argv)
     file: Path = arguments.out
+    # Read now: it may be the file that is written.
+    earlier = results.load(arguments.against) if arguments.against.exists() else None
     if arguments.table:
-        write_table(results.load(file), file)
+        write_table(results.load(file), file, earlier)
         return
     data, native = require_photos(arguments.data, arguments.native)
     sizes = sizes_of(arguments)
@@ -112,8 +120,8 @@ def main(argv: Sequence[str]) -> None:
         for name in arguments.only:
             if arguments.again:
                 found.forget(name)
-            measure(parts[name], arguments.rounds or (1 if arguments.trial else 5), place, found, file)
-    write_table(found, file)
+            measure(parts[name], arguments.rounds or int(arguments.trial), place, found, file)
+    write_table(found, file, earlier)
 
 
 if __name__ == "__main__":

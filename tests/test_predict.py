@@ -4,7 +4,8 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -238,3 +239,43 @@ def test_below_a_probability_the_answer_is_not_sure(
     for wrong in ("1.5", "-1", "half", "nan"):
         assert main(["predict", "--unsure-below", wrong, folder]) == 2
         assert "from 0 to 1" in capsys.readouterr().err
+
+
+def test_a_mirrored_network_answers_the_mean_over_a_photo_and_its_mirror_image() -> None:
+    averaging = Classifier.load("cats-dogs")
+    alone = Classifier(averaging.tensors, replace(averaging.card, average_mirrored=False))
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 3, *averaging.card.architecture.image_size), dtype=np.uint8)
+    mean = (alone.logits(pixels) + alone.logits(pixels[..., ::-1])) / 2
+    assert averaging.card.average_mirrored
+    np.testing.assert_allclose(averaging.logits(pixels), mean, atol=1e-5)
+
+
+def test_photos_are_answered_in_order_and_only_a_few_batches_are_read_ahead(tmp_path: Path) -> None:
+    for number in range(3):
+        save_photo(tmp_path / f"{number}.png", number)
+    classifier, ahead = Classifier.load("cats-dogs"), 0
+
+    def sources() -> Iterator[tuple[str, str]]:
+        nonlocal ahead
+        for number in range(700):
+            ahead += 1
+            yield str(number), str(tmp_path / f"{number % 4}.png")  # of which one is missing
+
+    expected = [classifier.predict(tmp_path / f"{number}.png").probability for number in range(3)]
+    for number, (name, answer) in enumerate(classifier.predict_all(sources(), threads=1)):
+        ahead -= 1
+        assert name == str(number) and ahead <= 4 * 64
+        if number % 4 == 3:
+            assert "3.png: no such file" in str(answer)
+        else:
+            assert answer.probability == pytest.approx(expected[number % 4], abs=1e-6)  # type: ignore[union-attr]
+
+
+def test_an_iteration_that_is_given_up_ends_at_once(tmp_path: Path) -> None:
+    save_photo(tmp_path / "photo.png", 1)
+    asked: list[int] = []
+    sources = ((str(i), str(tmp_path / "photo.png")) for i in range(10**9) if not asked.append(i))  # type: ignore[func-returns-value]
+    answers = Classifier.load("cats-dogs").predict_all(sources, threads=1)
+    next(answers)
+    answers.close()  # type: ignore[attr-defined]
+    assert len(asked) <= 4 * 64

@@ -2,8 +2,8 @@
 
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
 from tqdm import tqdm
@@ -36,3 +36,12 @@ def waiting_for(items: Iterable[T], what: str) -> Iterator[T]:
         if item is end:
             return
         yield item
+
+
+def counting(items: Iterable[T], what: str, total: int, writes: Callable[[T], bool]) -> Iterator[T]:
+    """Yield the items above a bar that counts them; the bar makes room for those of which something is printed."""
+    with bar(what, total) as progress:
+        for item in items:
+            with progress.external_write_mode() if writes(item) else nullcontext():
+                yield item
+            progress.update()

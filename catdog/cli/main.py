@@ -63,9 +63,6 @@ def _completion(arguments: argparse.Namespace) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status. A CatdogError is one sentence on stderr and status 2."""
     prepare_streams()
-    cpus, limit = usable_cpus()
-    if limit:  # which NumPy, not yet imported, does not look for
-        os.environ.setdefault("OPENBLAS_NUM_THREADS", str(cpus))
     if "OMP_WAIT_POLICY" not in os.environ:  # or torch's threads spin long for one whose core another program has
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
@@ -90,6 +87,8 @@ def _run(argv: Sequence[str] | None) -> int:
     arguments, unknown = parser.parse_known_args(argv)
     if unknown:
         raise CatdogError(_unknown_flag(parser, arguments, unknown[0]))
+    # NumPy, not yet imported, would take every CPU of the machine; predict computes a batch in each of several threads.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1" if arguments.verb == "predict" else str(usable_cpus()[0]))
     with Signals(stop_at_once):
         status: int = arguments.handler(arguments)
     return status

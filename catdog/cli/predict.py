@@ -13,6 +13,7 @@ from typing import Any
 from catdog.cli.flags import add_run, add_verb, probability
 from catdog.errors import ImageError
 
+_FEW = 100  # answers that are soon on the terminal without a progress bar
 _FORMULA = r"'*[=+@\t\r＝＋－＠-]"  # https://owasp.org/www-community/attacks/CSV_Injection
 
 
@@ -45,7 +46,7 @@ def add_predict(verbs: Any) -> None:
 def _predict(arguments: argparse.Namespace) -> int:
     from catdog.base.output import json_line
     from catdog.base.text import on_one_line
-    from catdog.data.inputs import photos_of
+    from catdog.data.inputs import photo_count, photos_of
     from catdog.data.names import told_apart
     from catdog.predict import Classifier
     from catdog.runs.introduction import introduction
@@ -60,10 +61,14 @@ def _predict(arguments: argparse.Namespace) -> int:
     shown = dict(zip(classifier.classes, told_apart(classifier.classes), strict=True))
     failed = False
     answers: Any = classifier.predict_all(photos_of(arguments.inputs))
-    if sys.stderr and sys.stderr.isatty() and not sys.stdout.isatty():  # the answers go elsewhere: nothing would move
-        from catdog.base.progress import bar
+    if sys.stderr and sys.stderr.isatty():
+        total, shares = photo_count(arguments.inputs), sys.stdout.isatty()
+        if total > _FEW or not shares:
+            from catdog.base.progress import counting
 
-        answers = bar("asking the network", iterable=answers)
+            answers = counting(
+                *(answers, "asking the network", total), lambda one: shares or isinstance(one[1], ImageError)
+            )
     for name, answer in answers:
         if isinstance(answer, ImageError):
             failed = True

@@ -19,7 +19,8 @@ def photos_of(inputs: Sequence[str]) -> Iterator[tuple[str, str | bytes | ImageE
             empty, left_out = True, Counter[str]()
             for below in photos_below(name, left_out):
                 empty = False
-                yield os.path.join(name, below), os.path.join(name, below)
+                path = os.path.join(name, below)
+                yield path, path
             if left_out:
                 from catdog.data.names import left_out_in_words
 
@@ -29,3 +30,8 @@ def photos_of(inputs: Sequence[str]) -> Iterator[tuple[str, str | bytes | ImageE
                 yield name, ImageError(f"{name}: the folder holds no photos.")
         else:
             yield name, name
+
+
+def photo_count(inputs: Sequence[str]) -> int:
+    """How many `photos_of` yields, as far as names tell."""
+    return sum(max(1, sum(1 for _ in photos_below(name))) if os.path.isdir(name) else 1 for name in inputs)

@@ -18,23 +18,31 @@ class Contender:
     """`measure(place, round)` runs it once, in a process of its own, and gives its figures; Problem where it
     cannot.
 
-    needs: the package without which it is left out. rounds: how often at most; 0: as often as asked.
+    needs: the package without which it is left out. rounds: how often at most; 0: as often as asked. usually: how often
+    where no number of rounds is asked for; 0: as often as its part.
     """
 
     name: str
     measure: Callable[[Place, int], Figures]
     needs: str = ""
     rounds: int = 0
+    usually: int = 0
 
 
 @dataclass(frozen=True)
 class Part:
-    """Contenders that are measured side by side, and what must be true of them."""
+    """Contenders that are measured side by side, as often as `rounds` where no number is asked for, and their limits."""
 
     name: str
     about: str
     contenders: Sequence[Contender]
     limits: Sequence[Limit] = ()
+    rounds: int = 1
+
+    def rounds_of(self, contender: Contender, asked: int) -> int:
+        """asked: a number for all, or 0."""
+        wanted = asked or contender.usually or self.rounds
+        return min(wanted, contender.rounds or wanted)
 
 
 # The network and the training of the tutorial's loop, as flags of catdog.

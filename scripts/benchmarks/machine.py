@@ -7,6 +7,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from catdog.base.cpus import usable_cpus
+
 _PACKAGES = (
     *("catdog", "torch", "torchvision", "pillow", "simplejpeg", "numpy"),
     *("fastai", "lightning", "timm"),
@@ -23,7 +25,7 @@ def describe() -> dict[str, Any]:
     gpus = _gpus()
     return {
         "processor": _processor(),
-        "cores": os.cpu_count(),
+        "cores": usable_cpus()[0],
         "memory_gib": round(memory / 2**30, 1),
         "system": f"{system}, {platform.machine()}",
         **({"gpus": gpus} if gpus else {}),

@@ -20,7 +20,7 @@ class Sizes:
     epochs: int = 10
     native_copies: int = 5
     photos_to_list: int = 1_000_000
-    scaling: tuple[int, ...] = (1000, 2000, 4000, 8000, 16000)
+    scaling: tuple[int, ...] = (1000, 4000, 16000)
 
 
 TRIAL = Sizes(photos=400, epochs=1, native_copies=1, photos_to_list=2000, scaling=(100, 200, 400))

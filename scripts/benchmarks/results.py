@@ -151,18 +151,33 @@ def mean_interval(values: Sequence[float]) -> Spread:
     return Spread(n, mean, mean - half, mean + half)
 
 
-def compare(results: Results, part: str, limit: Limit) -> Spread | None:
-    """The limit's figure over the rounds, each compared with the same round; None where there is no such round."""
+def expected_mean(earlier: Sequence[float], count: int) -> Spread:
+    """Mean of earlier values, and the 95% prediction interval of the mean of `count` new ones (Student's t).
+
+    Of one earlier value the interval is without bounds.
+    """
+    n, mean = len(earlier), statistics.fmean(earlier)
+    if n < 2:
+        return Spread(n, mean, -math.inf, math.inf)
+    half = _STUDENT[min(n - 1, 30) - 1] * statistics.stdev(earlier) * math.sqrt(1 / n + 1 / count)
+    return Spread(n, mean, mean - half, mean + half)
+
+
+def compared(results: Results, part: str, limit: Limit) -> list[float]:
+    """The limit's figure in each round, compared with the same round."""
     mine = results.figures(part, limit.contender, limit.figure)
     if limit.kind == "value":
-        values = [value - limit.allowance for value in mine.values()]
-    else:
-        theirs = results.figures(part, limit.against, limit.against_figure or limit.figure)
-        rounds = sorted(mine.keys() & theirs.keys())
-        if limit.kind == "ratio":
-            values = [(mine[r] - limit.allowance) / theirs[r] for r in rounds]
-        else:
-            values = [mine[r] - theirs[r] - limit.allowance for r in rounds]
+        return [value - limit.allowance for value in mine.values()]
+    theirs = results.figures(part, limit.against, limit.against_figure or limit.figure)
+    rounds = sorted(mine.keys() & theirs.keys())
+    if limit.kind == "ratio":
+        return [(mine[r] - limit.allowance) / theirs[r] for r in rounds]
+    return [mine[r] - theirs[r] - limit.allowance for r in rounds]
+
+
+def compare(results: Results, part: str, limit: Limit) -> Spread | None:
+    """The limit's figure over the rounds; None where there is no round with both."""
+    values = compared(results, part, limit)
     if not values:
         return None
     return mean_interval(values) if limit.kind == "mean difference" else spread(values)

@@ -7,15 +7,36 @@ from pathlib import Path
 
 from benchmarks.contender import Part
 from benchmarks.parts.growth import SCALING_FIGURES
-from benchmarks.results import Limit, Results, Spread, compare, is_kept, mean_interval, slope, spread, write
+from benchmarks.results import (
+    Limit,
+    Results,
+    Spread,
+    compare,
+    compared,
+    expected_mean,
+    is_kept,
+    mean_interval,
+    slope,
+    spread,
+    write,
+)
 
 
-def write_markdown(results: Results, parts: Iterable[Part], path: Path, picture: Path | None) -> None:
-    write(path, "\n".join(markdown(results, parts, picture)) + "\n")
+def write_markdown(
+    results: Results, parts: Iterable[Part], path: Path, picture: Path | None, earlier: Results | None = None
+) -> None:
+    write(path, "\n".join(markdown(results, parts, picture, earlier)) + "\n")
 
 
-def markdown(results: Results, parts: Iterable[Part], picture: Path | None = None) -> Iterator[str]:
-    """The lines of a page: where it was measured, then for each part its limits and all its figures."""
+def markdown(
+    results: Results, parts: Iterable[Part], picture: Path | None = None, earlier: Results | None = None
+) -> Iterator[str]:
+    """The lines of a page: where it was measured, then for each part its limits and all its figures.
+
+    earlier: what both are compared with, where it is not the same measurements.
+    """
+    if earlier is not None and earlier.measurements == results.measurements:
+        earlier = None
     m = results.machine
     variables = "".join(f", {name}={value}" for name, value in m["environment"].items())
     gpus = "".join(f", {name}" for name in m.get("gpus", []))
@@ -32,11 +53,39 @@ def markdown(results: Results, parts: Iterable[Part], picture: Path | None = Non
         "difference is taken within a round. Middle: the median, between the least and the greatest; of a mean "
         "difference, the mean and its 95% interval (Student's t)."
     )
+    if earlier is not None:
+        yield ""
+        yield (
+            "Before: the mean of the earlier measurements and how many there were; **outside**: the mean of the new "
+            "ones is outside the 95% interval that the earlier ones, where there were two or more, predict for it "
+            "(Student's t)."
+        )
+        if changed := list(_differences(earlier, results)):
+            yield f"The earlier ones were made with another {', '.join(changed)}."
     for part in parts:
-        yield from _part(results, part, picture)
+        yield from _part(results, part, picture, earlier)
 
 
-def _part(results: Results, part: Part, picture: Path | None) -> Iterator[str]:
+def _differences(earlier: Results, now: Results) -> Iterator[str]:
+    for old, new in (
+        (earlier.machine, now.machine),
+        (earlier.versions, now.versions),
+        (earlier.settings, now.settings),
+    ):
+        for name in sorted({*old, *new}):
+            if old.get(name) != new.get(name):
+                yield f"{name} ({old.get(name)}, now {new.get(name)})"
+
+
+def change(before: Sequence[float], now: Sequence[float]) -> list[str]:
+    """Two cells: what was measured before, and whether what is measured now is outside the interval of that."""
+    if not before or not now:
+        return ["", ""]
+    expected, mean = expected_mean(before, len(now)), mean_interval(now).middle
+    return [f"{number(expected.middle)} ({expected.n})", "" if expected.low <= mean <= expected.high else "**outside**"]
+
+
+def _part(results: Results, part: Part, picture: Path | None, earlier: Results | None) -> Iterator[str]:
     mine = [m for m in results.measurements if m.part == part.name]
     absent = [(c.name, results.not_measured.get(f"{part.name} / {c.name}")) for c in part.contenders]
     if not mine and not any(reason for _, reason in absent):
@@ -52,12 +101,16 @@ def _part(results: Results, part: Part, picture: Path | None) -> Iterator[str]:
         if reason:
             yield ""
             yield f"Not measured: {name}: {reason}."
+    more = [] if earlier is None else ["before", "change"]
     if mine and part.limits:
-        yield from _table(
-            ["what", "limit", "n", "middle", "spread", "kept"],
-            [_limit_row(limit, compare(results, part.name, limit)) for limit in part.limits],
-        )
-    yield from _table(["contender", "figure", "n", "middle", "spread"], list(_figure_rows(results, part)))
+        rows = [_limit_row(limit, compare(results, part.name, limit)) for limit in part.limits]
+        if earlier is not None:
+            for row, limit in zip(rows, part.limits, strict=True):
+                row += change(*(compared(which, part.name, limit) for which in (earlier, results)))
+        yield from _table(["what", "limit", "n", "middle", "spread", "kept", *more], rows)
+    yield from _table(
+        ["contender", "figure", "n", "middle", "spread", *more], list(_figure_rows(results, part, earlier))
+    )
     if part.name == "scaling" and (slopes := exponents(results, part)):
         yield ""
         for figure, exponent in slopes.items():
@@ -94,7 +147,7 @@ def _limit_row(limit: Limit, found: Spread | None) -> list[str]:
     return [limit.says, bound, str(found.n), number(found.middle), _ends(found), verdict]
 
 
-def _figure_rows(results: Results, part: Part) -> Iterator[list[str]]:
+def _figure_rows(results: Results, part: Part, earlier: Results | None) -> Iterator[list[str]]:
     for contender in part.contenders:
         names = dict.fromkeys(
             name
@@ -105,11 +158,14 @@ def _figure_rows(results: Results, part: Part) -> Iterator[list[str]]:
         for name in names:
             values = list(results.figures(part.name, contender.name, name).values())
             found = spread(values)
-            yield [contender.name, in_words(name), str(found.n), number(found.middle), _ends(found)]
+            changed: list[str] = []
+            if earlier is not None:
+                changed = change(list(earlier.figures(part.name, contender.name, name).values()), values)
+            yield [contender.name, in_words(name), str(found.n), number(found.middle), _ends(found), *changed]
             if name == "accuracy":
                 found = mean_interval(values)
                 words = "accuracy, mean and 95% interval"
-                yield [contender.name, words, str(found.n), number(found.middle), _ends(found)]
+                yield [contender.name, words, str(found.n), number(found.middle), _ends(found), *["" for _ in changed]]
 
 
 def _ends(found: Spread) -> str:

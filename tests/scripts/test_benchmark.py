@@ -21,6 +21,7 @@ from benchmarks.results import (
     Problem,
     Results,
     compare,
+    expected_mean,
     go_on,
     is_kept,
     load,
@@ -28,7 +29,7 @@ from benchmarks.results import (
     save,
     slope,
 )
-from benchmarks.table import draw_scaling, markdown
+from benchmarks.table import change, draw_scaling, markdown
 
 MACHINE = {"processor": "an abacus", "cores": 2, "memory_gib": 4.0, "system": "wood", "environment": {}}
 
@@ -82,6 +83,47 @@ def test_the_interval_of_a_mean_is_students(n: int) -> None:
     found = mean_interval(values.tolist())
     expected = stats.t.interval(0.95, n - 1, loc=values.mean(), scale=stats.sem(values))
     assert (found.low, found.high) == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_what_is_predicted_holds_ninety_five_of_a_hundred_new_means(count: int) -> None:
+    rng = np.random.default_rng(count)
+    inside = 0
+    for _ in range(2000):
+        found = expected_mean(rng.normal(5, 2, size=4).tolist(), count)
+        inside += found.low <= rng.normal(5, 2, size=count).mean() <= found.high
+    assert inside / 2000 == pytest.approx(0.95, abs=0.02)
+
+
+def test_a_change_is_marked_where_it_is_outside_the_interval_of_what_was_measured_before() -> None:
+    before = [10.0, 11.0, 12.0]  # mean 11, deviation 1: one more lies within 4.303 * sqrt(4 / 3) = 4.97 of it
+    assert change(before, [6.1]) == change(before, [15.9]) == ["11 (3)", ""]
+    assert change(before, [6.0]) == change(before, [16.0]) == ["11 (3)", "**outside**"]
+    assert change(before, [6.1] * 3)[1] == "**outside**"  # 4.303 * sqrt(2 / 3) = 3.51
+    assert change([10.0], [99.0]) == ["10 (1)", ""]
+    assert change([], [1.0]) == change([1.0], []) == ["", ""]
+
+
+def test_the_table_has_a_column_of_the_earlier_results_and_says_what_else_is_another() -> None:
+    limit = Limit("slow over fast", "slow", "seconds", "ratio", "fast", least=2)
+    part = Part("race", "", [Contender("slow", lambda *_: {}), Contender("fast", lambda *_: {})], [limit])
+    earlier, now = results_of(slow=[40.0, 42.0, 38.0], fast=[10.0, 10.0, 10.0]), results_of(slow=[30.0], fast=[10.0])
+    lines = list(markdown(now, [part], earlier=replace(earlier, versions={"python": "3.10"})))
+    assert "| slow over fast | ≥ 2 | 1 | 3 | 3 to 3 | yes | 4 (3) | **outside** |" in lines
+    assert "| slow | seconds | 1 | 30 | 30 to 30 | 40 (3) | **outside** |" in lines
+    assert "| fast | seconds | 1 | 10 | 10 to 10 | 10 (3) |  |" in lines
+    assert "The earlier ones were made with another python (3.10, now 3.11)." in lines
+    assert list(markdown(now, [part], earlier=now)) == list(markdown(now, [part]))
+
+
+def test_a_part_is_measured_as_often_as_it_says_unless_a_number_is_asked_for() -> None:
+    def contender(**rounds: int) -> Contender:
+        return Contender("a", lambda *_: {}, **rounds)  # type: ignore[arg-type]
+
+    part = Part("race", "", [], rounds=3)
+    usual, rare, once = contender(), contender(usually=1), contender(rounds=1)
+    assert [part.rounds_of(c, 0) for c in (usual, rare, once)] == [3, 1, 1]
+    assert [part.rounds_of(c, 5) for c in (usual, rare, once)] == [5, 5, 1]
 
 
 def test_accuracy_may_be_lower_by_chance_but_not_by_more() -> None:

@@ -61,8 +61,11 @@ def memory() -> Part:
         Contender("the defaults", _peak(0)),
         Contender("2,000 photos", _peak(2000)),
         Contender("64 x 64", _peak(0, "--image-size", 64, 64)),
-        Contender("hidden 4096 x 3", _peak(0, "--hidden", 4096, 4096, 4096)),
-        Contender("64 x 64, hidden 4096 x 3", _peak(0, "--image-size", 64, 64, "--hidden", 4096, 4096, 4096)),
+        Contender("2,000 photos, hidden 4096 x 3", _peak(2000, "--hidden", 4096, 4096, 4096)),
+        Contender(
+            "2,000 photos, 64 x 64, hidden 4096 x 3",
+            _peak(2000, "--image-size", 64, 64, "--hidden", 4096, 4096, 4096),
+        ),
     ]
     return Part(
         "memory",

@@ -89,7 +89,7 @@ def first_epoch() -> Part:
             Contender("catdog", _catdog_first(None)),
             Contender("catdog --cache none", _catdog_first("none")),
             Contender("tutorial", _peer_first("tutorial")),
-            *(Contender(name, _peer_first(peer), needs=name) for name, peer in PEERS.items()),
+            *(Contender(name, _peer_first(peer), needs=name, usually=1) for name, peer in PEERS.items()),
             Contender("decode", _decode("catdog")),
             Contender("scaled decode, simplejpeg", _decode("simplejpeg")),
         ],
@@ -110,6 +110,7 @@ def first_epoch() -> Part:
                 least=0.8,
             ),
         ],
+        rounds=3,
     )
 
 
@@ -158,6 +159,7 @@ def later_epochs() -> Part:
         "batches that lie ready in memory, the same network, fused AdamW, all threads.",
         contenders,
         limits,
+        rounds=2,
     )
 
 
@@ -184,9 +186,9 @@ def _peer_whole(peer: str) -> Callable[[Place, int], Figures]:
 
 
 def whole_run(epochs: int) -> Part:
-    peers = {"tutorial": "tutorial", **{name: PEERS[name] for name in ("fastai", "lightning")}}
+    packages = ("fastai", "lightning")
     limits = []
-    for peer in peers:
+    for peer in ("tutorial", *packages):
         limits += [
             Limit(f"seconds of {peer} over catdog's", peer, "seconds", "ratio", "catdog", least=4),
             Limit(f"accuracy above {peer}'s, mean", "catdog", "accuracy", "mean difference", peer, least=0),
@@ -197,9 +199,10 @@ def whole_run(epochs: int) -> Part:
         "model and its end; no pixels decoded before. Accuracy on the validation photos after the last epoch; each "
         "round has its own seed. catdog augmented is the same with the default augmentation.",
         [
-            Contender("catdog", _catdog_whole(*LIKE_THE_TUTORIAL)),
+            Contender("catdog", _catdog_whole(*LIKE_THE_TUTORIAL), usually=2),
             Contender("catdog, augmented", _catdog_whole(*PLAIN_NETWORK, *PLAIN_TRAINING)),
-            *(Contender(name, _peer_whole(peer), needs="" if name == peer else name) for name, peer in peers.items()),
+            Contender("tutorial", _peer_whole("tutorial"), usually=2),
+            *(Contender(name, _peer_whole(PEERS[name]), needs=name) for name in packages),
         ],
         limits,
     )

@@ -1,7 +1,6 @@
 """The arithmetic of training alone: batches that lie ready in memory as float32, the same network, fused AdamW."""
 
 import argparse
-import os
 import statistics
 import time
 
@@ -10,6 +9,7 @@ from torch.nn import functional as F
 
 from benchmarks.peers.common import mlp
 from benchmarks.peers.lines import say
+from catdog.base.cpus import usable_cpus
 
 _BYTES = 200_000_000  # of batches: more than any cache of a processor holds
 
@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("--image-size", type=int, default=64)
     parser.add_argument("--hidden", type=int, nargs="+", default=[512, 256])
     args = parser.parse_args()
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(usable_cpus()[0])
     torch.manual_seed(0)
     steps = max(1, round(args.photos / args.batch_size))
     ready = min(steps, max(1, _BYTES // (args.batch_size * 3 * args.image_size**2 * 4)))

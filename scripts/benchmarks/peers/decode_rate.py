@@ -1,7 +1,6 @@
 """How many photos a second are decoded to a size by a process a core, by catdog or by simplejpeg and Pillow alone."""
 
 import argparse
-import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -12,6 +11,7 @@ import simplejpeg
 from PIL import Image
 
 from benchmarks.peers.lines import say
+from catdog.base.cpus import usable_cpus
 from catdog.data.decode_pool import DecodePool
 
 _PART = 64  # photos decoded in a turn
@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--image-size", type=int, default=64)
     args = parser.parse_args()
     paths = sorted(map(str, Path(args.folder).rglob("*.jpg")))
-    say(photos_per_second=DECODERS[args.decoder](paths, args.image_size, os.cpu_count() or 1))
+    say(photos_per_second=DECODERS[args.decoder](paths, args.image_size, usable_cpus()[0]))
 
 
 if __name__ == "__main__":

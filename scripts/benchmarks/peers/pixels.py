@@ -6,7 +6,6 @@ python -m benchmarks.peers.pixels copy FOLDER --image-size 32 --to NEW
 
 import argparse
 import contextlib
-import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.peers.lines import say
+from catdog.base.cpus import usable_cpus
 from catdog.errors import ImageError
 from catdog.images.decoder import decode
 
@@ -31,7 +31,7 @@ def difference(paths: Iterable[Path], side: int) -> None:
         apart = np.abs(decode(path, (side, side)).astype(np.int16) - np.asarray(full(path, side), np.int16))
         return float(apart.mean()), float(apart.max())
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(usable_cpus()[0]) as pool:
         found = np.array(list(pool.map(of_one, paths)))
     say(mean_levels=float(found[:, 0].mean()), greatest_levels=float(found[:, 1].max()), photos=len(found))
 
@@ -45,7 +45,7 @@ def copy(paths: Iterable[Path], side: int, folder: Path, to: Path) -> None:
         with contextlib.suppress(ImageError):  # training skips it too
             full(path, side).save(new, compress_level=1)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(usable_cpus()[0]) as pool:
         list(pool.map(one, paths))
 
 
