@@ -26,7 +26,7 @@ _USED = 0.5  # CPUs that they use together, from which on more threads are taken
 
 
 def adapted_threads(config: Config, device: torch.device, world: World, usual: int) -> list["AdaptedThreads"]:
-    """A listener that adapts the number of threads; none where the user chose it, or where it may change what is computed.
+    """A listener that adapts the number of threads; none where the user chose it, or where numbers may change.
 
     usual: the number without other programs, one a CPU.
     """

@@ -10,6 +10,7 @@ from benchmarks.contender import Contender, Figures, Part, catdog_train
 from benchmarks.photos import Place
 from benchmarks.results import Limit
 
+_PHOTOS = 6000
 _MOST = {1: 1.35, 2: 1.8}  # busy processes -> seconds over those alone
 
 
@@ -28,7 +29,7 @@ def busy(count: int) -> Iterator[None]:
 def _train(others: int) -> Callable[[Place, int], Figures]:
     def measure(place: Place, round: int) -> Figures:
         with place.fresh() as folder:
-            data = place.subset(min(6000, place.sizes.photos or 6000))
+            data = place.subset(min(_PHOTOS, place.sizes.photos or _PHOTOS))
             flags = ("--epochs", place.sizes.epochs, "--seed", round)
             cache = place.work / "cache-beside"
             if not cache.exists():  # the decoding is done once, and not measured
@@ -43,8 +44,8 @@ def beside(epochs: int) -> Part:
     names = {0: "alone", 1: "beside one busy process", 2: "beside two busy processes"}
     return Part(
         "beside",
-        f"{epochs} epochs with the defaults on 6,000 photos that are decoded already, from the start of the process to its "
-        "end, while so many processes each keep a core busy.",
+        f"{epochs} epochs with the defaults on 6,000 photos that are decoded already, from the start of the process to "
+        "its end, while so many processes each keep a core busy.",
         [Contender(name, _train(others)) for others, name in names.items()],
         [
             Limit(f"seconds {names[others]} over those alone", names[others], "seconds", "ratio", "alone", most=most)
