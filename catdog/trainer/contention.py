@@ -14,6 +14,7 @@ from torch import Tensor
 from catdog.base.cpus import usable_cpus
 from catdog.base.threads import VARIABLES
 from catdog.config.settings import Config
+from catdog.data.batches import batches_in_order
 from catdog.runtime.world import World
 from catdog.trainer.events import Event, StepDone, TrainingStarted
 from catdog.trainer.loop import Trainer
@@ -71,23 +72,27 @@ class AdaptedThreads:
 
 
 def computes_the_same(trainer: Trainer, *threads: int) -> bool:
-    """Whether each of these numbers of threads gives the same bytes: of the validation's logits and of the gradients.
+    """Whether each of these numbers of threads gives the same bytes: of gradients, and of the validation's logits.
 
-    The gradients are those of random images, in batches of all sizes that an epoch has: threads may change the order of
-    the sums, whatever is summed.
+    That is for random images, in batches of all sizes that an epoch and its validation have: threads may change the
+    order of the sums, whatever is summed.
     """
-    photos, steps, accumulate = len(trainer.train), trainer.steps_per_epoch, trainer.config.training.accumulate
-    weights, expected = list(trainer.network.parameters()), None
+    network, photos, steps = trainer.network, len(trainer.train), trainer.steps_per_epoch
+    of_steps = sorted({photos // steps, -(-photos // steps)})
+    of_validation = sorted(set(map(len, batches_in_order(len(trainer.val), trainer.val.image_size))))
+    expected: list[Tensor] = []
     for count in threads:
         torch.set_num_threads(count)
-        found: list[Tensor] = [torch.from_numpy(trainer.evaluate(trainer.val)[1])]
-        trainer.network.train()
         torch.manual_seed(0)  # each step has a seed of its own
-        for size in {photos // steps, -(-photos // steps)}:
-            images = torch.rand(size, 3, *trainer.config.photos.image_size)
+        found: list[Tensor] = []
+        for size in of_steps:
             labels = torch.arange(size) % len(trainer.card.classes)
-            for part, targets in in_parts(images, Targets(labels, labels, 1.0), accumulate, trainer.least):
-                found += torch.autograd.grad(targets.loss(trainer.loss, trainer.network(part)), weights)
+            images, targets = torch.rand(size, 3, *trainer.train.image_size), Targets(labels, labels, 1.0)
+            for part, of_part in in_parts(images, targets, trainer.config.training.accumulate, trainer.least):
+                loss = of_part.loss(trainer.loss, network(part))
+                found += torch.autograd.grad(loss, list(network.parameters()))
+        with torch.no_grad():
+            found += [network(torch.rand(size, 3, *trainer.val.image_size)) for size in of_validation]
         expected = expected or found
         if not all(map(torch.equal, found, expected)):
             return False

@@ -45,8 +45,8 @@ def stat(folder: Path, seconds: float) -> Path:
 
 
 def trainer(folder: Path, listeners: list[Listener], network: nn.Module | None = None, **changes: Any) -> Trainer:
-    """Of 300 photos of 32 x 32, which the products of the default network are cut up for."""
-    config = load_config(None, {"epochs": 2, "batch_size": 64, "hidden": (256, 128), **changes})
+    """Of 150 photos of 32 x 32, which the products of the default network are cut up for."""
+    config = load_config(None, {"epochs": 2, "batch_size": 32, "hidden": (256, 128), **changes})
     rng = torch.Generator().manual_seed(0)
     train, val = (
         PhotoFolder.from_tensors(
@@ -54,7 +54,7 @@ def trainer(folder: Path, listeners: list[Listener], network: nn.Module | None =
             torch.arange(count) % 2,
             ("cat", "dog"),
         )
-        for count in (300, 90)
+        for count in (150, 90)
     )
     torch.manual_seed(0)
     model = network or build_model(config, 2)
