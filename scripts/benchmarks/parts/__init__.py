@@ -1,7 +1,7 @@
 """All parts of the benchmark, in the order in which they are measured."""
 
 from benchmarks.contender import Part
-from benchmarks.parts import exactness, gpu, growth, roofline, training, using
+from benchmarks.parts import beside, exactness, gpu, growth, roofline, training, using
 from benchmarks.photos import Sizes
 
 
@@ -14,6 +14,7 @@ def all_parts(sizes: Sizes) -> dict[str, Part]:
         training.later_epochs(),
         training.whole_run(sizes.epochs),
         training.time_to_accuracy(),
+        beside.beside(sizes.epochs),
         growth.memory(),
         growth.listing(sizes),
         growth.scaling(sizes),
