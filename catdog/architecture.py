@@ -10,8 +10,9 @@ together. In a local layer W is 0 outside each unit's window, so it has few weig
 and width of the one below. Three settings go on from there:
 
 shared: all places have the same weights, as in a convolution; they are stored once.
-blocks: after each of those layers come so many residual blocks of two local layers that keep height and width, in which a unit
-sees 3 x 3 places: h = act(W1 x + b1); out = act(W2 h + b2 + x) (He 2015, "Deep residual learning", section 3.2).
+blocks: after each of those layers come so many residual blocks of two local layers that keep height and width, in
+which a unit sees 3 x 3 places: h = act(W1 x + b1); out = act(W2 h + b2 + x) (He 2015, "Deep residual learning",
+section 3.2).
 pool: the layer after the local ones sees the mean of each channel over all places.
 """
 

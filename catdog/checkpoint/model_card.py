@@ -104,7 +104,11 @@ def card_from_json(path: Path, text: str) -> tuple[ModelCard, str, str]:
         if architecture.activation not in ACTIVATIONS:
             raise ValueError("activation")
         a = architecture
-        if len(a.blocks) not in (0, len(a.local)) or sum(a.blocks) > MAX_LAYERS or ((a.shared or a.pool) and not a.local):
+        if (
+            len(a.blocks) not in (0, len(a.local))
+            or sum(a.blocks) > MAX_LAYERS
+            or ((a.shared or a.pool) and not a.local)
+        ):
             raise ValueError("blocks")
         if not 2 <= architecture.field <= 100 or min(architecture.grids[-1].height, architecture.grids[-1].width) < 1:
             raise ValueError("local")

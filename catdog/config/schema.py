@@ -111,7 +111,6 @@ def validate(config: Config) -> Config:
             for number in value if isinstance(value, tuple) else (value,):
                 if not (math.isfinite(number) and low <= number <= high):
                     raise CatdogError(f"{f.name} ({f.flag}) must be from {low:g} to {high:g}, not {number:g}.")
-    check_parts(config.training, config.architecture.least_photos)
     if config.model.model == "mlp" and config.model.pretrained:
         raise CatdogError("there are no pretrained weights for mlp; leave --pretrained out, or give --model resnet18.")
     if config.model.model != "mlp":
@@ -138,6 +137,7 @@ def validate(config: Config) -> Config:
         )
     if (layers := len(m.local) + 2 * sum(m.blocks)) > MAX_LAYERS:
         raise CatdogError(f"blocks (--blocks) makes {layers:,} local layers, more than {MAX_LAYERS:,}; give fewer.")
+    check_parts(config.training, config.architecture.least_photos)
     last = config.architecture.grids[-1]
     if last.height < 1 or last.width < 1:
         height, width = config.photos.image_size

@@ -59,8 +59,8 @@ class Model:
     shared: bool = False
     """All places of a local layer have the same weights, for ever (a convolution); they are stored once."""
     blocks: tuple[int, ...] = _within(0, 100, default=())
-    """So many residual blocks after each of the local layers: two layers of windows of 3 x 3 places, of the same height,
-    width and units, whose output is added to their input. An empty list makes none."""
+    """So many residual blocks after each of the local layers: two layers of windows of 3 x 3 places, of the same
+    height, width and units, whose output is added to their input. An empty list makes none."""
     pool: bool = False
     """The layer after the local ones sees the mean of each channel over all places, not each place."""
     activation: Activation = "gelu"

@@ -146,7 +146,7 @@ def test_the_extent_of_a_field_is_where_the_gradient_is(field: int) -> None:
 
 def test_the_extent_of_a_field_grows_by_the_blocks_too() -> None:
     """By hand: layers of 4 x 4, stride 2, then 3 x 3, 3 x 3 at stride 1; each place is 2, then 4 pixels."""
-    found = extents(Architecture((64, 64), (), "relu", local=(2, 2), blocks=1))
+    found = extents(Architecture((64, 64), (), "relu", local=(2, 2), blocks=(1, 1)))
     assert [bottom - top for top, _, bottom, _ in found] == [4, 8, 12, 18, 26, 34]
 
 

@@ -29,8 +29,8 @@ MakePhotos = Callable[..., Path]
 MakeConfig = Callable[..., Config]
 
 COMBINATIONS = [
-    pytest.param(shared, blocks, pool, id=f"{'shared' if shared else 'own'}-{blocks}-{'pool' if pool else 'all'}")
-    for shared, blocks, pool in itertools.product([False, True], [0, 2], [False, True])
+    pytest.param(shared, blocks, pool, id=f"{'shared' if shared else 'own'}-{sum(blocks)}-{'pool' if pool else 'all'}")
+    for shared, blocks, pool in itertools.product([False, True], [(), (2, 1)], [False, True])
 ]
 
 
@@ -56,7 +56,7 @@ def arrays_of(model: MLP) -> dict[str, NDArray[Any]]:
 @pytest.mark.parametrize("batch_norm", [False, True])
 @pytest.mark.parametrize(("shared", "blocks", "pool"), COMBINATIONS)
 def test_numpy_computes_what_torch_computes(
-    shared: bool, blocks: int, pool: bool, batch_norm: bool, hidden: tuple[int, ...], activation: str
+    shared: bool, blocks: tuple[int, ...], pool: bool, batch_norm: bool, hidden: tuple[int, ...], activation: str
 ) -> None:
     more: dict[str, Any] = {"shared": shared, "blocks": blocks, "pool": pool}
     shape = Architecture((13, 10), hidden, activation, batch_norm, 0.0, (6, 5), 3, **more)
@@ -85,7 +85,7 @@ def dense_matrix(weight: NDArray[Any], side: tuple[int, int], field: int, stride
 
 def test_a_shared_residual_network_is_the_one_of_its_big_matrices() -> None:
     """Each layer is Wx + b with a W of zeros and of the same numbers in each place's rows; so is the mean."""
-    shape = Architecture((9, 7), (), "relu", True, 0.0, (4, 5), 4, shared=True, blocks=1, pool=True)
+    shape = Architecture((9, 7), (), "relu", True, 0.0, (4, 5), 4, shared=True, blocks=(1, 1), pool=True)
     model = network(shape, dtype=torch.float64)
     tensors = arrays_of(model)
     images = torch.randn(3, 3, 9, 7, dtype=torch.float64)
@@ -113,7 +113,7 @@ def test_a_shared_residual_network_is_the_one_of_its_big_matrices() -> None:
 
 
 def test_a_shared_layer_is_one_whose_places_have_equal_weights_and_learns_by_the_sum_of_their_gradients() -> None:
-    shape = {"activation": "gelu", "local": (4, 5), "field": 3, "batch_norm": True, "blocks": 1}
+    shape = {"activation": "gelu", "local": (4, 5), "field": 3, "batch_norm": True, "blocks": (1, 1)}
     one, many = (MLP((9, 12), 2, (6,), shared=shared, **shape).double() for shared in (True, False))  # type: ignore[arg-type]
     state = one.state_dict()
     for name, tensor in many.state_dict().items():
@@ -130,7 +130,7 @@ def test_a_shared_layer_is_one_whose_places_have_equal_weights_and_learns_by_the
 
 
 def test_a_block_begins_as_the_identity_with_batch_norm() -> None:
-    plain, deep = (MLP((16, 16), 2, (), "relu", True, local=(4,), shared=True, blocks=n) for n in (0, 3))
+    plain, deep = (MLP((16, 16), 2, (), "relu", True, local=(4,), shared=True, blocks=n) for n in ((), (3,)))
     deep.hidden[0].load_state_dict(plain.hidden[0].state_dict())
     deep.classifier.load_state_dict(plain.classifier.state_dict())
     images = torch.randn(6, 3, 16, 16)
@@ -149,7 +149,7 @@ def nodes(tensor: torch.Tensor) -> Iterator[Any]:
 
 def test_between_shared_layers_nothing_is_copied() -> None:
     """Each convolution's input and output are views of the flattened vectors, in both directions."""
-    model = MLP((16, 16), 2, (), "relu", True, local=(8, 16), shared=True, blocks=1, pool=True)
+    model = MLP((16, 16), 2, (), "relu", True, local=(8, 16), shared=True, blocks=(1, 1), pool=True)
     names = {type(node).__name__ for node in nodes(model(torch.randn(4, 3, 16, 16)))}
     assert "ConvolutionBackward0" in names
     assert not {name for name in names if name.startswith(("Clone", "Copy", "UnsafeView", "ToCopy"))}
@@ -159,11 +159,15 @@ def test_between_shared_layers_nothing_is_copied() -> None:
     ("changes", "said"),
     [
         ({"shared": True}, r"shared \(--shared\) is for local layers"),
-        ({"blocks": 2}, r"blocks \(--blocks\) is for local layers"),
+        ({"blocks": (2,)}, r"blocks \(--blocks\) is for local layers"),
         ({"pool": True}, r"pool \(--pool\) is for local layers"),
         ({"shared": True, "local": (4,), "share_epochs": 2}, r"leave it or share_epochs \(--share-epochs\) out"),
-        ({"local": (4,) * 5, "blocks": 100}, r"blocks \(--blocks\) makes 1,005 local layers"),
-        ({"local": (4,), "blocks": 101}, r"blocks \(--blocks\) must be from 0 to 100"),
+        ({"local": (4,) * 5, "blocks": (100,) * 5}, r"blocks \(--blocks\) makes 1,005 local layers"),
+        (
+            {"local": (4, 5), "blocks": (1,)},
+            r"blocks \(--blocks\) must be a number for each of the 2 local layers, not 1",
+        ),
+        ({"local": (4,), "blocks": (101,)}, r"blocks \(--blocks\) must be from 0 to 100"),
         ({"model": "resnet18", "pool": True}, r"pool \(--pool\) is for mlp"),
     ],
 )
@@ -178,7 +182,7 @@ def config(make_photos: MakePhotos, small_config: MakeConfig) -> Config:
     shape: dict[str, Any] = {
         "local": (4, 5),
         "shared": True,
-        "blocks": 1,
+        "blocks": (1, 1),
         "pool": True,
         "hidden": (),
         "batch_norm": True,
@@ -190,7 +194,7 @@ def test_a_trained_one_reads_back_and_answers_alike_in_8_bits(config: Config, tm
     run = train(config, log=quiet)
     tensors, card = load_model(run / MODEL_FILE)
     shape = card.architecture
-    assert (shape.shared, shape.blocks, shape.pool) == (True, 1, True)
+    assert (shape.shared, shape.blocks, shape.pool) == (True, (1, 1), True)
     assert {name: array.shape for name, array in tensors.items()} == shape.state_shapes(2)
     assert tensors["hidden.4.linear.weight"].shape == (5, 45)
     pixels = np.random.default_rng(0).integers(0, 256, (8, 3, 9, 12), dtype=np.uint8)
@@ -212,7 +216,7 @@ def test_a_training_stopped_in_between_goes_on_exactly(
 
 
 def test_a_layer_that_is_not_finite_is_named_behind_a_block() -> None:
-    model = MLP((9, 12), 2, (), batch_norm=True, local=(4, 5), shared=True, blocks=1, pool=True)
+    model = MLP((9, 12), 2, (), batch_norm=True, local=(4, 5), shared=True, blocks=(1, 1), pool=True)
     images = torch.randn(2, 3, 9, 12)
     assert find_layer(model, images).startswith("the outputs of ")
     with torch.no_grad():

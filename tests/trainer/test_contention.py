@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from catdog.config.toml import load_config
-from catdog.data.imagefolder import PhotoFolder
+from catdog.data.photo_dataset import PhotoDataset
 from catdog.model.build import build_model
 from catdog.runtime.world import ALONE
 from catdog.trainer import contention
@@ -49,7 +49,7 @@ def trainer(folder: Path, listeners: list[Listener], network: nn.Module | None =
     config = load_config(None, {"epochs": 2, "batch_size": 32, "hidden": (256, 128), **changes})
     rng = torch.Generator().manual_seed(0)
     train, val = (
-        PhotoFolder.from_tensors(
+        PhotoDataset.from_tensors(
             torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=rng),
             torch.arange(count) % 2,
             ("cat", "dog"),

@@ -21,7 +21,7 @@ from benchmarks.peers.lines import say
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
 from catdog.data.batches import shuffled_batches
-from catdog.data.imagefolder import PhotoBatch, PhotoFolder
+from catdog.data.photo_dataset import PhotoBatch, PhotoDataset
 from catdog.model.build import build_model
 from catdog.model.mlp import MLP, count_weights
 from catdog.trainer.batch_size import with_batch_size
@@ -51,7 +51,7 @@ def measure(config: Config, shared: bool, steps: int, side: int, count: int) -> 
     config = replace(config, training=with_batch_size(config.training, 16_000))
     batch_size = config.training.batch_size
     pixels = torch.randint(256, (batch_size, 3, height, width), dtype=torch.uint8)
-    photos = PhotoFolder.from_tensors(pixels, torch.arange(batch_size) % 2, ("cat", "dog"))
+    photos = PhotoDataset.from_tensors(pixels, torch.arange(batch_size) % 2, ("cat", "dog"))
     model = build_model(config, 2)
     assert isinstance(model, MLP)
     if shared:

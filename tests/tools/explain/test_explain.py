@@ -34,7 +34,7 @@ def random_run(folder: Path, **changes: Any) -> Path:
     """A run folder that holds a network of random weights."""
     architecture: dict[str, Any] = {"image_size": (5, 6), "hidden": (9, 8, 7)}
     architecture |= {"activation": "gelu", "batch_norm": False, "local": (), "field": 4}
-    architecture |= {"shared": False, "blocks": 0, "pool": False}
+    architecture |= {"shared": False, "blocks": [], "pool": False}
     architecture |= {name: changes.pop(name) for name in list(changes) if name in architecture}
     about: dict[str, Any] = {
         "classes": ("cat", "dog"),
@@ -118,9 +118,9 @@ def test_gradients_of_local_layers_are_autograds_and_a_step_is_torchs(tmp_path: 
 
 @pytest.mark.parametrize("activation", ["relu", "gelu"])
 @pytest.mark.parametrize("batch_norm", [False, True])
-@pytest.mark.parametrize(("shared", "blocks", "pool"), [(True, 0, False), (False, 1, True), (True, 2, True)])
+@pytest.mark.parametrize(("shared", "blocks", "pool"), [(True, (), False), (False, (1, 0), True), (True, (2, 1), True)])
 def test_gradients_and_step_of_what_places_share_and_blocks_add_are_autograds(
-    tmp_path: Path, photo: str, shared: bool, blocks: int, pool: bool, batch_norm: bool, activation: str
+    tmp_path: Path, photo: str, shared: bool, blocks: tuple[int, ...], pool: bool, batch_norm: bool, activation: str
 ) -> None:
     """A weight that several places share has the sum of their gradients, and is counted, and moved, once."""
     changes: dict[str, Any] = {"shared": shared, "blocks": blocks, "pool": pool, "batch_norm": batch_norm}
@@ -152,7 +152,7 @@ def test_gradients_and_step_of_what_places_share_and_blocks_add_are_autograds(
 
 def test_the_sums_in_the_words_hold_with_blocks_and_the_mean_over_places(tmp_path: Path, photo: str) -> None:
     changes: dict[str, Any] = {"image_size": (9, 12), "local": (4, 5), "field": 3, "hidden": (), "batch_norm": True}
-    e, _, _ = explained(tmp_path, photo, shared=True, blocks=1, pool=True, **changes)
+    e, _, _ = explained(tmp_path, photo, shared=True, blocks=(1, 1), pool=True, **changes)
     text = as_text(e)
     for a, b, c in re.findall(rf"= {NUMBER} \* \(?{NUMBER}\)? = {NUMBER}", text):
         assert float(a) * float(b) == pytest.approx(float(c), rel=2e-4), (a, b, c)
