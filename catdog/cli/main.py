@@ -64,8 +64,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status. A CatdogError is one sentence on stderr and status 2."""
     prepare_streams()
     cpus, limit = usable_cpus()
-    if limit:  # which NumPy, not yet imported, does not look for
-        os.environ.setdefault("OPENBLAS_NUM_THREADS", str(cpus))
+    # A prediction's products are small: threads would wait longer for each other than they compute.
+    is_predict = list(sys.argv[1:] if argv is None else argv)[:1] == ["predict"]
+    if limit or is_predict:  # which NumPy, not yet imported, does not look for
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1" if is_predict else str(cpus))
     if "OMP_WAIT_POLICY" not in os.environ:  # or torch's threads spin long for one whose core another program has
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
