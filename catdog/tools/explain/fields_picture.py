@@ -1,5 +1,6 @@
 """Draws local receptive fields: the extent of each layer's in the photo, and the weights of the first layer."""
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -78,10 +79,11 @@ def _draw_extents(axes: Any, shape: Architecture) -> None:
 
     height, width = shape.image_size
     axes.set(xlim=(0, width), ylim=(height, 0), aspect="equal", xticks=[0, width], yticks=[0, height])
-    every = 1 + 2 * shape.blocks  # of the layers on one grid, the last is shown
-    for colour, (top, left, bottom, right) in enumerate(extents(shape)[every - 1 :: every]):
+    blocks = shape.blocks or (0,) * len(shape.local)
+    last = list(itertools.accumulate(1 + 2 * count for count in blocks))  # of the layers on one grid, that one is shown
+    every = extents(shape)
+    for colour, number in enumerate(last):
+        top, left, bottom, right = every[number - 1]
         axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor=f"C{colour}", lw=2))
-        axes.plot(
-            [], [], color=f"C{colour}", label=f"layer {(colour + 1) * every}: {bottom - top} x {right - left} pixels"
-        )
+        axes.plot([], [], color=f"C{colour}", label=f"layer {number}: {bottom - top} x {right - left} pixels")
     axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.08), frameon=False)
