@@ -17,7 +17,7 @@ from catdog.architecture import Architecture, LayerShape, windows
 Floats = NDArray[np.floating]
 
 _CHUNK = 2**24  # weights converted to another type at a time: 128 MiB as float64
-_GATHERED = 2**17  # numbers of windows gathered at a time
+_GATHERED = 2**20  # numbers of windows gathered at a time; of fewer, threads wait for each other at Python's lock
 _GELU_SCALE = math.sqrt(2 / math.pi)
 _EPSILON = 1e-5  # torch.nn.BatchNorm1d's
 
@@ -170,7 +170,7 @@ class LocalLayer(Layer):
         return below
 
     def answer(self, x: Floats) -> Floats:
-        """Some places at a time, so that all that is computed of them stays in a core's own cache."""
+        """Some places at a time, so that what is computed of them stays in a cache, and little memory is taken."""
         below = self._below(x)
         weight, bias = self.by_place(x.dtype), self.bias.reshape(len(self.windows), -1, 1)
         found = np.empty((*weight.shape[:2], below.shape[1]), x.dtype)

@@ -31,7 +31,7 @@ class Contender:
 
 @dataclass(frozen=True)
 class Part:
-    """Contenders that are measured side by side, as often as `rounds` where no number is asked for, and their limits."""
+    """Contenders that are measured side by side, and their limits. rounds: how often where no number is asked for."""
 
     name: str
     about: str
