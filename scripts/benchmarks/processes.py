@@ -36,7 +36,8 @@ def run_python(arguments: Sequence[object], folder: Path, until: Callable[[str],
     Only as long as this process is small is the peak that of the child: Linux counts what the parent held when it
     started a child to the child. Nothing here may import torch or NumPy.
     """
-    environment = {**os.environ, "PYTHONPATH": str(SCRIPTS), "PYTHONUNBUFFERED": "1"}
+    path = os.pathsep.join(map(str, (SCRIPTS, SCRIPTS.parent)))  # this catdog, whichever is installed
+    environment = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, *map(str, arguments)]
     with tempfile.TemporaryFile("w+") as errors:
         started = time.perf_counter()
