@@ -31,11 +31,7 @@ class Contender:
 
 @dataclass(frozen=True)
 class Part:
-<<<<<<< HEAD
-    """Contenders that are measured side by side, and their limits; `rounds` times where no number is asked for."""
-=======
     """Contenders that are measured side by side, and their limits. rounds: how often where no number is asked for."""
->>>>>>> folder
 
     name: str
     about: str

@@ -89,11 +89,7 @@ def predict() -> Part:
         "predict",
         "One photo, and all native photos, by a network of the default shape (32 x 32, three layers of 1024): the "
         "whole process; after the start means less the seconds for one photo in the same round. cats-dogs is the "
-<<<<<<< HEAD
-        "network that comes with catdog (mirror images too), beside decoding to its size on all cores.",
-=======
         "network that comes with catdog (64 x 64, mirror images too), beside decoding to its size on all cores.",
->>>>>>> folder
         [
             Contender("catdog", lambda place, round: _costs(_by_catdog(place, _photo(place)))),
             Contender(by_torch, lambda place, round: _costs(_by_torch(place, _photo(place), 0))),
