@@ -38,17 +38,27 @@ SOURCE = (
     'the Kaggle "Dogs vs. Cats" competition (2013; from Asirra, Elson et al. 2007), each squashed to 200 x 200 pixels, '
     "a few of them known to be there twice or under the wrong name"
 )
-LIMIT = 6_000_000  # bytes of the file, since everybody who installs catdog gets it
+LIMIT = 8_000_000  # bytes of the file, since everybody who installs catdog gets it
 STORAGE = {8: "int8", 16: "float16"}  # by bits
 _PLACES = ("data", "out", "cache", "cache_limit")  # settings that say where files lie, not what is trained
 
 
-def box(run: str, bits: int = 8, out: Path = TRAINED, data: str | None = None, source: str = SOURCE) -> str:
+def box(
+    run: str,
+    bits: int = 8,
+    out: Path = TRAINED,
+    data: str | None = None,
+    source: str = SOURCE,
+    took: str = "",
+    distortions: str = "",
+) -> str:
     """Write the network of `run` to `out`, its weights in `bits` (8 or 16) bits, and its model card beside it.
 
-    data: the folder of the photos that it was validated on, if that has moved; source: what they are, for the model
-    card. Returns the figures in one line. Raises CatdogError, before anything is written, where the photos are missing
-    or the file would be too large.
+    data: the folder of the photos that it was validated on, if that has moved. For the model card: source, what they
+    are; took, how long the training took, and on what; distortions, the table of scripts/distortions.py.
+
+    Returns the figures in one line. Raises CatdogError, before anything is written, where the photos are missing or the
+    file would be too large.
     """
     model = find_model(run)
     if comes_with_catdog(model):
@@ -77,7 +87,7 @@ def box(run: str, bits: int = 8, out: Path = TRAINED, data: str | None = None, s
         )
     save_model(out, tensors, card)
     page = out.with_name("README.md") if comes_with_catdog(out) else out.with_suffix(".md")
-    write_text(page, model_card(card, config, weights, out, source))
+    write_text(page, model_card(card, config, weights, out, source, took, distortions))
     return (
         f"{out}: {out.stat().st_size:,} bytes, {figures.accuracy:.2%} of {figures.n:,} right (the run itself "
         f"{full.accuracy:.2%}; the same answer on {agreement:.2%}), ECE {figures.ece:.2%}; {page} describes it"
@@ -124,7 +134,13 @@ def recipe(config: Config) -> str:
 
 
 def model_card(
-    card: ModelCard, config: Config, weights: Mapping[str, NDArray[np.float32]], file: Path, source: str
+    card: ModelCard,
+    config: Config,
+    weights: Mapping[str, NDArray[np.float32]],
+    file: Path,
+    source: str,
+    took: str,
+    distortions: str,
 ) -> str:
     """The page, in Markdown, that says what the network is, how it was made, how good it is, and what it cannot do."""
     from catdog.model.build import build_model  # torch takes seconds to import
@@ -162,8 +178,9 @@ def model_card(
         "## How it was made",
         textwrap.indent(card.recipe, "    "),
         f"The weights are those after epoch {v['epoch']:.0f}; probability = softmax(logits / {card.temperature:.4g}). "
-        "The same command gives the same network on the same photographs, machine and versions; on a CPU, to the last "
-        "bit.",
+        + (f"The training took {took}. " if took else "")
+        + "The same command gives the same network on the same photographs, machine and versions; on a CPU, to the "
+        "last bit.",
         "## How often it is right",
         f"On the {v['photos']:,.0f} photographs to choose and calibrate on, as it is stored:",
         "\n".join(["| photographs of | right | 95% interval | n |", "|---|---|---|---|", *rows]),
@@ -172,6 +189,11 @@ def model_card(
         f"error, 15 bins), and its log loss is {v['loss']:.4f}."
         + (f" ROC AUC {v['auc']:.4f}." if "auc" in v else "")
         + " The epoch and the temperature were chosen on these same photographs, so on others expect a little less.",
+        *(
+            ["On the same photographs, distorted by `python scripts/distortions.py`:", distortions]
+            if distortions
+            else []
+        ),
         "## What it cannot do",
         "\n".join(
             [
@@ -201,9 +223,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=TRAINED, metavar="FILE", help="default: the package's own")
     parser.add_argument("--data", metavar="DIR", help="its folder of photos (default: where the run found them)")
     parser.add_argument("--source", default=SOURCE, metavar="TEXT", help=f"photographs of what (default: {SOURCE})")
+    parser.add_argument("--took", default="", metavar="TEXT", help="how long the training took, and on what")
+    parser.add_argument("--distortions", type=Path, metavar="FILE", help="what scripts/distortions.py printed")
     arguments = parser.parse_args()
+    table = arguments.distortions.read_text(encoding="utf-8").strip() if arguments.distortions else ""
     try:
-        print(box(arguments.run, arguments.bits, arguments.out, arguments.data, arguments.source))
+        print(
+            box(
+                *(arguments.run, arguments.bits, arguments.out, arguments.data, arguments.source),
+                took=arguments.took,
+                distortions=table,
+            )
+        )
     except CatdogError as error:
         sys.exit(f"box: {error}")
 
