@@ -104,7 +104,7 @@ class MLP(nn.Module):
         self.hidden = nn.ModuleList(
             HiddenLayer(layer, activation, batch_norm, dropout) for layer in shape.hidden_layers()
         )
-        self.classifier = make_linear(shape.layers(classes)[-1])
+        self.classifier: nn.Linear = make_linear(shape.layers(classes)[-1])
         nn.init.xavier_uniform_(self.classifier.weight)
         nn.init.zeros_(self.classifier.bias)
 
@@ -130,8 +130,7 @@ class MLP(nn.Module):
         before = x = images.flatten(start_dim=1)
         for layer in self.hidden:
             before, x = x, layer(x, before)
-        logits: Tensor = self.classifier(x)
-        return logits
+        return self.classifier(x)
 
     def activation_numbers(self) -> int:
         """Count the numbers stored for the backward pass of one photo: three a unit, and local layers' windows."""
