@@ -59,10 +59,9 @@ class HiddenLayer(nn.Module):
 
     def forward(self, x: Tensor, before: Tensor | None = None) -> Tensor:
         """before: the input of the layer before, which the last layer of a residual block adds."""
-        z = self.norm(self.linear(x))
         if self.adds:
-            z = z + before  # in place, in what is a view, the backward pass would copy
-        return self.dropout(self.activation(z))
+            return self.dropout(self.activation(self.norm(self.linear(x)) + before))
+        return self.dropout(self.activation(self.norm(self.linear(x))))
 
 
 class MLP(nn.Module):
