@@ -225,7 +225,9 @@ def build_layers(
         if shape.pooled is not None:
             share = np.full((shape.inputs, shape.pooled.places), 1 / shape.pooled.places, dtype)
             found.append(pool("mean over the places", share, np.zeros(shape.inputs, dtype), "none"))
-        bias = np.resize(bias.astype(dtype, copy=False), shape.units)  # that of a channel at each place
+        bias = bias.astype(dtype, copy=False)
+        if shape.shared:
+            bias = np.resize(bias, shape.units)  # that of a channel at each place
         arguments = (shape.name, weight, bias, activation, norm, shape.adds)
         found.append(dense(*arguments) if shape.below is None else local(*arguments, shape))
     return found

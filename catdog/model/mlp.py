@@ -59,10 +59,9 @@ class HiddenLayer(nn.Module):
 
     def forward(self, x: Tensor, before: Tensor | None = None) -> Tensor:
         """before: the input of the layer before, which the last layer of a residual block adds."""
-        z = self.norm(self.linear(x))
         if self.adds:
-            z = z + before  # in place, in what is a view, the backward pass would copy
-        return self.dropout(self.activation(z))
+            return self.dropout(self.activation(self.norm(self.linear(x)) + before))
+        return self.dropout(self.activation(self.norm(self.linear(x))))
 
 
 class MLP(nn.Module):
@@ -104,7 +103,7 @@ class MLP(nn.Module):
         self.hidden = nn.ModuleList(
             HiddenLayer(layer, activation, batch_norm, dropout) for layer in shape.hidden_layers()
         )
-        self.classifier = make_linear(shape.layers(classes)[-1])
+        self.classifier: nn.Linear = make_linear(shape.layers(classes)[-1])
         nn.init.xavier_uniform_(self.classifier.weight)
         nn.init.zeros_(self.classifier.bias)
 
@@ -130,8 +129,7 @@ class MLP(nn.Module):
         before = x = images.flatten(start_dim=1)
         for layer in self.hidden:
             before, x = x, layer(x, before)
-        logits: Tensor = self.classifier(x)
-        return logits
+        return self.classifier(x)
 
     def activation_numbers(self) -> int:
         """Count the numbers stored for the backward pass of one photo: three a unit, and local layers' windows."""

@@ -319,8 +319,9 @@ class Network:
         out_gradient = logits_gradient
         past: Floats | float = 0.0  # what reaches the layer before through a block's sum
         for layer, o in zip(reversed(self.layers), reversed(outputs), strict=True):
-            found.append(g := layer.backward(o, out_gradient))
-            out_gradient, past = layer.transposed_product(g.sum) + past, g.normed if layer.adds else 0.0
+            found.append(layer.backward(o, out_gradient))
+            out_gradient = layer.transposed_product(found[-1].sum) + past
+            past = found[-1].normed if layer.adds else 0.0
         return found[::-1], out_gradient
 
     def jvp(self, outputs: list[Outputs], index: int, stage: Stage, tangent: Floats) -> Floats:
