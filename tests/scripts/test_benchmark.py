@@ -321,4 +321,4 @@ def test_the_step_of_the_roofline_part_counts_the_products_of_its_network(shared
     per_photo = 6 * 16 * 2 + (6 if shared else 4) * 16 * inputs
     per_photo += 4 * 3 * 4 * 4 * (4 * 4 * 3) if shared else 0
     assert found["products_gflops"] * seconds * 1e9 == pytest.approx(16 * per_photo, rel=1e-6)
-    assert 0 < found["passes_share_of_step"] < 1 and found["products_of_peak"] > 0 < found["passes_of_triad"]
+    assert 0 < found["passes_share_of_step"] < 1 and found["products_of_peak"] > 0 < found["passes_of_bandwidth"]

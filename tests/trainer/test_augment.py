@@ -64,7 +64,7 @@ def test_crops_stay_inside_the_photo_and_keep_the_asked_share() -> None:
 def test_a_large_batch_is_changed_as_torch_s_own_sampling_of_each_photo_does(
     size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Photo by photo with affine_grid and grid_sample, where `apply` sums rows of many."""
+    """Photo by photo with affine_grid and grid_sample, where `apply` sums rows of many; to 0.002 levels."""
     monkeypatch.setattr(augment, "_CHUNK", 7 * 3 * size[0] * size[1])
     images = torch.randint(0, 256, (25, 3, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     draw = augment.draw(replace(NONE, flip=True, crop_area=0.3, crop_ratio=1.5), len(images), np.random.default_rng(0))

@@ -23,7 +23,7 @@ def roofline() -> Part:
     return Part(
         "roofline",
         "A training step by itself on drawn numbers: its matrix products and convolutions beside a large matrix "
-        "product, its passes over all weights (optimizer, average, norm of the gradient) beside a triad over arrays "
+        "product, its passes over all weights (optimizer, average, norm of the gradient) beside one over arrays "
         "that no cache holds; all in float32 on all threads.",
         [Contender(name, _step(*flags)) for name, flags in _STEPS.items()],
         [
@@ -31,7 +31,7 @@ def roofline() -> Part:
             for name in _STEPS
             for what, figure in {
                 "products over the peak": "products_of_peak",
-                "passes over the triad": "passes_of_triad",
+                "passes over the bandwidth": "passes_of_bandwidth",
             }.items()
         ],
     )
