@@ -28,12 +28,12 @@ def busy(count: int) -> Iterator[None]:
 
 def _train(others: int) -> Callable[[Place, int], Figures]:
     def measure(place: Place, round: int) -> Figures:
-        with place.fresh() as folder:
+        with place.fresh() as folder, place.fresh() as first:
             data = place.subset(min(_PHOTOS, place.sizes.photos or _PHOTOS))
             flags = ("--epochs", place.sizes.epochs, "--seed", round)
             cache = place.work / "cache-beside"
             if not cache.exists():  # the decoding is done once, and not measured
-                catdog_train(data, Path(folder) / "first", "--epochs", 1, cache=cache)
+                catdog_train(data, Path(first), "--epochs", 1, cache=cache)
             with busy(others):
                 return {"seconds": catdog_train(data, Path(folder), *flags, cache=cache).seconds}
 
