@@ -132,9 +132,7 @@ class Layer:
 
     def forward(self, x: Floats, before: Floats) -> Outputs:
         """before: the input of the layer before."""
-        total = self.product(x)
-        total += self.bias
-        return self.after_sum(x, total, before)
+        return self.after_sum(x, self.product(x) + self.bias, before)
 
     def after_sum(self, x: Floats, total: Floats, before: Floats) -> Outputs:
         normed, added = total if self.norm is None else self.norm(total), before if self.adds else 0.0

@@ -425,7 +425,7 @@ def test_a_network_of_shared_residual_layers_is_examined(
     make_photos: MakePhotos, capsys: pytest.CaptureFixture[str]
 ) -> None:
     photos = make_photos({"cat": 60, "dog": 60})
-    shape = ["--local", "6", "8", "--shared", "--blocks", "1", "--pool", "--hidden", "--batch-norm"]
+    shape = ["--local", "6", "8", "--shared", "--blocks", "1", "1", "--pool", "--hidden", "--batch-norm"]
     flags = ["--image-size", "9", "12", "--device", "cpu", "--threads", "1", "--warmup-epochs", "0"]
     assert main(["doctor", "--data", str(photos), *shape, *flags, "--learning-rate", "3e-3"]) == 0
     printed = " ".join(capsys.readouterr().out.split())
