@@ -123,16 +123,17 @@ def evaluations(classifier: Classifier, photos: Listing, names: list[str]) -> It
 
 def table(found: dict[str, Evaluation]) -> str:
     """The figures in Markdown, a row for each distortion, then the mean over all but "none"."""
-    rows = ["| distorted | right | 95% interval | calibration error |", "|---|---|---|---|"]
+    rows = ["| distorted | right | 95% interval | n | calibration error |", "|---|---|---|---|---|"]
     for name, figures in found.items():
         low, high = figures.accuracy_interval
+        interval = f"{low:.1%} to {high:.1%}"
         rows.append(
-            f"| {DISTORTIONS[name][0]} | {figures.accuracy:.1%} | {low:.1%} to {high:.1%} | {figures.ece:.1%} |"
+            f"| {DISTORTIONS[name][0]} | {figures.accuracy:.1%} | {interval} | {figures.n:,} | {figures.ece:.1%} |"
         )
     distorted = [figures for name, figures in found.items() if name != "none"]
     if distorted:
         accuracy, ece = (sum(getattr(one, what) for one in distorted) / len(distorted) for what in ("accuracy", "ece"))
-        rows.append(f"| mean of the {len(distorted)} | {accuracy:.1%} | | {ece:.1%} |")
+        rows.append(f"| mean of the {len(distorted)} | {accuracy:.1%} | | | {ece:.1%} |")
     return "\n".join(rows)
 
 
