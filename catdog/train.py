@@ -119,10 +119,6 @@ def _train(
     config = replace(config, training=with_batch_size(config.training, len(listings[0]), model.least_photos))
     if saved is None:
         folder.write_config(config)  # the first file: a folder that holds one can be resumed
-    from catdog.trainer.contention import adapted_threads
-
-    adapted = adapted_threads(config, device, world, threads)
-    threads_in_words += "".join(f", {a.many} while other programs use the CPUs" for a in adapted)
     if world.is_main:
         folder.log(describe_plan(config, model, listings, device, f"{device_in_words}; {threads_in_words}", chosen))
         from catdog.data.remarks import remarks
@@ -151,7 +147,7 @@ def _train(
     if world.is_main:
         from catdog.trainer.tensorboard import tensorboard_writer
 
-        listeners = [*tensorboard_writer(run), _draw_curves, *listeners, *adapted]
+        listeners = [*tensorboard_writer(run), _draw_curves, *listeners]
     trainer = Trainer(config, model, *folders, card, run, device, folder.log, listeners, world)
     if saved is not None:
         from catdog.trainer.resume import restore

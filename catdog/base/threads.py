@@ -4,7 +4,7 @@ import os
 
 from catdog.base.text import many
 
-VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")  # in the order in which torch looks at them
+_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")  # in the order in which torch looks at them
 
 
 def thread_count(asked: int = 0, processes: int = 1) -> tuple[int, str]:
@@ -17,7 +17,7 @@ def thread_count(asked: int = 0, processes: int = 1) -> tuple[int, str]:
 
     if asked:
         return asked, f"{many(asked, 'thread')} (--threads{too_many(asked * processes)})"
-    for name in VARIABLES:
+    for name in _VARIABLES:
         value = os.environ.get(name, "").split(",")[0].strip()  # a list is for nested regions
         if value.isdecimal() and int(value) > (processes > 1):
             return int(value), f"{many(int(value), 'thread')} ({name}{too_many(int(value) * processes)})"

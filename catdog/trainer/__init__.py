@@ -8,7 +8,6 @@ snapshots, resume             checkpoints, and a training that is resumed from o
 divergence, recovery          numbers that are NaN or infinite; diagnosis: in which layer; what is done about them
 batch_size                    how many photos a batch has, where that is left open
 plan, card, advice            what is about to happen; what the model file says; what to try where nothing is learned
-contention                    more threads beside other programs
 sharing, tensorboard          local layers that share weights at first; figures for TensorBoard
 """
 
