@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from catdog.checkpoint.model_file import MODEL_FILE
 from catdog.config.schema import check_parts
 from catdog.config.settings import Config
 from catdog.config.toml import parse_config, to_toml
+from catdog.data.listing import Listing
 from catdog.data.load import open_folders
 from catdog.data.photo_dataset import PhotoDataset
 from catdog.data.splits import photo_folder, train_and_val
@@ -128,11 +128,6 @@ def _train(
 
     if photos.cache == "none" and world.size > 1:  # each must find as many photos in a batch as the others expect
         photos = replace(photos, strict=True)
-    copies: Future[str | None] | None = None
-    if photos.cache != "none" and saved is None and world.is_main:
-        from catdog.data.duplicates import leak
-
-        copies = ThreadPoolExecutor(1).submit(leak, *listings)  # looked for while photos are decoded
     with world.first_on_machine():  # who fills the cache, from which the others then read
         folders = open_folders(listings, photos, threads)
     if not pixels_fit(config, model, listings, device):
@@ -142,8 +137,8 @@ def _train(
 
     if photos.cache != "none":
         _note_skipped(folders, folder)
-        if copies and (warning := copies.result()):
-            folder.log(warning)
+        if saved is None and world.is_main:
+            _warn_of_copies(listings, folder.log)
     if world.is_main:
         from catdog.trainer.tensorboard import tensorboard_writer
 
@@ -176,6 +171,13 @@ def _note_skipped(folders: Sequence[PhotoDataset], folder: RunFolder) -> None:
         reasons = folder.path / "skipped.csv"
         of = f"{len(train):,} to train on, {len(val):,} to validate on"
         folder.log(f"skipped {many(len(skipped), 'photo')} that cannot be read ({of}); {reasons} says why.")
+
+
+def _warn_of_copies(listings: tuple[Listing, Listing], log: Callable[[str], None]) -> None:
+    from catdog.data.duplicates import leak
+
+    if warning := leak(*listings):
+        log(warning)
 
 
 def _draw_curves(event: Event) -> None:

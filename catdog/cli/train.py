@@ -51,7 +51,6 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _train_anew(arguments: argparse.Namespace) -> None:
-    from catdog.base.progress import working
     from catdog.data.warm_up import WarmUp
     from catdog.runs.paths import new_run
 
@@ -63,10 +62,8 @@ def _train_anew(arguments: argparse.Namespace) -> None:
         if is_main_process():
             config, folder = stack.enter_context(new_run(config, print))
         # Torch takes seconds to import: before it all that can be said without, beside it all that can be done.
-        warm_up = stack.enter_context(WarmUp(config))
-        with working("starting torch"):
-            from catdog.train import train
-        warm_up.end_bar()
+        stack.enter_context(WarmUp(config))
+        from catdog.train import train
 
         listeners = []
         if arguments.narrate:
@@ -95,14 +92,11 @@ def _resume(arguments: argparse.Namespace) -> None:
         )
     if arguments.narrate:
         raise CatdogError("--narrate tells the first step of a new training; leave it out to go on with --resume.")
-    from catdog.base.progress import working
-
     run = _run_to_resume(arguments.resume)
     if (run / "study.db").exists():
         raise CatdogError(f"{run} is a study; go on with it: catdog tune --resume {in_shell(run)}")
 
-    with working("starting torch"):
-        from catdog.train import resume  # after all that can be said without torch
+    from catdog.train import resume  # after all that can be said without torch
 
     resume(run, **given)
 
