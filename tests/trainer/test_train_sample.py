@@ -44,18 +44,13 @@ def test_without_photos_training_says_that_it_draws(
     assert [path.name for path in Path().iterdir()] == ["run"]
 
 
-def test_training_and_evaluating_an_mlp_import_neither_torchvision_nor_what_compiles(tmp_path: Path) -> None:
+def test_training_an_mlp_imports_neither_torchvision_nor_what_compiles(tmp_path: Path) -> None:
     """Each takes as long to import as torch itself."""
     write_sample(tmp_path / "photos", 40)
     program = (
         "import sys; from catdog.cli.main import main; status = main(sys.argv[1:]); "
         "print({'torch', 'torchvision', 'torch._dynamo'} & set(sys.modules), status)"
     )
-    for argv, imported in (
-        (("train", "--data", tmp_path / "photos", "--epochs", 1, "--out", "run"), "{'torch'} 0"),
-        (("evaluate", "--run", "run"), "set() 0"),
-    ):
-        ended = subprocess.run(
-            [sys.executable, "-c", program, *map(str, argv)], capture_output=True, text=True, check=True
-        )
-        assert ended.stdout.splitlines()[-1] == imported
+    argv = map(str, ("train", "--data", tmp_path / "photos", "--epochs", 1, "--out", "run"))
+    ended = subprocess.run([sys.executable, "-c", program, *argv], capture_output=True, text=True, check=True)
+    assert ended.stdout.splitlines()[-1] == "{'torch'} 0"
