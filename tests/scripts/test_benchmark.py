@@ -312,9 +312,15 @@ def test_the_step_of_the_roofline_part_counts_the_products_of_its_network(shared
     from benchmarks.peers import roofline
     from catdog.config.toml import load_config
 
-    network = {"image_size": (8, 8), "local": (3,) if shared else (), "hidden": (16,), "batch_size": 16}
+    network = {
+        "image_size": (8, 8),
+        "local": (3,) if shared else (),
+        "shared": shared,
+        "hidden": (16,),
+        "batch_size": 16,
+    }
     config = load_config(None, {**network, "device": "cpu", "threads": 1})
-    found = roofline.measure(config, shared, steps=2, side=64, count=1000)
+    found = roofline.measure(config, steps=2, side=64, count=1000)
     seconds = found["products_share_of_step"] * found["step_milliseconds"] / 1000
     # Forward, and backward for the weights; backward for the units below too, but in the first layer.
     inputs = 3 * 4 * 4 if shared else 3 * 8 * 8

@@ -9,8 +9,7 @@ from benchmarks.results import Limit
 
 _STEPS: dict[str, tuple[object, ...]] = {
     "default": ("default",),
-    "best, shared epochs": ("best", "--shared"),
-    "best, the others": ("best",),
+    "best": ("best",),
     "article": ("article", "--steps", 3),
 }
 

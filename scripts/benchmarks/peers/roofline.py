@@ -46,7 +46,7 @@ def _timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def measure(config: Config, shared: bool, steps: int, side: int, count: int) -> dict[str, float]:
+def measure(config: Config, steps: int, side: int, count: int) -> dict[str, float]:
     """A step of `config`, at the rates of `steps` of them; side, count: of the matrices and arrays of the peaks."""
     height, width = config.photos.image_size
     config = replace(config, training=with_batch_size(config.training, 16_000))
@@ -55,10 +55,6 @@ def measure(config: Config, shared: bool, steps: int, side: int, count: int) -> 
     photos = PhotoDataset.from_tensors(pixels, torch.arange(batch_size) % 2, ("cat", "dog"))
     model = build_model(config, 2)
     assert isinstance(model, MLP)
-    if shared:
-        from catdog.model.local import share_places
-
-        share_places(model, shared=True)
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(config, model, photos, photos, make_card(config, photos), Path(folder), CPU)
     trainer.state.model.train()
@@ -109,12 +105,11 @@ def measure(config: Config, shared: bool, steps: int, side: int, count: int) -> 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", help="a recipe, such as default, best or article, or a TOML file")
-    parser.add_argument("--shared", action="store_true", help="all places of local layers share their weights")
     parser.add_argument("--steps", type=int, default=10)
     arguments = parser.parse_args()
     torch.set_num_threads(os.cpu_count() or 1)
     config = load_config(arguments.config, {"device": "cpu"})
-    say(**measure(config, arguments.shared, arguments.steps, side=2048, count=2**25))
+    say(**measure(config, arguments.steps, side=2048, count=2**25))
 
 
 if __name__ == "__main__":
