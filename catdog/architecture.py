@@ -118,6 +118,11 @@ class Architecture:
         return found
 
     @property
+    def depths(self) -> list[int]:
+        """How many local layers stand on each grid but the photo's: one, and two more for each residual block."""
+        return [1 + 2 * blocks for blocks in self.blocks or [0] * len(self.local)]
+
+    @property
     def least_photos(self) -> int:
         """How many photos an MLP must be given at once in training: 2 where batch normalisation of a layer sees one
         number a photo, of which a single photo has no variance, else 1.
@@ -138,8 +143,8 @@ class Architecture:
             found.append(LayerShape(f"hidden {len(found) + 1}", f"{arrays}.linear", inputs, units, norm=norm, **more))
 
         below = self.grids[0]
-        for channels, blocks in zip(self.local, self.blocks or [0] * len(self.local), strict=True):
-            for number in range(1 + 2 * blocks):
+        for channels, depth in zip(self.local, self.depths, strict=True):
+            for number in range(depth):
                 field, stride = (3, 1) if number else (self.field, 2)
                 grid = below.above(channels, field, stride)
                 how: dict[str, Any] = {"field": field, "stride": stride, "shared": self.shared}

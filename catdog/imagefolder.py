@@ -44,7 +44,7 @@ class PhotoFolder(PhotoDataset, ImageFolder):
         VisionDataset.__init__(self, str(listing.root), transform=transform, target_transform=target_transform)
         self.loader, self.extensions = partial(decode, size=size), None
         self.class_to_idx = {name: label for label, name in enumerate(self.classes)}
-        self.samples = self.imgs = _Samples(listing)
+        self.samples = self.imgs = listing.samples
         self.targets = listing.labels
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
@@ -57,18 +57,3 @@ class PhotoFolder(PhotoDataset, ImageFolder):
         if self.transform is None and self.target_transform is None:
             return super().__getitems__(rows)
         return [self[int(row)] for row in rows]
-
-
-class _Samples(Sequence[tuple[str, int]]):
-    """(path, label) of each photo, put together when it is asked for."""
-
-    def __init__(self, listing: Listing) -> None:
-        self._listing = listing
-
-    def __len__(self) -> int:
-        return len(self._listing)
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        return self._listing.path(index), self._listing.labels[index]

@@ -1,6 +1,6 @@
 """Measures catdog beside its peers and writes a table: JSON as it goes, Markdown and a picture at the end.
 
-python scripts/benchmark.py --data PHOTOS --native LARGE_PHOTOS        all parts; 45 minutes on two cores
+python scripts/benchmark.py --data PHOTOS --native LARGE_PHOTOS        all parts, each contender 1 to 5 times
 python scripts/benchmark.py ... --rounds 5                            each contender 5 times; hours
 python scripts/benchmark.py ... --only predict start                  these parts
 python scripts/benchmark.py ... --trial                               a few photos, one round: does it work?

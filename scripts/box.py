@@ -228,13 +228,8 @@ def main() -> None:
     arguments = parser.parse_args()
     table = arguments.distortions.read_text(encoding="utf-8").strip() if arguments.distortions else ""
     try:
-        print(
-            box(
-                *(arguments.run, arguments.bits, arguments.out, arguments.data, arguments.source),
-                took=arguments.took,
-                distortions=table,
-            )
-        )
+        how = {"source": arguments.source, "took": arguments.took, "distortions": table}
+        print(box(arguments.run, arguments.bits, arguments.out, arguments.data, **how))
     except CatdogError as error:
         sys.exit(f"box: {error}")
 

@@ -103,13 +103,10 @@ def card_from_json(path: Path, text: str) -> tuple[ModelCard, str, str]:
             raise ValueError("scale")
         if architecture.activation not in ACTIVATIONS:
             raise ValueError("activation")
-        a = architecture
-        if (
-            len(a.blocks) not in (0, len(a.local))
-            or sum(a.blocks) > MAX_LAYERS
-            or ((a.shared or a.pool) and not a.local)
-        ):
+        if len(architecture.blocks) not in (0, len(architecture.local)) or sum(architecture.blocks) > MAX_LAYERS:
             raise ValueError("blocks")
+        if (architecture.shared or architecture.pool) and not architecture.local:
+            raise ValueError("shared or pool")
         if not 2 <= architecture.field <= 100 or min(architecture.grids[-1].height, architecture.grids[-1].width) < 1:
             raise ValueError("local")
         return card, json.dumps(about, sort_keys=True), checksum

@@ -66,9 +66,8 @@ def _predict(arguments: argparse.Namespace) -> int:
         if total > _FEW or not shares:
             from catdog.base.progress import counting
 
-            answers = counting(
-                *(answers, "asking the network", total), lambda one: shares or isinstance(one[1], ImageError)
-            )
+            writes = lambda one: shares or isinstance(one[1], ImageError)  # noqa: E731
+            answers = counting(answers, "asking the network", total, writes)
     for name, answer in answers:
         if isinstance(answer, ImageError):
             failed = True

@@ -135,7 +135,7 @@ def validate(config: Config) -> Config:
             f"blocks (--blocks) must be a number for each of the {many(len(m.local), 'local layer')}, not "
             f"{many(len(m.blocks), 'number')}."
         )
-    if (layers := len(m.local) + 2 * sum(m.blocks)) > MAX_LAYERS:
+    if (layers := sum(config.architecture.depths)) > MAX_LAYERS:
         raise CatdogError(f"blocks (--blocks) makes {layers:,} local layers, more than {MAX_LAYERS:,}; give fewer.")
     check_parts(config.training, config.architecture.least_photos)
     last = config.architecture.grids[-1]

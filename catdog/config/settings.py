@@ -5,7 +5,7 @@ Every field below is a key of the TOML file (in the section of its class) and a 
 its documentation everywhere: in `--help`, in configs/default.toml and in the config.toml of a run.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from catdog.architecture import Activation, Architecture
@@ -186,17 +186,6 @@ class Config:
     @property
     def architecture(self) -> Architecture:
         """The architecture of the network that sections [photos] and [model] define."""
-        m = self.model
-        return Architecture(
-            self.photos.image_size,
-            m.hidden,
-            m.activation,
-            m.batch_norm,
-            m.dropout,
-            m.local,
-            m.field,
-            m.model,
-            m.shared,
-            m.blocks,
-            m.pool,
-        )
+        of_model = asdict(self.model)
+        del of_model["pretrained"]  # which is where the weights come from
+        return Architecture(self.photos.image_size, **of_model)

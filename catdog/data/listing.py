@@ -7,14 +7,16 @@ A folder of photos is an ImageFolder, `DIR/<class>/*`, or one ImageFolder a spli
 import errno
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from catdog.base.text import listed, quoted
 from catdog.errors import CatdogError
+
+T = TypeVar("T")
 
 # By name alone; what a file holds is found out when it is decoded.
 EXTENSIONS = frozenset([
@@ -48,8 +50,16 @@ class Listing:
 
     @property
     def files(self) -> Sequence[str]:
-        """The path to open for each photo, put together when it is asked for: a million take no memory."""
-        return _Files(self)
+        """The path to open for each photo."""
+        return WhenAsked(len(self), self.path)
+
+    @property
+    def samples(self) -> Sequence[tuple[str, int]]:
+        """(path, label) of each photo."""
+        return WhenAsked(len(self), self._sample)
+
+    def _sample(self, index: int) -> tuple[str, int]:
+        return self.path(index), self.labels[index]
 
     def counts(self) -> list[int]:
         """Photos of each class."""
@@ -85,17 +95,19 @@ class Listing:
         return replace(self, classes=tuple(classes), labels=labels)
 
 
-class _Files(Sequence[str]):
-    def __init__(self, listing: Listing) -> None:
-        self._listing = listing
+class WhenAsked(Sequence[T]):
+    """`count` items, each made by `item` when it is asked for: a million take no memory."""
+
+    def __init__(self, count: int, item: Callable[[int], T]) -> None:
+        self._count, self._item = count, item
 
     def __len__(self) -> int:
-        return len(self._listing)
+        return self._count
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
-            return [self._listing.path(i) for i in range(*index.indices(len(self)))]
-        return self._listing.path(index)
+            return [self._item(i) for i in range(*index.indices(self._count))]
+        return self._item(index)
 
 
 def is_hidden(name: str) -> bool:

@@ -114,6 +114,10 @@ class ChannelNorm(nn.BatchNorm1d):
 class PooledLinear(nn.Linear):
     """Wx + b of the mean of each channel over all places of a local layer. x: float, B x its units -> B x units."""
 
+    def describe(self) -> str:
+        """What it computes, for the table of the layers."""
+        return f"mean over all places, Wx + b, W {self.out_features:,} x {self.in_features:,}"
+
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.unflatten(1, (-1, self.in_features)).mean(dim=1))
 

@@ -5,6 +5,7 @@ one logit a class. `catdog.numpy_net` is the same computation in NumPy.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from torch import Tensor, nn
@@ -88,13 +89,7 @@ class MLP(nn.Module):
     ) -> None:
         super().__init__()
         shape = Architecture(
-            image_size,
-            tuple(hidden),
-            activation,
-            batch_norm,
-            dropout,
-            tuple(local),
-            field,
+            *(image_size, tuple(hidden), activation, batch_norm, dropout, tuple(local), field),
             shared=shared,
             blocks=tuple(blocks),
             pool=pool,
@@ -110,19 +105,9 @@ class MLP(nn.Module):
     @classmethod
     def of(cls, shape: Architecture, classes: int) -> "MLP":
         """Build the MLP of that architecture."""
-        return cls(
-            shape.image_size,
-            classes,
-            shape.hidden,
-            shape.activation,
-            shape.batch_norm,
-            shape.dropout,
-            shape.local,
-            shape.field,
-            shape.shared,
-            shape.blocks,
-            shape.pool,
-        )
+        arguments = asdict(shape)
+        del arguments["model"]
+        return cls(classes=classes, **arguments)
 
     def forward(self, images: Tensor) -> Tensor:
         """images: float, B x 3 x H x W, normalised -> logits: float, B x classes."""
@@ -166,9 +151,8 @@ class MLP(nn.Module):
 
 
 def _describe_linear(linear: Any) -> str:
-    if isinstance(linear, nn.Linear):
-        pooled = "" if type(linear) is nn.Linear else "mean over all places, "
-        return f"{pooled}Wx + b, W {linear.out_features:,} x {linear.in_features:,}"
+    if type(linear) is nn.Linear:
+        return f"Wx + b, W {linear.out_features:,} x {linear.in_features:,}"
     text: str = linear.describe()
     return text
 

@@ -85,9 +85,9 @@ def _float32(numbers: np.ndarray) -> Tensor:
     return torch.from_numpy(numbers.astype(np.float32))
 
 
-def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+def normalise(images: Tensor, mean: Tensor, std: Tensor, out: Tensor | None = None) -> Tensor:
     """B x 3 x H x W, uint8 or float32 -> float32: each channel less its mean, over its deviation (in levels)."""
-    images = images.to(torch.float32, copy=True)
+    images = images.to(torch.float32, copy=True) if out is None else out.copy_(images)
     return images.sub_(mean.view(1, 3, 1, 1)).div_(std.view(1, 3, 1, 1))
 
 
@@ -114,7 +114,7 @@ def apply(images: Tensor, drawn: Draw, mean: Tensor, std: Tensor) -> Tensor:
         if blur is not None:
             found = _soften(found.to(torch.float32), blur[rows])
         if recolour is None:
-            pixels[rows].copy_(found).sub_(mean.view(1, 3, 1, 1)).div_(std.view(1, 3, 1, 1))
+            normalise(found, mean, std, out=pixels[rows])
         else:
             recolour(found.to(torch.float32), rows, out=pixels[rows])
     if drawn.share < 1:

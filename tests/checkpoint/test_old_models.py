@@ -2,7 +2,7 @@
 
 When FORMAT_VERSION is raised, make the new one's with
 
-    python tests/checkpoint/test_old_models.py
+    PYTHONPATH=tests python tests/checkpoint/test_old_models.py
 """
 
 import json
@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from networks import arrays_of, network
 
 from catdog.architecture import Architecture
 from catdog.checkpoint.model_card import FORMAT_VERSION, ModelCard
 from catdog.checkpoint.model_file import save_model
-from catdog.model.mlp import MLP
 from catdog.predict import Classifier
 
 MODELS = Path(__file__).parents[1] / "models"
@@ -52,20 +52,13 @@ def main() -> None:
         train_counts=(10, 12, 14),
         validation={"accuracy": 0.75, "loss": 0.5, "photos": 8, "epoch": 3},
     )
-    torch.manual_seed(0)
-    model = MLP(architecture.image_size, 3, architecture.hidden, "gelu", batch_norm=True).eval()
+    model = network(architecture)
     with torch.no_grad():
-        for name, tensor in model.state_dict().items():
-            if name.endswith(("bias", "running_mean")):
-                tensor.copy_(torch.randn(tensor.shape) / 2)
-            if name.endswith(("norm.weight", "running_var")):
-                tensor.copy_(torch.rand(tensor.shape) + 0.5)
         mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (card.mean, card.std))
         images = (torch.from_numpy(pixels()) - mean) / std
         logits = (model(images) + model(images.flip(3))) / 2
         probabilities = (logits.double() / card.temperature).softmax(dim=1)
-    arrays = {name: t.numpy() for name, t in model.state_dict().items() if not name.endswith("num_batches_tracked")}
-    save_model(MODELS / f"v{FORMAT_VERSION}.safetensors", arrays, card)
+    save_model(MODELS / f"v{FORMAT_VERSION}.safetensors", arrays_of(model), card)
     answers = {"classes": card.classes, "probabilities": probabilities.tolist()}
     (MODELS / f"v{FORMAT_VERSION}.json").write_text(json.dumps(answers, indent=1) + "\n")
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import in_one_and_in_two_parts, quiet
+from networks import arrays_of, network
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
@@ -32,23 +33,6 @@ COMBINATIONS = [
     pytest.param(shared, blocks, pool, id=f"{'shared' if shared else 'own'}-{sum(blocks)}-{'pool' if pool else 'all'}")
     for shared, blocks, pool in itertools.product([False, True], [(), (2, 1)], [False, True])
 ]
-
-
-def network(shape: Architecture, classes: int = 3, dtype: torch.dtype = torch.float32) -> MLP:
-    """An MLP of that shape in which no number has its first value, in evaluation."""
-    torch.manual_seed(0)
-    model = MLP.of(shape, classes).to(dtype).eval()
-    with torch.no_grad():
-        for name, tensor in model.state_dict().items():
-            if name.endswith(("bias", "running_mean")):
-                tensor.copy_(torch.randn(tensor.shape) / 2)
-            if name.endswith(("norm.weight", "running_var")):
-                tensor.copy_(torch.rand(tensor.shape) + 0.5)
-    return model
-
-
-def arrays_of(model: MLP) -> dict[str, NDArray[Any]]:
-    return {n: t.numpy().copy() for n, t in model.state_dict().items() if not n.endswith("num_batches_tracked")}
 
 
 @pytest.mark.parametrize("activation", ["relu", "gelu"])

@@ -79,10 +79,8 @@ def _draw_extents(axes: Any, shape: Architecture) -> None:
 
     height, width = shape.image_size
     axes.set(xlim=(0, width), ylim=(height, 0), aspect="equal", xticks=[0, width], yticks=[0, height])
-    blocks = shape.blocks or (0,) * len(shape.local)
-    last = list(itertools.accumulate(1 + 2 * count for count in blocks))  # of the layers on one grid, that one is shown
     every = extents(shape)
-    for colour, number in enumerate(last):
+    for colour, number in enumerate(itertools.accumulate(shape.depths)):  # of the layers on one grid, the last
         top, left, bottom, right = every[number - 1]
         axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor=f"C{colour}", lw=2))
         axes.plot([], [], color=f"C{colour}", label=f"layer {number}: {bottom - top} x {right - left} pixels")

@@ -73,10 +73,11 @@ def steps(e: Explanation) -> Iterator[tuple[str, str]]:
     *hidden, _ = e.network.layers
     neuron = "multiplies each number that it sees by a weight, adds them up, adds its bias"
     if hidden:
-        window = " (a small window of the layer before)" if isinstance(hidden[0], LocalLayer) else ""
+        window = ""
+        if isinstance(hidden[0], LocalLayer):
+            same = ", by the same weights wherever that is" if hidden[0].shape.shared else ""
+            window = f" (a small window of the layer before{same})"
         neurons = [layer for layer in hidden if not isinstance(layer, Pool)]
-        if isinstance(hidden[0], LocalLayer) and hidden[0].shape.shared:
-            window = window.replace(")", ", by the same weights wherever that is)")
         normed = ", normalises the sum (batch norm)" if hidden[0].norm is not None else ""
         added = ", adds what came into its block (at the end of one)" * any(layer.adds for layer in hidden)
         yield (

@@ -281,12 +281,13 @@ def chain_rule(e: Explanation) -> Section:
         name = f"unit {unit}"
     slope, x = e.gradients[0].sum[first.unit], e.x[first.source]
     here, found = slope * x, e.weight_gradient(first)
-    lines.append(f"  dL/dw = dL/dz of {name} * x = {times(slope, x)} = {number(here)}")
-    if isinstance(e.network.layers[0], LocalLayer) and e.network.layers[0].shape.shared:
-        places = e.network.layers[0].places
-        lines[-1] = lines[-1].replace("dL/dw", "at this place, dL/dw")
+    layer = e.network.layers[0]
+    is_shared = isinstance(layer, LocalLayer) and layer.shape.shared
+    where = "at this place, " if is_shared else ""
+    lines.append(f"  {where}dL/dw = dL/dz of {name} * x = {times(slope, x)} = {number(here)}")
+    if isinstance(layer, LocalLayer) and is_shared:
         lines.append(
-            f"  and at the {places - 1:,} other places that share w, together {number(found - here)}: "
+            f"  and at the {layer.places - 1:,} other places that share w, together {number(found - here)}: "
             f"dL/dw = {number(found)}"
         )
     about = "How the gradient of one weight comes about: the product of all derivatives on the way from it to the loss"

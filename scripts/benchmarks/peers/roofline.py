@@ -7,7 +7,6 @@ the average and the gradient's norm, is measured by its profiler.
 """
 
 import argparse
-import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.peers.lines import say
+from catdog.base.cpus import usable_cpus
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
 from catdog.data.batches import shuffled_batches
@@ -107,7 +107,7 @@ def main() -> None:
     parser.add_argument("config", help="a recipe, such as default, best or article, or a TOML file")
     parser.add_argument("--steps", type=int, default=10)
     arguments = parser.parse_args()
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(usable_cpus()[0])
     config = load_config(arguments.config, {"device": "cpu"})
     say(**measure(config, arguments.steps, side=2048, count=2**25))
 

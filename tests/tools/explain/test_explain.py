@@ -86,6 +86,18 @@ def explained(tmp_path: Path, photo: str, loss: str = "softmax", **changes: Any)
     return e, torch_twin(classifier), x
 
 
+def assert_is_its_dense_matrix(e: Explanation, atol: float) -> None:
+    """Each layer computes with the rows of W, zeros and all. atol: of the products of the gradients with W."""
+    for layer, k, g in zip(e.network.layers, e.outputs, e.gradients, strict=True):
+        dense = np.array([layer.row(unit) for unit in range(layer.units)])
+        np.testing.assert_allclose(dense @ k.x + layer.bias, k.sum, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(layer.transposed_product(g.sum), g.sum @ dense, rtol=1e-9, atol=atol)
+        for j in range(0, layer.inputs, 7):
+            np.testing.assert_allclose(layer.column(j), dense[:, j])
+            assert [layer.is_connected(unit, j) for unit in range(layer.units)] == (dense[:, j] != 0).tolist()
+            assert layer.fan_out(j) == (dense[:, j] != 0).sum()
+
+
 @pytest.mark.parametrize("field", [3, 4])
 def test_gradients_of_local_layers_are_autograds_and_a_step_is_torchs(tmp_path: Path, photo: str, field: int) -> None:
     changes: dict[str, Any] = {
@@ -104,13 +116,7 @@ def test_gradients_of_local_layers_are_autograds_and_a_step_is_torchs(tmp_path: 
     np.testing.assert_allclose(e.x_gradient, x.grad.numpy().reshape(-1), rtol=1e-9, atol=1e-14)
     square = sum(float(p.grad.square().sum()) for p in model.parameters() if p.grad is not None)
     assert e.squared_norm == pytest.approx(square, rel=1e-9)
-    for layer, k, g in zip(e.network.layers, e.outputs, e.gradients, strict=True):
-        dense = np.array([layer.row(unit) for unit in range(layer.units)])  # W with its zeros
-        np.testing.assert_allclose(dense @ k.x + layer.bias, k.sum, rtol=1e-9, atol=1e-12)
-        np.testing.assert_allclose(layer.transposed_product(g.sum), g.sum @ dense, rtol=1e-9, atol=1e-14)
-        for j in range(0, layer.inputs, 7):
-            np.testing.assert_allclose(layer.column(j), dense[:, j])
-            assert [layer.is_connected(unit, j) for unit in range(layer.units)] == (dense[:, j] != 0).tolist()
+    assert_is_its_dense_matrix(e, atol=1e-14)
     torch.optim.SGD(model.parameters(), lr=e.steps[0].rate).step()
     with torch.no_grad():
         np.testing.assert_allclose(e.steps[0].logits, model(x)[0].numpy(), rtol=1e-9)
@@ -137,14 +143,7 @@ def test_gradients_and_step_of_what_places_share_and_blocks_add_are_autograds(
     torch.optim.SGD(model.parameters(), lr=e.steps[0].rate).step()
     with torch.no_grad():
         np.testing.assert_allclose(e.steps[0].logits, model(x)[0].numpy(), rtol=1e-8)
-    for layer, k, g in zip(e.network.layers, e.outputs, e.gradients, strict=True):
-        dense = np.array([layer.row(unit) for unit in range(layer.units)])  # W with its zeros
-        np.testing.assert_allclose(dense @ k.x + layer.bias, k.sum, rtol=1e-9, atol=1e-12)
-        np.testing.assert_allclose(layer.transposed_product(g.sum), g.sum @ dense, rtol=1e-9, atol=1e-13)
-        for j in range(0, layer.inputs, 7):
-            np.testing.assert_allclose(layer.column(j), dense[:, j])
-            assert [layer.is_connected(unit, j) for unit in range(layer.units)] == (dense[:, j] != 0).tolist()
-            assert layer.fan_out(j) == (dense[:, j] != 0).sum()
+    assert_is_its_dense_matrix(e, atol=1e-13)
     assert e.mean_logits[e.attribution.first] - e.mean_logits[e.attribution.second] == pytest.approx(
         e.attribution.difference, rel=1e-9
     )
