@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _BATCH = 64  # photos decoded and classified together
 _TASK = 16  # of them that one worker decodes in a turn
+_NUMBERS = 2**19  # that a layer gives for the photos computed together, at most: 2 MiB, which stay in a cache
 
 
 class Classifier:
@@ -60,9 +61,13 @@ class Classifier:
         if not self.card.architecture.is_mlp:
             with self._torch:
                 return self._torchvision(x)
-        for outputs in forward(self._layers, x):
-            x = outputs.out
-        return x
+        found, size = [], max(1, _NUMBERS // max(layer.units for layer in self._layers))
+        for start in range(0, len(x), size):
+            some = x[start : start + size]
+            for outputs in forward(self._layers, some):
+                some = outputs.out
+            found.append(some)
+        return np.concatenate(found)
 
     def _torchvision(self, x: Floats) -> Floats:
         """The forward pass of one of torchvision's networks, by torch."""

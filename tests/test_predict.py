@@ -14,10 +14,11 @@ import torch
 from conftest import quiet, save_photo
 from PIL import Image
 
+from catdog import predict
 from catdog.cli.main import main
 from catdog.config.settings import Config
 from catdog.data.photo_dataset import PhotoDataset
-from catdog.numpy_net import ACTIVATIONS, softmax
+from catdog.numpy_net import ACTIVATIONS, Layer, softmax
 from catdog.predict import Classifier
 from catdog.train import train
 
@@ -29,6 +30,28 @@ MakeConfig = Callable[..., Config]
 @pytest.fixture
 def run(make_photos: MakePhotos, small_config: MakeConfig) -> Path:
     return train(small_config(make_photos({"cat": 30, "dog": 30}), epochs=8), log=quiet)
+
+
+def test_of_a_wide_network_few_photos_are_computed_together(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that memory does not grow with the batch; the answers are those of all together."""
+    classifier = Classifier.load(run)
+    architecture = classifier.card.architecture
+    layers = architecture.layers(2)
+    widest = max(layer.units for layer in layers)
+    pixels = np.random.default_rng(0).integers(0, 256, (10, 3, *architecture.image_size), dtype=np.uint8)
+    together = classifier.logits(pixels)
+    rows: list[int] = []
+    product = Layer.product
+
+    def counted(layer: Layer, x: np.ndarray) -> np.ndarray:
+        rows.append(len(x))
+        return product(layer, x)
+
+    monkeypatch.setattr(Layer, "product", counted)
+    monkeypatch.setattr(predict, "_NUMBERS", 4 * widest - 1)
+    np.testing.assert_allclose(classifier.logits(pixels), together, rtol=1e-5, atol=1e-6)
+    assert max(rows) == 3
+    assert sum(rows) == len(layers) * 2 * 10  # each photo and its mirror image
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
