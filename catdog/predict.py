@@ -61,13 +61,14 @@ class Classifier:
         if not self.card.architecture.is_mlp:
             with self._torch:
                 return self._torchvision(x)
-        found, size = [], max(1, _NUMBERS // max(layer.units for layer in self._layers))
-        for start in range(0, len(x), size):
-            some = x[start : start + size]
-            for outputs in forward(self._layers, some):
-                some = outputs.out
-            found.append(some)
-        return np.concatenate(found)
+        size = max(1, _NUMBERS // max(layer.units for layer in self._layers))
+        return np.concatenate([self._mlp(x[start : start + size]) for start in range(0, len(x), size)])
+
+    def _mlp(self, x: Floats) -> Floats:
+        """The forward pass of an MLP: each layer's outputs are the next one's inputs."""
+        for outputs in forward(self._layers, x):
+            x = outputs.out
+        return x
 
     def _torchvision(self, x: Floats) -> Floats:
         """The forward pass of one of torchvision's networks, by torch."""
