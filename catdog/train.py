@@ -4,8 +4,9 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -32,6 +33,9 @@ from catdog.trainer.events import Event, Listener, TrainingDone
 from catdog.trainer.loop import Trainer
 from catdog.trainer.plan import describe_plan, pixels_fit
 from catdog.trainer.snapshots import check_classes
+
+if TYPE_CHECKING:
+    from catdog.model.build import Network
 
 
 def train(
@@ -111,12 +115,21 @@ def _train(
     require_names(listings[0])
     if saved is not None:
         check_classes(saved, listings[0], run)
-    torch.manual_seed(config.run.seed)
-    with world.first_on_machine():  # who downloads weights, if any
-        model = build_network(config, len(listings[0].classes), pretrained=saved is None)
+
+    def new_model() -> "Network":
+        torch.manual_seed(config.run.seed)
+        with world.first_on_machine():  # who downloads weights, if any
+            return build_network(config, len(listings[0].classes), pretrained=saved is None)
+
+    model = new_model()
     check_parts(config.training, model.least_photos)
     chosen = "" if config.training.batch_size else " (chosen for so many photos)"
     config = replace(config, training=with_batch_size(config.training, len(listings[0]), model.least_photos))
+    if photos.folds != 1:
+        from catdog.trainer.folds import with_folds
+
+        config = with_folds(config, listings, world)
+        photos = config.photos
     if saved is None:
         folder.write_config(config)  # the first file: a folder that holds one can be resumed
     if world.is_main:
@@ -133,17 +146,22 @@ def _train(
     if not pixels_fit(config, model, listings, device):
         for folder_of_photos in folders:
             folder_of_photos.keep_in_main_memory()
-    card = make_card(config, folders[0])
 
     if photos.cache != "none":
         _note_skipped(folders, folder)
         if saved is None and world.is_main:
             _warn_of_copies(listings, folder.log)
+    new_card = partial(make_card, config)
+    new_trainer: Callable[..., Trainer] = Trainer
+    if photos.folds > 1:
+        from catdog.trainer.folds import cross_validate
+
+        folders, new_trainer = cross_validate(config, folders, run, device, new_model, new_card, folder.log)
     if world.is_main:
         from catdog.trainer.tensorboard import tensorboard_writer
 
         listeners = [*tensorboard_writer(run), _draw_curves, *listeners]
-    trainer = Trainer(config, model, *folders, card, run, device, folder.log, listeners, world)
+    trainer = new_trainer(config, model, *folders, new_card(folders[0]), run, device, folder.log, listeners, world)
     if saved is not None:
         from catdog.trainer.resume import restore
 
@@ -191,9 +209,10 @@ def _draw_curves(event: Event) -> None:
 def _summarize(trainer: Trainer, seconds: float) -> None:
     """Log how good the network is and how it is used."""
     progress, run = trainer.state.progress, trainer.run
+    sure = "".join(f"{sentence}\n" for sentence in trainer.in_words())
     trial = "evaluate" if trainer.card.trained_on == DRAWINGS else "predict PHOTO"  # it has seen no photograph
     trainer.log(
         f"trained in {seconds:.0f} s; best after epoch {progress.best['epoch']}: "
-        f"{percent(progress.best['val_accuracy'])} of {len(trainer.val):,} validation photos right\n"
-        f"the network is {run / MODEL_FILE}; try: catdog {trial} --run {in_shell(run)}"
+        f"{percent(progress.best['val_accuracy'])} of {len(trainer.val):,} {trainer.validated_on}\n"
+        f"{sure}the network is {run / MODEL_FILE}; try: catdog {trial} --run {in_shell(run)}"
     )

@@ -109,6 +109,7 @@ def small_config(tmp_path: Path) -> Callable[..., Config]:
             "learning_rate": 3e-3,
             "device": "cpu",
             "threads": 1,
+            "folds": 1,
         }
         return load_config(None, {**fields, **changes})
 

@@ -28,6 +28,10 @@ class Photos:
     val_share: float = _within(0.01, 0.9, default=0.2)
     """Share of the photos kept for validation where there is no val/ folder. Which ones depends on the seed and on
     each file's own name only, so adding photos does not move the others."""
+    folds: int = _within(0, 100, default=0)
+    """Cross-validation in so many parts: each photo is answered by a network that has not seen it, and then one network
+    learns from all photos. 1: none, the share above is kept apart instead. 0: 5 where there are fewer than 1,000 photos
+    and no val/ folder (and they are not drawn), else none."""
     max_skipped: float = _within(0, 1, default=0.1)
     """Share of unreadable photos above which training does not start: then something is wrong with the folder."""
     strict: bool = False

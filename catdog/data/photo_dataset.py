@@ -82,6 +82,10 @@ class PhotoDataset(Dataset[Any]):
         height, width = pixels.shape[2:]
         return cls(Listing(Path(), tuple(classes), names, labels.tolist()), (height, width), pixels=pixels)
 
+    def select(self, keep: Sequence[bool]) -> "PhotoDataset":
+        """The decoded photos for which `keep` is true."""
+        return PhotoDataset(self.listing.select(keep), self.size, pixels=self.pixels[torch.tensor(keep)])
+
     @property
     def image_size(self) -> tuple[int, int]:
         """Height and width of the photos as they are given."""

@@ -119,6 +119,15 @@ def split(listing: Listing, val_share: float, seed: int) -> tuple[Listing, Listi
     return listing.select([not chosen for chosen in in_val]), listing.select(in_val)
 
 
+def folds(listing: Listing, count: int, seed: int) -> list[int]:
+    """The fold, from 0, of each photo: each class is dealt out in turn, in the order of the hashes of `split`."""
+    order = sorted(range(len(listing)), key=lambda i: (listing.labels[i], _position(listing.paths[i], seed)))
+    found = [0] * len(listing)
+    for turn, i in enumerate(order):
+        found[i] = turn % count
+    return found
+
+
 def _position(path: str, seed: int) -> float:
     """A number in [0, 1) that looks random, from the seed and the path below the class folder."""
     name = path.split(os.sep, 1)[1].replace(os.sep, "/")

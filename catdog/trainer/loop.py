@@ -48,6 +48,8 @@ class Trainer:
     each event (`catdog.trainer.events`); `log` is given a line after each epoch.
     """
 
+    validated_on = "validation photos right"
+
     def __init__(
         self,
         config: Config,
@@ -225,6 +227,10 @@ class Trainer:
             world=self.world,
             between_batches=self._stop_if_asked,
         )
+
+    def in_words(self) -> list[str]:
+        """Sentences on what the best epoch's figures mean."""
+        return []
 
     def save(self) -> None:
         """Begin to write a checkpoint; NotFinite if it would hold NaN or infinite numbers."""

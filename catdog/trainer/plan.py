@@ -24,7 +24,7 @@ def describe_plan(
     from catdog.data.names import told_apart
 
     (train, val), (device_in_words, batch_in_words) = listings, words
-    share = len(val) / (len(train) + len(val))
+    share, folds = len(val) / (len(train) + len(val)), config.photos.folds
     height, width = config.photos.image_size
     inputs = 3 * height * width
     m = config.model
@@ -35,12 +35,12 @@ def describe_plan(
     elif m.model != "mlp":
         sees = ""
 
-    def in_words(listing: Listing) -> str:
-        counts = listing.counts()
-        each = ", ".join(f"{count:,} {name}" for name, count in zip(told_apart(listing.classes), counts, strict=True))
+    def in_words(*listings: Listing) -> str:
+        counts = [sum(of_class) for of_class in zip(*(listing.counts() for listing in listings), strict=True)]
+        each = ", ".join(f"{count:,} {name}" for name, count in zip(told_apart(train.classes), counts, strict=True))
         if len(each) > 80:
             each = f"{len(counts):,} classes of {min(counts):,} to {max(counts):,} photos each"
-        return f"{len(listing):,} ({each})"
+        return f"{sum(counts):,} ({each})"
 
     t = config.training
     on_gpu = device.type == "cuda" and config.photos.cache != "none"
@@ -51,8 +51,17 @@ def describe_plan(
     return "\n".join(
         [
             f"photos     {'drawn cats and dogs' if config.photos.data == SAMPLE else config.photos.data}",
-            f"           train {in_words(train)}",
-            f"           val   {in_words(val)}, {share:.0%} of all, kept apart to measure with",
+            *(
+                [
+                    f"           train {in_words(train)}",
+                    f"           val   {in_words(val)}, {share:.0%} of all, kept apart to measure with",
+                ]
+                if folds == 1
+                else [
+                    f"           all   {in_words(train, val)}, too few to keep some apart: in {folds} folds,",
+                    "           each is answered by a network of the other folds; then one network learns from all",
+                ]
+            ),
             f"input      {width} x {height} RGB = {inputs:,} numbers a photo{sees}",
             *(f"{'network' if i == 0 else '':<11}{line}" for i, line in enumerate(model.describe().splitlines())),
             f"training   {many(t.epochs, 'epoch')} of {steps}, in batches of {t.batch_size}{batch_in_words}",

@@ -1,0 +1,147 @@
+"""Cross-validation: what the folds answer, what comes of a stop, and what is said of few photos."""
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import quiet
+
+from catdog.checkpoint.model_file import load_model
+from catdog.config.settings import Config
+from catdog.data.listing import Listing, list_photos
+from catdog.data.splits import folds
+from catdog.errors import CatdogError
+from catdog.metrics import accuracy_interval
+from catdog.runs.metrics_csv import read_metrics
+from catdog.train import resume, train
+from catdog.trainer.folds import FOLDER
+from catdog.trainer.sureness import how_sure, learning_curve
+
+pytestmark = pytest.mark.usefixtures("no_curves")
+MakePhotos = Callable[..., Path]
+MakeConfig = Callable[..., Config]
+
+
+def test_every_class_is_dealt_out_evenly_whatever_the_order_of_the_files() -> None:
+    names = [f"cat/{i}.jpg" for i in range(23)] + [f"dog/{i}.jpg" for i in range(9)]
+    listing = Listing(Path("photos"), ("cat", "dog"), names, [0] * 23 + [1] * 9)
+    found = np.array(folds(listing, 5, seed=1))
+    for label, count in ((0, 23), (1, 9)):
+        assert sorted(np.bincount(found[np.array(listing.labels) == label], minlength=5)) == sorted(
+            len(range(i, count, 5)) for i in range(5)
+        )
+    assert max(np.bincount(found)) - min(np.bincount(found)) <= 1
+    assert folds(listing, 5, seed=2) != found.tolist()
+    assert folds(listing, 5, seed=1) == found.tolist()
+
+
+def test_each_fold_is_answered_as_by_a_training_on_the_other_photos(
+    make_photos: MakePhotos, small_config: MakeConfig, tmp_path: Path
+) -> None:
+    """Compared with ordinary trainings on folders of copies, with a fold as their val/."""
+    photos = make_photos({"cat": 11, "dog": 9})
+    run = train(small_config(photos, folds=3), log=quiet)
+    listing = list_photos(photos)
+    fold_of = folds(listing, 3, seed=0)
+    right = np.zeros(3)  # by epoch
+    for fold in range(3):
+        place = tmp_path / f"fold {fold}"
+        for (path, label), its in zip(listing.samples, fold_of, strict=True):
+            folder = place / ("val" if its == fold else "train") / listing.classes[label]
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, folder)
+        rows = read_metrics(train(small_config(place, out=str(tmp_path / f"run {fold}")), log=quiet) / "metrics.csv")
+        right += np.array([row["val_accuracy"] for row in rows]) * fold_of.count(fold)
+    rows = read_metrics(run / "metrics.csv")
+    assert [row["val_accuracy"] for row in rows] == pytest.approx(right / 20)
+    validation = load_model(run / "model.safetensors")[1].validation
+    assert validation["photos"] == 20
+    assert validation["accuracy"] == pytest.approx(max(right) / 20)
+
+
+def test_the_network_that_is_kept_has_learned_from_all_photos(
+    make_photos: MakePhotos, small_config: MakeConfig, tmp_path: Path
+) -> None:
+    """Its weights are those of a training on all of them, with others as val/."""
+    photos = make_photos({"cat": 8, "dog": 8})
+    run = train(small_config(photos, folds=2, epochs=2), log=quiet)
+    make_photos({"cat": 8, "dog": 8}, name="both/train")
+    make_photos({"cat": 3, "dog": 3}, name="both/val", first=90)
+    other = train(small_config(tmp_path / "both", out=str(tmp_path / "other"), epochs=2), log=quiet)
+    one, two = (load_model(path / "model.safetensors")[0] for path in (run, other))
+    epochs = [load_model(path / "model.safetensors")[1].validation["epoch"] for path in (run, other)]
+    assert epochs[0] == epochs[1]
+    for name in one:
+        np.testing.assert_array_equal(one[name], two[name])
+
+
+@pytest.mark.parametrize("line", ["fold 2 of 3", "fold 1 of 2", "epoch 2/3"])
+def test_a_stop_loses_no_finished_fold_and_changes_nothing(
+    make_photos: MakePhotos, small_config: MakeConfig, tmp_path: Path, line: str
+) -> None:
+    photos = make_photos({"cat": 7, "dog": 8})
+    whole = train(small_config(photos, folds=3, out=str(tmp_path / "whole")), log=quiet)
+
+    def stop(said: str) -> None:
+        if said.startswith(line):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(small_config(photos, folds=3), log=stop)
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "run" / FOLDER).glob("*.safetensors")}
+    assert kept
+    resume(tmp_path / "run", log=quiet)
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    for name in ("model.safetensors", "metrics.csv"):
+        assert (tmp_path / "run" / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+def test_folds_are_chosen_for_few_photos_that_are_neither_drawn_nor_split(
+    make_photos: MakePhotos, small_config: MakeConfig, tmp_path: Path
+) -> None:
+    lines: list[str] = []
+    photos = make_photos({"cat": 6, "dog": 6})
+    train(small_config(photos, folds=0, epochs=1), log=lines.append)
+    assert sum(line.startswith("fold ") for line in lines) == 7
+    assert any("5 folds" in line for line in lines)
+
+    make_photos({"cat": 6, "dog": 6}, name="split/train")
+    make_photos({"cat": 2, "dog": 2}, name="split/val", first=50)
+    lines.clear()
+    train(small_config(tmp_path / "split", out=str(tmp_path / "2"), folds=0, epochs=1), log=lines.append)
+    assert not any("fold" in line for line in lines)
+    with pytest.raises(CatdogError, match=r"folds \(--folds 3\) cannot be: the folder has a val/ folder"):
+        train(small_config(tmp_path / "split", out=str(tmp_path / "3"), folds=3), log=quiet)
+    with pytest.raises(CatdogError, match="with --cache none no photo stays decoded"):
+        train(small_config(photos, out=str(tmp_path / "4"), folds=3, cache="none"), log=quiet)
+
+
+def test_how_sure_a_figure_is_stands_in_words() -> None:
+    labels = np.repeat([0, 1], 30)
+    right = np.arange(60) % 5 > 0
+    first, *notes = how_sure(right, labels, ["cat", "dog"])
+    low, high = accuracy_interval(48, 60)
+    assert f"between {low:.0%} and {high:.0%}" in first
+    wanted = int(re.findall(r"([\d,]+) photos make", first)[0].replace(",", ""))
+    low, high = accuracy_interval(round(0.8 * wanted), wanted)
+    assert 0.045 < (high - low) / 2 <= 0.05
+    assert not notes
+    assert "told from guessing, which is right on 50.00%" in how_sure(np.arange(60) % 2 > 0, labels, ["a", "b"])[1]
+    lopsided = np.repeat([0, 1], [50, 10])
+    assert "always answering a, which is right on 83.33%" in how_sure(right, lopsided, ["a", "b"])[1]
+    assert "photos make it sure" not in how_sure(np.arange(2000) % 5 > 0, np.repeat([0, 1], 1000), ["a", "b"])[0]
+
+
+def test_what_more_photos_may_give_goes_on_as_the_mistakes_fell() -> None:
+    """Of a law of error = a n^-b, the range holds what the law gives for twice the photos."""
+    count, a, b = 4000, 0.3, 0.4
+    half, more, twice = (a * share**-b for share in (0.5, 0.8, 2))
+    right_of_half, right_of_more = (np.arange(count) >= round(error * count) for error in (half, more))
+    said = learning_curve(right_of_half, right_of_more, 0.8)
+    low, high = (int(number) / 100 for number in re.findall(r"it may be (\d+)% to (\d+)%", said)[0])
+    assert low < 1 - twice < high
+    assert high - low < 0.12
+    assert "may be 70% to 70%" not in learning_curve(right_of_more, right_of_half, 0.8)  # worse with more: no fall
