@@ -28,7 +28,7 @@ class NewRunFolder(RunFolder):
     """
 
     by_time = "%Y-%m-%d-%H%M%S"  # the name in runs/
-    kept_from = STATE_FILE  # the file from which on it is kept
+    kept_from: tuple[str, ...] = (STATE_FILE, "folds/*.safetensors")  # the files, from one of which on it is kept
     before: tuple[str, ...] = ("config.toml", "skipped.csv", "train.log")  # what may be written before that
 
     def __init__(self, path: Path | None, log: Callable[[str], None] = print) -> None:
@@ -47,13 +47,16 @@ class NewRunFolder(RunFolder):
             raise
         if not all(map(is_temporary, self.path.iterdir())):
             unlock(self._lock)
-            has_begun = (self.path / self.kept_from).exists() or (self.path / "config.toml").exists()
+            has_begun = self._is_kept() or (self.path / "config.toml").exists()
             resume = f", or go on with it: {self.resume_command}" if has_begun else "."
             raise CatdogError(f"the {self.kind} {self.path} exists and is not empty; give another --out{resume}")
         self._made = missing if self._is_given else [self.path, *missing[1:]]
 
+    def _is_kept(self) -> bool:
+        return any(True for pattern in self.kept_from for _ in self.path.glob(pattern))
+
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if error is None or (self.path / self.kept_from).exists():
+        if error is None or self._is_kept():
             super().__exit__(kind, error, traceback)
             return
         with contextlib.suppress(OSError):

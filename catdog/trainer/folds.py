@@ -8,6 +8,7 @@ for it, after each of its epochs, are the answers of the folds' networks after a
 import shutil
 import zlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -79,7 +80,8 @@ def cross_validate(
     """
     photos = _together(*folders)
     folds = _Folds(config, photos, run, device, new_model, new_card, log)
-    answers, of_half = folds.answers(config.photos.folds), folds.answers(2)
+    answers = folds.answers(config.photos.folds)
+    of_half = folds.answers(2) if config.photos.folds > 2 else answers
     return (photos, photos), partial(TrainerOnAll, answers, of_half)
 
 
@@ -104,10 +106,8 @@ class TrainerOnAll(Trainer):
         best = self.state.progress.best_epoch
         labels, folds = self.val.labels.cpu().numpy(), self.config.photos.folds
         right, right_of_half = (one[best].argmax(axis=1) == labels for one in (self.answers, self.of_half))
-        return [
-            *how_sure(right, labels, self.val.classes),
-            learning_curve(right_of_half, right, 1 - 1 / folds),
-        ]
+        said = how_sure(right, labels, self.val.classes)
+        return said if folds == 2 else [*said, learning_curve(right_of_half, right, 1 - 1 / folds)]
 
 
 class _Fold(Trainer):
@@ -158,15 +158,19 @@ class _Folds:
         kept = place.with_name(f"{name}-{zlib.crc32(which):08x}.safetensors")
         if kept.exists():
             return load(kept.read_bytes())["logits"]
-        shutil.rmtree(place, ignore_errors=True)  # of a training that was stopped
-        place.mkdir(parents=True)
         train, val = self.photos.select((~inside).tolist()), self.photos.select(inside.tolist())
         config = replace(self.config, training=replace(self.config.training, early_stopping=0))
-        fold = _Fold(config, self.new_model(), train, val, self.new_card(train), place, self.device, _say_nothing)
-        fold.fit()
-        answers = np.stack([fold.answers[epoch] for epoch in range(epochs)])
-        write_atomic(kept, lambda file: file.write(save({"logits": answers})))
-        shutil.rmtree(place)
+        shutil.rmtree(place, ignore_errors=True)  # of a training that was killed
+        place.mkdir(parents=True)
+        try:
+            fold = _Fold(config, self.new_model(), train, val, self.new_card(train), place, self.device, _say_nothing)
+            fold.fit()
+            answers = np.stack([fold.answers[epoch] for epoch in range(epochs)])
+            write_atomic(kept, lambda file: file.write(save({"logits": answers})))
+        finally:
+            shutil.rmtree(place)
+            with suppress(OSError):  # it holds those that were finished
+                place.parent.rmdir()
         return answers
 
 

@@ -101,7 +101,7 @@ class NewStudyFolder(StudyFolder, NewRunFolder):
     """The folder of a new study."""
 
     by_time = "tune-%Y-%m-%d-%H%M%S"
-    kept_from = TRIALS
+    kept_from = (TRIALS,)
     before = (CONFIG, DATABASE)
 
 
