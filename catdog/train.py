@@ -114,13 +114,19 @@ def _train(
     torch.manual_seed(config.run.seed)
     with world.first_on_machine():  # who downloads weights, if any
         model = build_network(config, len(listings[0].classes), pretrained=saved is None)
+    start, start_in_words = None, ""
+    if config.model.start_from != "none":
+        from catdog.runs.start import start_network
+
+        start, start_in_words = start_network(config, model, listings[0].classes, saved, world)
     check_parts(config.training, model.least_photos)
     chosen = "" if config.training.batch_size else " (chosen for so many photos)"
     config = replace(config, training=with_batch_size(config.training, len(listings[0]), model.least_photos))
     if saved is None:
         folder.write_config(config)  # the first file: a folder that holds one can be resumed
     if world.is_main:
-        folder.log(describe_plan(config, model, listings, device, f"{device_in_words}; {threads_in_words}", chosen))
+        words = (f"{device_in_words}; {threads_in_words}", chosen, start_in_words)
+        folder.log(describe_plan(config, model, listings, device, *words))
         from catdog.data.remarks import remarks
 
         for remark in remarks(photo_folder(photos), *listings):
@@ -133,7 +139,7 @@ def _train(
     if not pixels_fit(config, model, listings, device):
         for folder_of_photos in folders:
             folder_of_photos.keep_in_main_memory()
-    card = make_card(config, folders[0])
+    card = make_card(config, folders[0], start)
 
     if photos.cache != "none":
         _note_skipped(folders, folder)
@@ -192,8 +198,9 @@ def _summarize(trainer: Trainer, seconds: float) -> None:
     """Log how good the network is and how it is used."""
     progress, run = trainer.state.progress, trainer.run
     trial = "evaluate" if trainer.card.trained_on == DRAWINGS else "predict PHOTO"  # it has seen no photograph
+    start = f" from the weights of {trainer.card.started_from}" * bool(trainer.card.started_from)
     trainer.log(
-        f"trained in {seconds:.0f} s; best after epoch {progress.best['epoch']}: "
+        f"trained in {seconds:.0f} s{start}; best after epoch {progress.best['epoch']}: "
         f"{percent(progress.best['val_accuracy'])} of {len(trainer.val):,} validation photos right\n"
         f"the network is {run / MODEL_FILE}; try: catdog {trial} --run {in_shell(run)}"
     )

@@ -55,12 +55,12 @@ def _train_anew(arguments: argparse.Namespace) -> None:
     from catdog.runs.paths import new_run
 
     config = load_config(arguments.config, given_fields(arguments))
-    if arguments.narrate:
-        _check_narration(config)
     with ExitStack() as stack:
         folder = None
         if is_main_process():
             config, folder = stack.enter_context(new_run(config, print))
+        if arguments.narrate:
+            _check_narration(config)  # when its architecture is settled
         # Torch takes seconds to import: before it all that can be said without, beside it all that can be done.
         stack.enter_context(WarmUp(config))
         from catdog.train import train

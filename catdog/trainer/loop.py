@@ -240,7 +240,7 @@ class Trainer:
 
     def _plain_state(self) -> dict[str, Any]:
         photos = [len(self.train), len(self.val)]
-        return self.state.to_plain(self.config, list(self.card.classes), photos, self.world)
+        return self.state.to_plain(self.config, self.card, photos, self.world)
 
     def _recover(self, problem: NotFinite) -> None:
         """Go back to the start of the epoch, to find the step or with half the learning rate; or SettingsError."""

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 def describe_plan(
     config: Config, model: "Network", listings: tuple[Listing, Listing], device: torch.device, *words: str
 ) -> str:
-    """The plan as text: data, network, number of weights, steps, device, memory. words: on device and batch."""
+    """The plan as text: data, network, number of weights, steps, device, memory. words: on device, batch and start."""
     from catdog.data.names import told_apart
 
-    (train, val), (device_in_words, batch_in_words) = listings, words
+    (train, val), (device_in_words, batch_in_words, start_in_words) = listings, words
     share = len(val) / (len(train) + len(val))
     height, width = config.photos.image_size
     inputs = 3 * height * width
@@ -55,6 +55,7 @@ def describe_plan(
             f"           val   {in_words(val)}, {share:.0%} of all, kept apart to measure with",
             f"input      {width} x {height} RGB = {inputs:,} numbers a photo{sees}",
             *(f"{'network' if i == 0 else '':<11}{line}" for i, line in enumerate(model.describe().splitlines())),
+            *([f"start      {start_in_words}"] if start_in_words else []),
             f"training   {many(t.epochs, 'epoch')} of {steps}, in batches of {t.batch_size}{batch_in_words}",
             f"           {t.loss} loss, {rate}",
             f"device     {device_in_words}",
