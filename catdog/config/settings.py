@@ -109,6 +109,12 @@ class Training:
 
     epochs: int = _within(1, 1_000_000, default=30)
     """How many times the network sees every training photo."""
+    train_layers: int = _within(0, 1000, default=0)
+    """How many of the last layers are trained, 1 being the classifier alone (0: all). The others stay as they are, with
+    their batch normalisation, and take no backward pass."""
+    keep_statistics: bool = False
+    """Batch normalisation keeps the means and variances of the network that is started from: those of few photos are
+    noisy."""
     batch_size: int = _within(0, 10_000_000, default=0)
     """Photos in one step. Larger is quicker per photo, up to a point; smaller takes more steps. 0: 512 for 4,096
     training photos or more; for fewer, the power of two from 8 on that makes 8 to 16 steps of an epoch."""

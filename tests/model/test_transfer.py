@@ -1,19 +1,29 @@
 """A training that begins with the weights of another network."""
 
+import hashlib
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import quiet
+import torch
+from conftest import in_one_and_in_two_parts, quiet
 from numpy.typing import NDArray
 
-from catdog.checkpoint.model_file import MODEL_FILE, load_model
-from catdog.config.settings import Config
+from catdog.checkpoint.model_file import MODEL_FILE, STATE_FILE, load_model
+from catdog.checkpoint.saved_state import load_state
+from catdog.checkpoint.training_state import save_state
+from catdog.config.settings import Config, Training
 from catdog.config.toml import load_config
-from catdog.train import train
+from catdog.errors import CatdogError
+from catdog.model.mlp import MLP
+from catdog.runs import start
+from catdog.runs.locate import TRAINED
+from catdog.train import resume, train
 from catdog.trainer.events import Event, TrainingStarted
+from catdog.trainer.step import begin_training
 
 pytestmark = pytest.mark.usefixtures("no_curves")
 MakePhotos = Callable[..., Path]
@@ -24,6 +34,9 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "residual": {
         "local": (4, 6), "blocks": (1, 0), "shared": True, "pool": True, "hidden": (), "batch_norm": True,
         "image_size": (12, 16), "activation": "relu",
+    },
+    "torchvision": {  # with batch normalisation
+        "model": "shufflenet_v2_x0_5", "hidden": (1024, 1024, 1024), "image_size": (32, 32), "epochs": 1,
     },
 }  # fmt: skip
 
@@ -63,7 +76,7 @@ def start_from(run: Path | str, photos: Path, out: Path, **changes: Any) -> Begi
     return beginning
 
 
-@pytest.mark.parametrize("kind", NETWORKS)
+@pytest.mark.parametrize("kind", [*list(NETWORKS)[:3], pytest.param("torchvision", marks=pytest.mark.slow)])
 def test_weights_are_copied_to_the_bit_and_rows_of_the_classifier_by_name(
     first: Callable[..., Path], make_photos: MakePhotos, tmp_path: Path, kind: str
 ) -> None:
@@ -76,8 +89,194 @@ def test_weights_are_copied_to_the_bit_and_rows_of_the_classifier_by_name(
     assert (new.mean, new.std, new.resize_filter) == (old.mean, old.std, old.resize_filter)
     assert (old.classes, new.classes) == (("cat", "dog", "owl"), ("ant", "cat", "dog"))
     for name, array in before.items():
-        if name.startswith("classifier"):
+        if name.startswith(("classifier", "network.fc")):
             np.testing.assert_array_equal(after[name][1:], array[:2])
+            assert name.endswith("bias") or not any(np.array_equal(after[name][0], row) for row in array)
         else:
             np.testing.assert_array_equal(after[name], array)
-    assert not any(np.array_equal(after["classifier.weight"][0], row) for row in before["classifier.weight"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "trained", "moving"),
+    [
+        ("dense", 1, ("classifier.",)),
+        ("dense", 2, ("hidden.1.", "classifier.")),
+        ("residual", 2, ("hidden.3.", "classifier.")),
+        pytest.param("torchvision", 2, ("network.conv5.", "network.fc."), marks=pytest.mark.slow),
+    ],
+)
+def test_layers_that_are_not_trained_stay_as_they_are_to_the_bit(
+    first: Callable[..., Path],
+    make_photos: MakePhotos,
+    tmp_path: Path,
+    kind: str,
+    trained: int,
+    moving: tuple[str, ...],
+) -> None:
+    before, _ = load_model(first(**NETWORKS[kind]) / MODEL_FILE)
+    photos = make_photos({"cat": 12, "dog": 12, "owl": 12})
+    beginning = start_from(tmp_path / "first", photos, tmp_path / "run", train_layers=trained, weight_decay=0.5)
+    after, _ = load_model(tmp_path / "run" / MODEL_FILE)
+    assert before.keys() == after.keys()
+    for name in before:
+        assert np.array_equal(before[name], after[name]) != name.startswith(moving), name
+    assert any(line.lstrip().startswith("trained  ") for line in "\n".join(beginning.lines).splitlines())
+
+
+def test_kept_statistics_stay_as_they_are_to_the_bit_and_all_weights_move(
+    first: Callable[..., Path], make_photos: MakePhotos, tmp_path: Path
+) -> None:
+    before, _ = load_model(first(**NETWORKS["residual"]) / MODEL_FILE)
+    start_from(tmp_path / "first", make_photos({"cat": 12, "dog": 12}), tmp_path / "run", keep_statistics=True)
+    after, _ = load_model(tmp_path / "run" / MODEL_FILE)
+    for name in after:
+        if not name.startswith("classifier"):
+            assert np.array_equal(before[name], after[name]) == ("running" in name), name
+
+
+def test_layers_that_are_not_trained_take_no_backward_pass() -> None:
+    model = MLP((6, 8), 3, hidden=(16, 12, 10), batch_norm=True, dropout=0.5)
+    seen: list[bool] = []
+    for layer in model.hidden:
+        layer.register_forward_hook(lambda layer, inputs, output: seen.append(output.requires_grad))
+    begin_training(model, Training(train_layers=2))
+    model(torch.rand(4, 3, 6, 8)).sum().backward()
+    assert seen == [False, False, True]
+    assert [name for name, p in model.named_parameters() if p.grad is not None] == [
+        name for name, _ in model.named_parameters() if name.startswith(("hidden.2", "classifier"))
+    ]
+
+
+@pytest.mark.parametrize("changes", [{}, {"train_layers": 2, "ema": 0.0}, {"keep_statistics": True}])
+def test_a_training_that_is_resumed_does_not_look_at_that_network_again(
+    first: Callable[..., Path], make_photos: MakePhotos, small_config: MakeConfig, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any],
+) -> None:  # fmt: skip
+    network = first(**NETWORKS["dense"])
+    settings = {"data": str(make_photos({"cat": 20, "dog": 20})), "start_from": str(network), "device": "cpu"}
+    config = load_config(None, {"threads": 1, "epochs": 3, "learning_rate": 1e-3, **settings, **changes})
+    opened: list[Path] = []
+    load = start.load_model
+
+    def note_and_load(path: Path) -> Any:
+        opened.append(path)
+        return load(path)
+
+    monkeypatch.setattr(start, "load_model", note_and_load)
+    whole, part = in_one_and_in_two_parts(config, 2, tmp_path, monkeypatch)
+    assert len(opened) == 4  # twice of each, none of them resumed
+    assert (part / MODEL_FILE).read_bytes() == (whole / MODEL_FILE).read_bytes()
+
+
+def test_a_checkpoint_with_another_normalisation_is_refused(
+    first: Callable[..., Path], make_photos: MakePhotos, tmp_path: Path
+) -> None:
+    start_from(first(), make_photos({"cat": 8, "dog": 8}), tmp_path / "run")
+    state = load_state(tmp_path / "run" / STATE_FILE)
+    for wrong in ({}, {**state["start"], "std": (1.0, 0.0, 1.0)}, {**state["start"], "mean": (math.nan, 1.0, 1.0)}):
+        save_state(tmp_path / "run" / STATE_FILE, {**state, "start": wrong})
+        with pytest.raises(CatdogError, match="cannot go on from"):
+            resume(tmp_path / "run", log=quiet, epochs=2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "message"),
+    [
+        ("dense", {"image_size": (8, 8)}, r"image_size \(--image-size\) is 8 8, and that of first, .* is 6 8"),
+        ("dense", {"hidden": (17, 12)}, r"hidden \(--hidden\) is 17 12, .* is 16 12"),
+        ("dense", {"batch_norm": False}, r"batch_norm \(--batch-norm\) is false, .* is true"),
+        ("dense", {"model": "resnet18"}, r"model \(--model\) is resnet18, .* is mlp"),
+        ("local", {"local": (4,)}, r"local \(--local\) is 4, .* is 4 6"),
+        ("local", {"image_size": (24, 32)}, r"image_size"),
+        ("local", {"shared": True}, r"shared"),
+        ("residual", {"blocks": ()}, r"blocks \(--blocks\) is empty, .* is 1 0"),
+        ("residual", {"field": 3}, r"field"),
+    ],
+)
+def test_an_architecture_that_contradicts_the_network_is_one_sentence(
+    first: Callable[..., Path], make_photos: MakePhotos, tmp_path: Path, kind: str, given: dict[str, Any], message: str
+) -> None:
+    first(**{**NETWORKS[kind], "epochs": 1})
+    with pytest.raises(CatdogError, match=message + r".*leave --.* out, or begin anew with --start-from none\.$"):
+        start_from(tmp_path / "first", make_photos({"cat": 8, "dog": 8}), tmp_path / "run", **given)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "new"),
+    [
+        ("dense", {"hidden": (16, 9), "activation": "tanh", "dropout": 0.1}, ("hidden.1.", "classifier.")),
+        ("residual", {"image_size": (24, 32)}, ()),
+        ("residual", {"hidden": (5,)}, ("hidden.4.", "classifier.")),
+    ],
+)
+def test_what_is_given_and_leaves_the_first_layers_alone_goes_over_the_network(
+    first: Callable[..., Path], make_photos: MakePhotos, tmp_path: Path, kind: str, given: dict[str, Any],
+    new: tuple[str, ...],
+) -> None:  # fmt: skip
+    before, _ = load_model(first(**{**NETWORKS[kind], "epochs": 1}) / MODEL_FILE)
+    photos = make_photos({"cat": 8, "dog": 8, "owl": 8})
+    after = start_from(tmp_path / "first", photos, tmp_path / "run", **given).weights
+    for name, array in before.items():
+        is_same = array.shape == after[name].shape and np.array_equal(array, after[name])
+        assert is_same != bool(name.startswith(new) and array.any()), name
+    architecture = load_config(tmp_path / "run" / "config.toml").architecture
+    assert all(getattr(architecture, field) == value for field, value in given.items())
+
+
+def test_a_default_that_is_given_is_told_from_one_that_is_not(
+    first: Callable[..., Path], make_photos: MakePhotos, tmp_path: Path
+) -> None:
+    first(epochs=1)
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text("[photos]\nimage_size = [32, 32]\n")
+    settings = {"data": str(make_photos({"cat": 8, "dog": 8})), "start_from": str(tmp_path / "first")}
+    for file, flags in ((recipe, {}), (None, {"image_size": (32, 32)})):
+        with pytest.raises(CatdogError, match=r"image_size .* is 32 32, and that of first, .* is 6 8"):
+            train(load_config(file, {**settings, **flags}), log=quiet)
+
+
+def test_the_linear_classifier_of_other_classes_has_nothing_to_start_from(
+    first: Callable[..., Path], make_photos: MakePhotos, tmp_path: Path
+) -> None:
+    with pytest.raises(CatdogError, match=r"no weights of first .* fit"):
+        start_from(first(hidden=(), epochs=1), make_photos({"ant": 8, "bee": 8}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("flags", [{"train_layers": 1}, {"keep_statistics": True}])
+def test_nothing_is_kept_of_new_weights(flags: dict[str, Any]) -> None:
+    with pytest.raises(CatdogError, match="give --start-from RUN too, or leave them out"):
+        load_config(None, flags)
+
+
+def test_the_header_tells_of_which_networks_it_was_made(
+    first: Callable[..., Path], make_photos: MakePhotos, tmp_path: Path
+) -> None:
+    photos = make_photos({"cat": 8, "dog": 8})
+    names = ["first", "second", "third"]
+    first(epochs=1)
+    start_from(tmp_path / "first", photos, tmp_path / "second")
+    start_from(tmp_path / "second" / MODEL_FILE, photos, tmp_path / "third")
+    sums = [hashlib.sha256((tmp_path / name / MODEL_FILE).read_bytes()).hexdigest()[:12] for name in names]
+    cards = [load_model(tmp_path / name / MODEL_FILE)[1] for name in names]
+    assert [card.started_from for card in cards] == [
+        "",
+        f"first (sha256 {sums[0]})",
+        f"second (sha256 {sums[1]}), started from first (sha256 {sums[0]})",
+    ]
+
+
+def test_the_network_that_comes_with_catdog_is_started_from_by_its_name(
+    make_photos: MakePhotos, tmp_path: Path
+) -> None:
+    before, card = load_model(TRAINED)
+    photos = make_photos({"dog": 4, "cat": 4})
+    beginning = start_from("cats-dogs", photos, tmp_path / "run", train_layers=1)
+    for name, array in before.items():
+        np.testing.assert_array_equal(beginning.weights[name], array)
+    config = load_config(tmp_path / "run" / "config.toml")
+    assert (config.architecture, config.model.start_from) == (card.architecture, "cats-dogs")
+    assert any(
+        line.startswith("trained in") and "the weights of cats-dogs (sha256 " in line for line in beginning.lines
+    )
