@@ -25,10 +25,12 @@ _SAME = ("model", "local", "field", "shared", "blocks", "batch_norm")  # without
 
 def choose_start(config: Config) -> Config:
     """`config` with the network that training starts from settled, and what comes with it: the architecture and the
-    picture size, as far as they are not given.
+    picture size, as far as they are not given. For new weights ("none") it is `config` itself.
 
     Raises CatdogError where there is no such network, and where what is given contradicts it.
     """
+    if config.model.start_from == "none":
+        return config
     model = find_model(config.model.start_from)
     _, card = load_model(model)
     if config.model.pretrained:

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -280,3 +281,36 @@ def test_the_network_that_comes_with_catdog_is_started_from_by_its_name(
     assert any(
         line.startswith("trained in") and "the weights of cats-dogs (sha256 " in line for line in beginning.lines
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [("dense", {}), ("residual", {"keep_statistics": True}), ("residual", {"train_layers": 2})],
+)
+def test_two_processes_start_from_it_as_one_does_and_go_on_without_it(
+    first: Callable[..., Path], make_photos: MakePhotos, tmp_path: Path, kind: str, changes: dict[str, Any]
+) -> None:
+    from test_distributed import curve, train_by
+
+    network = first(**NETWORKS[kind])
+    before, _ = load_model(network / MODEL_FILE)
+    photos = make_photos({"ant": 20, "cat": 20, "dog": 20})
+    settings = {"data": str(photos), "start_from": str(network), "batch_size": 14, "epochs": 2, "device": "cpu"}
+    settings |= {"optimizer": "sgd", "learning_rate": 0.02}
+    for size, name in ((1, "one"), (2, "two")):
+        train_by(size, load_config(None, {"threads": 1, **settings, **changes, "out": str(tmp_path / name)}))
+    (_, card), (two, two_card) = (load_model(tmp_path / name / MODEL_FILE) for name in ("one", "two"))
+    assert (card.mean, card.std, card.started_from) == (two_card.mean, two_card.std, two_card.started_from)
+    np.testing.assert_allclose(curve(tmp_path / "one"), curve(tmp_path / "two"), rtol=1e-5, atol=1e-6)
+    for name in before:
+        is_kept = changes.get("train_layers") and not name.startswith(("hidden.3.", "classifier"))
+        if is_kept or (changes.get("keep_statistics") and "running" in name):
+            np.testing.assert_array_equal(two[name], before[name])
+    shutil.rmtree(network)
+    saved = load_state(tmp_path / "two" / STATE_FILE)
+    longer = {**saved, "config": saved["config"].replace("\nepochs = 2\n", "\nepochs = 3\n")}
+    save_state(tmp_path / "two" / STATE_FILE, longer)
+    train_by(2, tmp_path / "two")
+    assert load_model(tmp_path / "two" / MODEL_FILE)[1].started_from == card.started_from
+    assert len(curve(tmp_path / "two")) == 3
