@@ -114,11 +114,12 @@ def _train(
     torch.manual_seed(config.run.seed)
     with world.first_on_machine():  # who downloads weights, if any
         model = build_network(config, len(listings[0].classes), pretrained=saved is None)
-    start, start_in_words = None, ""
+    of_start: dict[str, Any] = {}  # what the card has from the network that is started from
+    start_in_words = ""
     if config.model.start_from != "none":
         from catdog.runs.start import start_network
 
-        start, start_in_words = start_network(config, model, listings[0].classes, saved, world)
+        of_start, start_in_words = start_network(config, model, listings[0].classes, saved, world)
     check_parts(config.training, model.least_photos)
     chosen = "" if config.training.batch_size else " (chosen for so many photos)"
     config = replace(config, training=with_batch_size(config.training, len(listings[0]), model.least_photos))
@@ -139,7 +140,7 @@ def _train(
     if not pixels_fit(config, model, listings, device):
         for folder_of_photos in folders:
             folder_of_photos.keep_in_main_memory()
-    card = make_card(config, folders[0], start)
+    card = replace(make_card(config, folders[0]), **of_start)
 
     if photos.cache != "none":
         _note_skipped(folders, folder)

@@ -23,8 +23,9 @@ def copy_weights(
     """
     head, weights = head_name(model), dict(model.named_parameters())
     state = {name: own for name, own in model.state_dict().items() if not name.endswith("num_batches_tracked")}
-    same = [name for name in ours if name in theirs]
-    rows, their_rows = [[each.index(name) for name in same] for each in (ours, theirs)]
+    known = {name: row for row, name in enumerate(theirs)}
+    rows = [row for row, name in enumerate(ours) if name in known]
+    their_rows = [known[ours[row]] for row in rows]
 
     def fits(name: str) -> bool:
         own, other = state[name].shape, tensors[name].shape if name in tensors else None
@@ -33,17 +34,11 @@ def copy_weights(
     new_layers = {_layer(name) for name in state if not fits(name)}
     copied = 0
     for name, own in state.items():
-        layer = _layer(name)
-        if layer in new_layers:
-            continue
-        other = torch.from_numpy(tensors[name])
-        if layer == head:
-            own[rows] = other[their_rows]
-        else:
-            own.copy_(other)
-        if name in weights:
-            copied += own[rows].numel() if layer == head else own.numel()
-    return copied, [name for name in ours if name not in same or head in new_layers]
+        if (layer := _layer(name)) not in new_layers:
+            mine, its = (rows, their_rows) if layer == head else (slice(None), slice(None))
+            own[mine] = torch.from_numpy(tensors[name])[its]
+            copied += own[mine].numel() if name in weights else 0
+    return copied, [name for name in ours if name not in known or head in new_layers]
 
 
 def _layer(name: str) -> str:

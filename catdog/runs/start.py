@@ -3,12 +3,13 @@
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from catdog.architecture import Architecture
 from catdog.base.text import listed, on_one_line
+from catdog.checkpoint.model_card import ModelCard
 from catdog.checkpoint.model_file import MODEL_FILE, load_model
 from catdog.config.schema import fields, validate
 from catdog.config.settings import Config
@@ -76,62 +77,52 @@ def _value(value: Any) -> str:
     return (" ".join(map(str, value)) or "empty") if isinstance(value, tuple) else str(value).lower()
 
 
-@dataclass(frozen=True)
-class Start:
-    """The network that a training started from, as far as the training needs it."""
-
-    started_from: str
-    """Its name and the SHA-256 of its file, and what it was started from itself."""
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    """Of its inputs: its first layer has learned from photos that were normalised by these, so that of other photos
-    too it is given the numbers that it knows."""
-    classes: tuple[str, ...] = ()
-    tensors: dict[str, Floats] = field(default_factory=dict)
-
-    @classmethod
-    def load(cls, name: str) -> "Start":
-        """That of the run, or of the model file, `name`."""
-        model = find_model(name)
-        tensors, card = load_model(model)
-        with open(model, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        before = f", started from {card.started_from}" if card.started_from else ""
-        return cls(f"{_name_of(model)} (sha256 {digest[:12]}){before}", card.mean, card.std, card.classes, tensors)
-
-    @classmethod
-    def of_checkpoint(cls, saved: dict[str, Any]) -> "Start":
-        """That of a resumed training, without its weights. ValueError where the checkpoint does not hold it."""
-        start = cls(**saved["start"])
-        numbers = [*start.mean, *start.std]
-        if len(numbers) != 6 or not all(map(math.isfinite, numbers)) or min(start.std) <= 0:
-            raise ValueError("its mean and standard deviation are not those of three channels")
-        return start
-
-
 def start_network(
     config: Config, model: "Network", classes: Sequence[str], saved: dict[str, Any] | None, world: "World"
-) -> tuple[Start, str]:
-    """Give `model` the weights that `config` says to start from; returns what they are of, also in words for the plan.
+) -> tuple[dict[str, Any], str]:
+    """Give `model` the weights that `config` says to start from.
 
     classes: of the photos. saved: the checkpoint of a resumed training, for which that network is not looked at again.
+    Returns what the card of the new network has from there, and for the plan a line on it. That is, beside the name,
+    the mean and standard deviation of the inputs: the first layer has learned from photos that were normalised by
+    these, and with them another photo gives its units the numbers that they know.
     """
     if saved is not None:
-        start = Start.of_checkpoint(saved)
-        return start, start.started_from
-    start = world.from_main(Start.load(config.model.start_from) if world.is_main else None)
+        about = start_of(saved)
+        return about, about["started_from"]
+    tensors, card, name = world.from_main(_load(config.model.start_from) if world.is_main else None)
     from catdog.model.transfer import copy_weights
 
-    copied, new_classes = copy_weights(model, start.tensors, start.classes, classes)
-    total = sum(p.numel() for p in model.parameters())
+    copied, new_classes = copy_weights(model, tensors, card.classes, classes)
     if not copied:
         raise CatdogError(
-            f"no weights of {start.started_from} fit this network; leave out what sets its architecture, or begin anew "
-            "with --start-from none."
+            f"no weights of {name} fit this network; leave out what sets its architecture, or begin anew with "
+            "--start-from none."
         )
-    new = f"; of the classifier, the rows of {listed(new_classes)} are new" if new_classes else ""
+    total = sum(p.numel() for p in model.parameters())
     share = "all" if copied == total else f"{copied:,} of the"
-    return start, f"{start.started_from}: {share} {total:,} weights{new}"
+    new = f"; the classifier's rows of {listed(new_classes)} are new" if new_classes else ""
+    return {"started_from": name, "mean": card.mean, "std": card.std}, f"{name}: {share} {total:,} weights{new}"
+
+
+def _load(name: str) -> tuple[dict[str, Floats], ModelCard, str]:
+    """Weights and card of the run, or model file, `name`; its short name, the SHA-256 of the file, and its ancestry."""
+    model = find_model(name)
+    tensors, card = load_model(model)
+    with open(model, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    before = f", started from {card.started_from}" if card.started_from else ""
+    return tensors, card, f"{_name_of(model)} (sha256 {digest[:12]}){before}"
+
+
+def start_of(saved: dict[str, Any]) -> dict[str, Any]:
+    """What a checkpoint holds of the network that its training started from. ValueError where that cannot be."""
+    about: dict[str, Any] = {"started_from": str(saved["start"]["started_from"])}
+    for name in ("mean", "std"):
+        about[name] = red, green, blue = saved["start"][name]
+        if not math.isfinite(red + green + blue) or (name == "std" and min(red, green, blue) <= 0):
+            raise ValueError(f"{name} is not that of three channels")
+    return about
 
 
 def _name_of(model: Path) -> str:

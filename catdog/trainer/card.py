@@ -1,7 +1,5 @@
 """The card of the network that a training makes: what the header of its model file says."""
 
-from typing import TYPE_CHECKING
-
 import torch
 
 from catdog.checkpoint.model_card import ModelCard
@@ -10,19 +8,14 @@ from catdog.data.photo_dataset import PhotoDataset
 from catdog.data.statistics import colour_statistics
 from catdog.images.geometry import RESIZE_FILTER
 
-if TYPE_CHECKING:
-    from catdog.runs.start import Start
 
-
-def make_card(config: Config, train: PhotoDataset, start: "Start | None" = None) -> ModelCard:
-    """The card of the network that `config` makes of the photos `train`, from the weights of `start`."""
+def make_card(config: Config, train: PhotoDataset) -> ModelCard:
+    """The card of the network that `config` makes of the photos `train`."""
     from catdog.data.drawn import are_drawn
     from catdog.runs.trained_on import describe_photos
 
     mean, std, mean_colours = colour_statistics(train)
     m = config.model
-    if start is not None:
-        mean, std = start.mean, start.std
     if m.pretrained:
         from catdog.model.torchvision import pretrained_mean_std
 
@@ -40,5 +33,4 @@ def make_card(config: Config, train: PhotoDataset, start: "Start | None" = None)
         mean_colours=mean_colours,
         train_counts=tuple(torch.bincount(train.labels, minlength=len(train.classes)).tolist()),
         trained_on=describe_photos(config.photos.data, are_drawn(train.listing)),
-        started_from=start.started_from if start is not None else "",
     )

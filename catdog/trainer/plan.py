@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from catdog.base.text import many
-from catdog.config.settings import Config, Training
+from catdog.config.settings import Config
 from catdog.data.batches import steps_per_epoch
 from catdog.data.cache_folder import default_folder, is_writable
 from catdog.data.listing import Listing
@@ -47,6 +47,11 @@ def describe_plan(
     unkept = config.photos.cache == "auto" and not is_writable(default_folder())
     compiled = "; compiled at the first steps" if config.run.compile else ""
     steps = many(steps_per_epoch(len(train), t.batch_size, model.least_photos), "step")
+    trained = []
+    if t.train_layers or t.keep_statistics:
+        from catdog.model.transfer import describe_trained
+
+        trained = [f"trained    {describe_trained(model, t)}"]
     rate = f"{t.optimizer}, learning rate {t.learning_rate:g} ({t.schedule})"
     return "\n".join(
         [
@@ -56,7 +61,7 @@ def describe_plan(
             f"input      {width} x {height} RGB = {inputs:,} numbers a photo{sees}",
             *(f"{'network' if i == 0 else '':<11}{line}" for i, line in enumerate(model.describe().splitlines())),
             *([f"start      {start_in_words}"] if start_in_words else []),
-            *([f"trained    {_trained(model, t)}"] if t.train_layers or t.keep_statistics else []),
+            *trained,
             f"training   {many(t.epochs, 'epoch')} of {steps}, in batches of {t.batch_size}{batch_in_words}",
             f"           {t.loss} loss, {rate}",
             f"device     {device_in_words}",
@@ -67,12 +72,6 @@ def describe_plan(
             f"run        {config.run.out}",
         ]
     )
-
-
-def _trained(model: "Network", training: Training) -> str:
-    from catdog.model.transfer import describe_trained
-
-    return describe_trained(model, training)
 
 
 def _memory(config: Config, model: "Network", photos: int) -> int:

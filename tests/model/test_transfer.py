@@ -13,15 +13,18 @@ import torch
 from conftest import in_one_and_in_two_parts, quiet
 from numpy.typing import NDArray
 
-from catdog.checkpoint.model_file import MODEL_FILE, STATE_FILE, load_model
+from catdog.checkpoint.model_file import MODEL_FILE, PREVIOUS_FILE, STATE_FILE, load_model
 from catdog.checkpoint.saved_state import load_state
 from catdog.checkpoint.training_state import save_state
+from catdog.cli.main import main
 from catdog.config.settings import Config, Training
 from catdog.config.toml import load_config
 from catdog.errors import CatdogError
 from catdog.model.mlp import MLP
 from catdog.runs import start
 from catdog.runs.locate import TRAINED
+from catdog.runs.start import choose_start
+from catdog.tools.tune.search_space import dimensions
 from catdog.train import resume, train
 from catdog.trainer.events import Event, TrainingStarted
 from catdog.trainer.step import begin_training
@@ -169,6 +172,18 @@ def test_a_training_that_is_resumed_does_not_look_at_that_network_again(
     assert (part / MODEL_FILE).read_bytes() == (whole / MODEL_FILE).read_bytes()
 
 
+def test_a_training_without_a_checkpoint_yet_starts_from_it_again(
+    first: Callable[..., Path], make_photos: MakePhotos, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    start_from(first(**NETWORKS["residual"]), make_photos({"cat": 8, "dog": 8}), run)
+    whole = (run / MODEL_FILE).read_bytes()
+    for name in (MODEL_FILE, STATE_FILE, PREVIOUS_FILE):
+        (run / name).unlink()
+    resume(run, log=quiet)
+    assert (run / MODEL_FILE).read_bytes() == whole
+
+
 def test_a_checkpoint_with_another_normalisation_is_refused(
     first: Callable[..., Path], make_photos: MakePhotos, tmp_path: Path
 ) -> None:
@@ -281,6 +296,29 @@ def test_the_network_that_comes_with_catdog_is_started_from_by_its_name(
     assert any(
         line.startswith("trained in") and "the weights of cats-dogs (sha256 " in line for line in beginning.lines
     )
+
+
+def test_the_search_and_the_first_step_are_of_the_architecture_that_comes_from_there(
+    first: Callable[..., Path], make_photos: MakePhotos, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network, photos = first(**NETWORKS["local"]), make_photos({"cat": 8, "dog": 8})
+    config = choose_start(load_config(None, {"start_from": str(network)}))
+    (hidden,) = dimensions(config, ["hidden"])
+    assert hidden.own == "12"
+    capsys.readouterr()
+    assert main(["train", "--narrate", "--data", str(photos), "--start-from", str(network), "--out", "run"]) == 2
+    error = capsys.readouterr().err
+    assert "--narrate tells of neurons that see the whole photo" in error and error.count("\n") == 1
+    assert not Path("run").exists()
+
+
+def test_the_one_who_answers_is_introduced_with_the_network_it_started_from(
+    first: Callable[..., Path], make_photos: MakePhotos, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = make_photos({"cat": 8, "dog": 8})
+    start_from(first(epochs=1), photos, tmp_path / "run")
+    assert main(["predict", str(photos / "cat" / "cat-000.png"), "--run", str(tmp_path / "run")]) == 0
+    assert ", trained on 14 photos in photos, starting from first: right on" in capsys.readouterr().err
 
 
 @pytest.mark.slow
