@@ -77,8 +77,8 @@ def _check_narration(config: Config) -> None:
     """Raise CatdogError for a training whose first step cannot be told."""
     if config.model.local or not config.architecture.is_mlp:
         raise CatdogError(
-            "--narrate tells of neurons that see the whole photo; leave out --local and --model, and --start-from where "
-            "it brings other layers."
+            "--narrate tells of neurons that see the whole photo; leave out --local and --model, and --start-from "
+            "where it brings other layers."
         )
     if config.training.train_layers or config.training.keep_statistics:
         raise CatdogError("--narrate tells how all layers learn; leave out --train-layers and --keep-statistics.")
