@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,7 +12,7 @@ import torch
 from catdog.base.signals import Signals, stop_at_once
 from catdog.base.text import in_shell, many, percent
 from catdog.base.threads import thread_count
-from catdog.checkpoint.model_card import DRAWINGS
+from catdog.checkpoint.model_card import DRAWINGS, ModelCard
 from catdog.checkpoint.model_file import MODEL_FILE
 from catdog.config.schema import check_parts
 from catdog.config.settings import Config
@@ -116,12 +115,18 @@ def _train(
     if saved is not None:
         check_classes(saved, listings[0], run)
 
-    def new_model() -> "Network":
+    def first_weights(saved: dict[str, Any] | None) -> tuple["Network", dict[str, Any], str]:
+        """The network, what its card has from the one that it is started from, and a line on that."""
         torch.manual_seed(config.run.seed)
         with world.first_on_machine():  # who downloads weights, if any
-            return build_network(config, len(listings[0].classes), pretrained=saved is None)
+            model = build_network(config, len(listings[0].classes), pretrained=saved is None)
+        if config.model.start_from == "none":
+            return model, {}, ""
+        from catdog.runs.start import start_network
 
-    model = new_model()
+        return model, *start_network(config, model, listings[0].classes, saved, world)
+
+    model, of_start, start_in_words = first_weights(saved)
     check_parts(config.training, model.least_photos)
     chosen = "" if config.training.batch_size else " (chosen for so many photos)"
     config = replace(config, training=with_batch_size(config.training, len(listings[0]), model.least_photos))
@@ -133,7 +138,8 @@ def _train(
     if saved is None:
         folder.write_config(config)  # the first file: a folder that holds one can be resumed
     if world.is_main:
-        folder.log(describe_plan(config, model, listings, device, f"{device_in_words}; {threads_in_words}", chosen))
+        words = (f"{device_in_words}; {threads_in_words}", chosen, start_in_words)
+        folder.log(describe_plan(config, model, listings, device, *words))
         from catdog.data.remarks import remarks
 
         for remark in remarks(photo_folder(photos), *listings):
@@ -147,16 +153,20 @@ def _train(
         for folder_of_photos in folders:
             folder_of_photos.keep_in_main_memory()
 
+    def new_card(train: PhotoDataset) -> ModelCard:
+        return replace(make_card(config, train), **of_start)
+
     if photos.cache != "none":
         _note_skipped(folders, folder)
         if saved is None and world.is_main:
             _warn_of_copies(listings, folder.log)
-    new_card = partial(make_card, config)
     new_trainer: Callable[..., Trainer] = Trainer
     if photos.folds > 1:
         from catdog.trainer.folds import cross_validate
 
-        folders, new_trainer = cross_validate(config, folders, run, device, new_model, new_card, folder.log)
+        folders, new_trainer = cross_validate(
+            config, folders, run, device, lambda: first_weights(None)[0], new_card, folder.log
+        )
     if world.is_main:
         from catdog.trainer.tensorboard import tensorboard_writer
 
@@ -211,8 +221,9 @@ def _summarize(trainer: Trainer, seconds: float) -> None:
     progress, run = trainer.state.progress, trainer.run
     sure = "".join(f"{sentence}\n" for sentence in trainer.in_words())
     trial = "evaluate" if trainer.card.trained_on == DRAWINGS else "predict PHOTO"  # it has seen no photograph
+    start = f" from the weights of {trainer.card.started_from}" * bool(trainer.card.started_from)
     trainer.log(
-        f"trained in {seconds:.0f} s; best after epoch {progress.best['epoch']}: "
+        f"trained in {seconds:.0f} s{start}; best after epoch {progress.best['epoch']}: "
         f"{percent(progress.best['val_accuracy'])} of {len(trainer.val):,} {trainer.validated_on}\n"
         f"{sure}the network is {run / MODEL_FILE}; try: catdog {trial} --run {in_shell(run)}"
     )

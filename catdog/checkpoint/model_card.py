@@ -46,6 +46,8 @@ class ModelCard:
     """The command that trains this network, where it was recorded."""
     trained_on: str = ""
     """DRAWINGS, or "photos in" and the name of their folder; empty in older files."""
+    started_from: str = ""
+    """The network whose weights its training began with, and the SHA-256 of that one's file; empty for new weights."""
 
 
 def unusable_model(path: Path, why: str) -> CatdogError:
@@ -92,6 +94,7 @@ def card_from_json(path: Path, text: str) -> tuple[ModelCard, str, str]:
             storage=str(about.get("storage", "float32")),  # not in the first model files
             recipe=str(about.get("recipe", "")),
             trained_on=str(about.get("trained_on", "")),
+            started_from=str(about.get("started_from", "")),
         )
         if card.storage not in STORAGES:
             raise ValueError("storage")

@@ -55,12 +55,12 @@ def _train_anew(arguments: argparse.Namespace) -> None:
     from catdog.runs.paths import new_run
 
     config = load_config(arguments.config, given_fields(arguments))
-    if arguments.narrate:
-        _check_narration(config)
     with ExitStack() as stack:
         folder = None
         if is_main_process():
             config, folder = stack.enter_context(new_run(config, print))
+        if arguments.narrate:
+            _check_narration(config)  # when its architecture is settled
         # Torch takes seconds to import: before it all that can be said without, beside it all that can be done.
         stack.enter_context(WarmUp(config))
         from catdog.train import train
@@ -76,7 +76,12 @@ def _train_anew(arguments: argparse.Namespace) -> None:
 def _check_narration(config: Config) -> None:
     """Raise CatdogError for a training whose first step cannot be told."""
     if config.model.local or not config.architecture.is_mlp:
-        raise CatdogError("--narrate tells of neurons that see the whole photo; leave out --local and --model.")
+        raise CatdogError(
+            "--narrate tells of neurons that see the whole photo; leave out --local and --model, and --start-from "
+            "where it brings other layers."
+        )
+    if config.training.train_layers or config.training.keep_statistics:
+        raise CatdogError("--narrate tells how all layers learn; leave out --train-layers and --keep-statistics.")
     if os.environ.get("WORLD_SIZE", "1") != "1":
         raise CatdogError("--narrate tells the first step of a single process; leave it out, or start one.")
 

@@ -42,6 +42,7 @@ def add_tune(verbs: Any) -> None:
 
 def _tune(arguments: argparse.Namespace) -> int:
     from catdog.base.progress import working
+    from catdog.runs.start import choose_start
 
     given, trials, minutes = given_fields(arguments), arguments.trials, arguments.minutes
     for flag, value in (("trials", trials), ("minutes", minutes)):
@@ -60,7 +61,7 @@ def _tune(arguments: argparse.Namespace) -> int:
                 from catdog.tools.tune.command import resume_search
 
             return resume_search(Path(arguments.resume), trials, minutes)
-    config = load_config(arguments.config, given)
+    config = choose_start(load_config(arguments.config, given))
     space = search_space.dimensions(config, arguments.search, fixed=given)
     with nothing_trained_yet():
         with working("loading torch"):

@@ -111,13 +111,22 @@ def validate(config: Config) -> Config:
             for number in value if isinstance(value, tuple) else (value,):
                 if not (math.isfinite(number) and low <= number <= high):
                     raise CatdogError(f"{f.name} ({f.flag}) must be from {low:g} to {high:g}, not {number:g}.")
+    if (config.training.train_layers or config.training.keep_statistics) and not (
+        config.model.pretrained or config.model.start_from != "none"
+    ):
+        raise CatdogError(
+            "train_layers (--train-layers) and keep_statistics (--keep-statistics) keep what a network has learned; "
+            "give --start-from RUN too, or leave them out."
+        )
+    if config.model.start_from != "none" and not fields().keys() <= config.given:
+        return config  # the network comes from there, and is checked with it (catdog.runs.start)
     if config.model.model == "mlp" and config.model.pretrained:
         raise CatdogError("there are no pretrained weights for mlp; leave --pretrained out, or give --model resnet18.")
     if config.model.model != "mlp":
         if config.training.optimizer == "muon":
             raise CatdogError(f"optimizer muon is for mlp, not for {config.model.model}; leave --optimizer out.")
         for f in fields().values():
-            is_of_mlp = f.section == "model" and f.name not in ("model", "pretrained")
+            is_of_mlp = f.section == "model" and f.name not in ("model", "pretrained", "start_from")
             if is_of_mlp and getattr(config.model, f.name) != f.default:
                 raise CatdogError(f"{f.name} ({f.flag}) is for mlp, not for {config.model.model}; leave it out.")
     m = config.model

@@ -50,9 +50,13 @@ class Model:
 
     model: str = "mlp"
     """mlp, or the name of any classifier of torchvision, such as resnet18: then the other fields of this section but
-    pretrained have no meaning."""
+    pretrained and start_from have no meaning."""
     pretrained: bool = False
     """Begin with torchvision's own weights for that network, which are downloaded once (not for mlp)."""
+    start_from: str = "none"
+    """Begin with the weights of another network: a run, a model file, cats-dogs, which comes with catdog, or none. What
+    fits is copied, of the classifier the rows of classes of the same name. Picture size and the fields of this section
+    are that network's unless they are given."""
     hidden: tuple[int, ...] = _within(1, 1_000_000, default=(1024, 1024, 1024))
     """Width of each hidden layer; an empty list leaves the linear classifier alone."""
     local: tuple[int, ...] = _within(1, 100_000, default=())
@@ -109,6 +113,12 @@ class Training:
 
     epochs: int = _within(1, 1_000_000, default=30)
     """How many times the network sees every training photo."""
+    train_layers: int = _within(0, 1000, default=0)
+    """How many of the last layers are trained, 1 being the classifier alone (0: all). The others stay as they are, with
+    their batch normalisation, and take no backward pass."""
+    keep_statistics: bool = False
+    """Batch normalisation keeps the means and variances of the network that is started from: those of few photos are
+    noisy."""
     batch_size: int = _within(0, 10_000_000, default=0)
     """Photos in one step. Larger is quicker per photo, up to a point; smaller takes more steps. 0: 512 for 4,096
     training photos or more; for fewer, the power of two from 8 on that makes 8 to 16 steps of an epoch."""
@@ -186,10 +196,12 @@ class Config:
     augment: Augment = field(default_factory=Augment)
     training: Training = field(default_factory=Training)
     run: Run = field(default_factory=Run)
+    given: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
+    """Names of the fields that a file or a flag has set; the others have their defaults."""
 
     @property
     def architecture(self) -> Architecture:
         """The architecture of the network that sections [photos] and [model] define."""
         of_model = asdict(self.model)
-        del of_model["pretrained"]  # which is where the weights come from
+        del of_model["pretrained"], of_model["start_from"]  # which are where the weights come from
         return Architecture(self.photos.image_size, **of_model)

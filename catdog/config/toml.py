@@ -43,7 +43,8 @@ def _build(values: Mapping[str, Any]) -> Config:
     by_section: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
     for name, value in values.items():
         by_section[known[name].section][name] = convert(known[name], value)
-    return Config(**{section: cls(**by_section[section]) for section, cls in SECTIONS.items()})
+    sections = {section: cls(**by_section[section]) for section, cls in SECTIONS.items()}
+    return Config(**sections, given=frozenset(values))
 
 
 def _read_toml(text: str, path: str) -> Iterator[tuple[str, Any]]:

@@ -3,6 +3,7 @@
 mlp           the multilayer perceptron, the default
 local         its layers with local receptive fields
 torchvision   torchvision's classifiers
+transfer      weights of another network, and layers that stay as they are
 build         the network that a configuration asks for
 """
 

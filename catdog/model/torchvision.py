@@ -17,6 +17,7 @@ import torchvision
 from torch import Tensor, nn
 
 from catdog.errors import CatdogError
+from catdog.model.transfer import head_name
 
 
 class TorchvisionModel(nn.Module):
@@ -142,11 +143,12 @@ def _folder_for_weights() -> Iterator[None]:
 
 def _replace_head(network: nn.Module, classes: int) -> None:
     """Replace the last layer by a new one of `classes` outputs: a convolution in squeezenet, linear in all others."""
-    heads = [(path, layer) for path, layer in network.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
-    path, head = heads[-1]
+    path = head_name(network)
+    head = network.get_submodule(path)
     parent = network.get_submodule(path.rpartition(".")[0])
     if isinstance(head, nn.Linear):
         setattr(parent, path.rpartition(".")[2], nn.Linear(head.in_features, classes))
     else:
+        assert isinstance(head, nn.Conv2d)
         new = nn.Conv2d(head.in_channels, classes, head.kernel_size)  # type: ignore[arg-type]
         setattr(parent, path.rpartition(".")[2], new)

@@ -13,7 +13,8 @@ def introduction(model: Path, card: ModelCard, figures: str) -> str:
     photos = "photographs" if comes_with_catdog(model) else trained_on(model)
     count = f"{sum(card.train_counts):,} " if card.train_counts else ""
     trained = f", trained on {count}{photos}" if photos else ""
-    return on_one_line(f"{name_of(model)}{trained}: {figures}. {_another(model)}")
+    start = f", starting from {card.started_from.split(' (')[0]}" if card.started_from else ""
+    return on_one_line(f"{name_of(model)}{trained}{start}: {figures}. {_another(model)}")
 
 
 def figures_in_words(model: Path, card: ModelCard, figures: str) -> str:

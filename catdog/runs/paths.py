@@ -104,6 +104,10 @@ def new_run(
     elif photos.data != SAMPLE:
         photos = replace(photos, data=os.path.abspath(photos.data))
     config = replace(config, photos=photos)
+    if config.model.start_from != "none":
+        from catdog.runs.start import choose_start  # and what of the configuration comes with it
+
+        config = choose_start(config)
     folder = kind(Path(config.run.out) if config.run.out else None, log)
     check_places(config, folder.path)
     with folder:

@@ -35,7 +35,7 @@ from catdog.trainer.losses import class_weights, make_loss
 from catdog.trainer.optim import make_optimizer
 from catdog.trainer.schedule import learning_rate_at, set_learning_rate
 from catdog.trainer.snapshots import Checkpoints, TrainState
-from catdog.trainer.step import train_step
+from catdog.trainer.step import begin_training, train_step
 from catdog.trainer.validation import evaluate, some_images
 
 _CHECK_EVERY = 16  # steps between two readings of the running loss on a GPU, which waits for them
@@ -68,6 +68,7 @@ class Trainer:
         self.log, self.listeners, self.world = log, [epoch_logger(log), *listeners], world
         self.least: int = model.least_photos  # type: ignore[assignment]  # as MLP and TorchvisionModel have it
         model = world.prepared(model, device)
+        begin_training(model, training)
         network = world.network(model, device)
         self.network = network  # what a step computes
         if config.run.compile:
@@ -132,7 +133,7 @@ class Trainer:
             from catdog.trainer.sharing import share_for_epochs
 
             share_for_epochs(state, config.training)
-        state.model.train()
+        begin_training(state.model, config.training)
         show = lambda images: bar.set_description(self._check_loss(images), refresh=False)  # noqa: E731
         pixels_of = load_slices(self.train, batches[progress.step :], self.world, whole=bool(config.augment.mixup))
         for step, (rows, pixels) in enumerate(pixels_of, progress.step):
@@ -246,7 +247,7 @@ class Trainer:
 
     def _plain_state(self) -> dict[str, Any]:
         photos = [len(self.train), len(self.val)]
-        return self.state.to_plain(self.config, list(self.card.classes), photos, self.world)
+        return self.state.to_plain(self.config, self.card, photos, self.world)
 
     def _recover(self, problem: NotFinite) -> None:
         """Go back to the start of the epoch, to find the step or with half the learning rate; or SettingsError."""

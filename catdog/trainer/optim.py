@@ -16,8 +16,8 @@ def make_optimizer(model: nn.Module, training: Training) -> Optimizer:
     The fused implementations, where a device has them, update all weights in one pass over memory.
     """
     fused = next(model.parameters()).device.type in ("cpu", "cuda", "mps")
-    matrices = [p for p in model.parameters() if p.ndim > 1]
-    vectors = [p for p in model.parameters() if p.ndim <= 1]
+    trained = [p for p in model.parameters() if p.requires_grad]
+    matrices, vectors = [p for p in trained if p.ndim > 1], [p for p in trained if p.ndim <= 1]
     if training.optimizer == "muon" and matrices[1:-1]:
         from catdog.trainer.muon import MuonAndAdamW  # which few trainings use
 

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 def describe_plan(
     config: Config, model: "Network", listings: tuple[Listing, Listing], device: torch.device, *words: str
 ) -> str:
-    """The plan as text: data, network, number of weights, steps, device, memory. words: on device and batch."""
+    """The plan as text: data, network, number of weights, steps, device, memory. words: on device, batch and start."""
     from catdog.data.names import told_apart
 
-    (train, val), (device_in_words, batch_in_words) = listings, words
+    (train, val), (device_in_words, batch_in_words, start_in_words) = listings, words
     share, folds = len(val) / (len(train) + len(val)), config.photos.folds
     height, width = config.photos.image_size
     inputs = 3 * height * width
@@ -47,6 +47,11 @@ def describe_plan(
     unkept = config.photos.cache == "auto" and not is_writable(default_folder())
     compiled = "; compiled at the first steps" if config.run.compile else ""
     steps = many(steps_per_epoch(len(train), t.batch_size, model.least_photos), "step")
+    trained = []
+    if t.train_layers or t.keep_statistics:
+        from catdog.model.transfer import describe_trained
+
+        trained = [f"trained    {describe_trained(model, t)}"]
     rate = f"{t.optimizer}, learning rate {t.learning_rate:g} ({t.schedule})"
     return "\n".join(
         [
@@ -64,6 +69,8 @@ def describe_plan(
             ),
             f"input      {width} x {height} RGB = {inputs:,} numbers a photo{sees}",
             *(f"{'network' if i == 0 else '':<11}{line}" for i, line in enumerate(model.describe().splitlines())),
+            *([f"start      {start_in_words}"] if start_in_words else []),
+            *trained,
             f"training   {many(t.epochs, 'epoch')} of {steps}, in batches of {t.batch_size}{batch_in_words}",
             f"           {t.loss} loss, {rate}",
             f"device     {device_in_words}",

@@ -45,6 +45,10 @@ def load_saved(folder: RunFolder, changes: Mapping[str, Any]) -> tuple[Config, d
             raise ValueError("its weights are not those of its configuration")
         with torch.device("meta"):  # shapes without numbers: nothing of a size that only the file claims is made
             check_fits(state["model"], build_network(before, len(state["classes"])).state_dict(), "model")
+        if before.model.start_from != "none":
+            from catdog.runs.start import start_of
+
+            start_of(state)
         progress = Progress.from_plain(state["progress"], math.inf, before.training.epochs)
         steps_per_epoch = -(-int(state["photos"][0]) // before.training.batch_size)
     except CatdogError:

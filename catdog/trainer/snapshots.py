@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from catdog.base.text import listed
-from catdog.checkpoint.model_card import FORMAT_VERSION
+from catdog.checkpoint.model_card import FORMAT_VERSION, ModelCard
 from catdog.checkpoint.model_file import PREVIOUS_FILE, STATE_FILE
 from catdog.checkpoint.training_state import save_state
 from catdog.config.settings import Config
@@ -36,13 +36,14 @@ class TrainState:
     """float, 3: summed loss, correct answers and photos of the epoch so far, of this process."""
     progress: Progress
 
-    def to_plain(self, config: Config, classes: list[str], photos: list[int], world: World) -> dict[str, Any]:
+    def to_plain(self, config: Config, card: ModelCard, photos: list[int], world: World) -> dict[str, Any]:
         """Everything that `restore` needs: tensors and plain values. photos: how many to train and to validate on."""
         return {
             "format_version": FORMAT_VERSION,
             "config": to_toml(config),
-            "classes": classes,
+            "classes": list(card.classes),
             "photos": photos,
+            "start": {name: getattr(card, name) for name in ("started_from", "mean", "std")},
             "progress": asdict(self.progress),
             "totals": world.sum(self.totals).cpu().double(),
             "model": self.model.state_dict(),
@@ -61,7 +62,7 @@ class TrainState:
         from catdog.checkpoint.saved_state import check_fits, check_optimizer, check_scaler
 
         check_optimizer(saved["optimizer"], self.optimizer)
-        saved = {"scaler": {}, **saved}  # a checkpoint of before there was one
+        saved = {"scaler": {}, "start": like["start"], **saved}  # a checkpoint of before there were these
         check_scaler(saved["scaler"])
         check_fits(saved, {**like, "optimizer": saved["optimizer"], "scaler": saved["scaler"]})
         check_state(saved)

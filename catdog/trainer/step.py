@@ -10,6 +10,15 @@ from catdog.runtime.precision import FLOAT32, Precision
 from catdog.trainer.targets import Targets, in_parts
 
 
+def begin_training(network: nn.Module, training: Training) -> None:
+    """Put `network` into training mode, but for the layers and statistics that `training` keeps as they are."""
+    network.train()
+    if training.train_layers or training.keep_statistics:
+        from catdog.model.transfer import freeze
+
+        freeze(network, training)
+
+
 def train_step(
     network: nn.Module,
     images: Tensor,

@@ -31,6 +31,7 @@ from catdog.model.mlp import count_weights
 from catdog.predict import Classifier
 from catdog.runs.locate import comes_with_catdog, find_model, name_of
 from catdog.runs.metrics_csv import read_metrics
+from catdog.runs.start import choose_start
 from catdog.runtime.device import choose_device
 from catdog.tools.doctor.history import check_collapse, check_history, trained_model
 from catdog.tools.doctor.learning import check_initial_loss, check_overfits, check_shuffled_labels
@@ -59,7 +60,7 @@ def main(run: str | None, config_file: str | None, given: Mapping[str, Any], out
         classifier, metrics = Classifier.load(model), read_metrics(model.parent)
         config = _of_run(model, classifier, given)
     else:
-        config = load_config(config_file, given)
+        config = choose_start(load_config(config_file, given))
         if config.photos.data == "data" and not has_photos("data"):
             config = replace(config, photos=replace(config.photos, data=SAMPLE))
     if config.model.model != "mlp":

@@ -1,0 +1,132 @@
+"""Where a training starts: with new weights, or with those of another network, whose architecture it then takes."""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from catdog.architecture import Architecture
+from catdog.base.text import listed, on_one_line
+from catdog.checkpoint.model_card import ModelCard
+from catdog.checkpoint.model_file import MODEL_FILE, load_model
+from catdog.config.schema import fields, validate
+from catdog.config.settings import Config
+from catdog.errors import CatdogError
+from catdog.numpy_net import Floats
+from catdog.runs.locate import TRAINED_NAME, comes_with_catdog, find_model
+
+if TYPE_CHECKING:
+    from catdog.model.build import Network
+    from catdog.runtime.world import World
+
+_SAME = ("model", "local", "field", "shared", "blocks", "batch_norm")  # without which no weights fit
+
+
+def choose_start(config: Config) -> Config:
+    """`config` with the network that training starts from settled, and what comes with it: the architecture and the
+    picture size, as far as they are not given. For new weights ("none") it is `config` itself.
+
+    Raises CatdogError where there is no such network, and where what is given contradicts it.
+    """
+    if config.model.start_from == "none":
+        return config
+    model = find_model(config.model.start_from)
+    _, card = load_model(model)
+    if config.model.pretrained:
+        raise CatdogError(
+            "pretrained (--pretrained) and start_from (--start-from) both say which weights to begin with; leave one "
+            "out."
+        )
+    theirs = asdict(card.architecture)
+    ours = {name: theirs[name] for name in theirs if name not in config.given}
+    size = ours.pop("image_size", config.photos.image_size)
+    place = TRAINED_NAME if comes_with_catdog(model) else str(model.resolve())
+    config = replace(
+        config,
+        photos=replace(config.photos, image_size=size),
+        model=replace(config.model, start_from=place, **ours),
+        given=frozenset(fields()),
+    )
+    _check_fits(asdict(config.architecture), theirs, _name_of(model))
+    return validate(config)
+
+
+def _check_fits(ours: dict[str, Any], theirs: dict[str, Any], name: str) -> None:
+    """Raise CatdogError where the weights of the architecture `theirs` are of no use in `ours`."""
+    other = [each for each in ours if ours[each] != theirs[each]]
+    wrong = [each for each in other if each in _SAME]
+    if not wrong and ours["model"] == "mlp" and _first_layer(ours) != _first_layer(theirs):
+        wrong = [each for each in other if each in ("image_size", "hidden")]
+    if wrong:
+        ours_in_words, theirs_in_words = _value(ours[wrong[0]]), _value(theirs[wrong[0]])
+        flag = fields()[wrong[0]].flag
+        raise CatdogError(
+            f"{wrong[0]} ({flag}) is {ours_in_words}, and that of {name}, whose weights this is to start from, is "
+            f"{theirs_in_words}, so they do not fit; leave {flag} out, or begin anew with --start-from none."
+        )
+
+
+def _first_layer(shape: dict[str, Any]) -> tuple[int, ...]:
+    """The shape of the first layer's weights; of a network without hidden layers, of those of one class."""
+    return Architecture(**shape).layers(classes=1)[0].weight_shape
+
+
+def _value(value: Any) -> str:
+    return (" ".join(map(str, value)) or "empty") if isinstance(value, tuple) else str(value).lower()
+
+
+def start_network(
+    config: Config, model: "Network", classes: Sequence[str], saved: dict[str, Any] | None, world: "World"
+) -> tuple[dict[str, Any], str]:
+    """Give `model` the weights that `config` says to start from.
+
+    classes: of the photos. saved: the checkpoint of a resumed training, for which that network is not looked at again.
+    Returns what the card of the new network has from there, and for the plan a line on it. That is, beside the name,
+    the mean and standard deviation of the inputs: the first layer has learned from photos that were normalised by
+    these, and with them another photo gives its units the numbers that they know.
+    """
+    if saved is not None:
+        about = start_of(saved)
+        return about, about["started_from"]
+    tensors, card, name = world.from_main(_load(config.model.start_from) if world.is_main else None)
+    from catdog.model.transfer import copy_weights
+
+    copied, new_classes = copy_weights(model, tensors, card.classes, classes)
+    if not copied:
+        raise CatdogError(
+            f"no weights of {name} fit this network; leave out what sets its architecture, or begin anew with "
+            "--start-from none."
+        )
+    total = sum(p.numel() for p in model.parameters())
+    share = "all" if copied == total else f"{copied:,} of the"
+    new = f"; the classifier's rows of {listed(new_classes)} are new" if new_classes else ""
+    return {"started_from": name, "mean": card.mean, "std": card.std}, f"{name}: {share} {total:,} weights{new}"
+
+
+def _load(name: str) -> tuple[dict[str, Floats], ModelCard, str]:
+    """Weights and card of the run, or model file, `name`; its short name, the SHA-256 of the file, and its ancestry."""
+    model = find_model(name)
+    tensors, card = load_model(model)
+    with open(model, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    before = f", started from {card.started_from}" if card.started_from else ""
+    return tensors, card, f"{_name_of(model)} (sha256 {digest[:12]}){before}"
+
+
+def start_of(saved: dict[str, Any]) -> dict[str, Any]:
+    """What a checkpoint holds of the network that its training started from. ValueError where that cannot be."""
+    about: dict[str, Any] = {"started_from": str(saved["start"]["started_from"])}
+    for name in ("mean", "std"):
+        about[name] = red, green, blue = saved["start"][name]
+        if not math.isfinite(red + green + blue) or (name == "std" and min(red, green, blue) <= 0):
+            raise ValueError(f"{name} is not that of three channels")
+    return about
+
+
+def _name_of(model: Path) -> str:
+    """The name of a model file in short: cats-dogs, or that of its run."""
+    if comes_with_catdog(model):
+        return TRAINED_NAME
+    return on_one_line(model.resolve().parent.name if model.name == MODEL_FILE else model.name)
