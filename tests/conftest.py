@@ -45,6 +45,12 @@ def _no_waiting_for_the_disk() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def _no_folds_of_few_photos(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainings in the tests' own process are single ones: cross-validation is seen in tests/trainer/test_folds.py."""
+    monkeypatch.setattr("catdog.trainer.folds.FEW", 0)
+
+
 @contextmanager
 def without_curves() -> Iterator[None]:
     """Trainings draw no curves.png, which takes three times as long as all else in a small one.

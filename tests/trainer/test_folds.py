@@ -100,8 +100,9 @@ def test_a_stop_loses_no_finished_fold_and_changes_nothing(
 
 
 def test_folds_are_chosen_for_few_photos_that_are_neither_drawn_nor_split(
-    make_photos: MakePhotos, small_config: MakeConfig, tmp_path: Path
+    make_photos: MakePhotos, small_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("catdog.trainer.folds.FEW", 1000)
     lines: list[str] = []
     photos = make_photos({"cat": 6, "dog": 6})
     train(small_config(photos, folds=0, epochs=1), log=lines.append)
