@@ -46,9 +46,10 @@ def _no_waiting_for_the_disk() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _no_folds_of_few_photos(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trainings in the tests' own process are single ones: cross-validation is seen in tests/trainer/test_folds.py."""
+def _few_photos_are_nothing_special(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainings in the tests' own process begin with new weights, and are single ones, unless they say otherwise."""
     monkeypatch.setattr("catdog.trainer.folds.FEW", 0)
+    monkeypatch.setattr("catdog.runs.start.FEW", 0)
 
 
 @contextmanager
@@ -116,6 +117,7 @@ def small_config(tmp_path: Path) -> Callable[..., Config]:
             "device": "cpu",
             "threads": 1,
             "folds": 1,
+            "start_from": "none",
         }
         return load_config(None, {**fields, **changes})
 

@@ -1,6 +1,7 @@
 """`catdog tune`."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,10 @@ def _tune(arguments: argparse.Namespace) -> int:
                 from catdog.tools.tune.command import resume_search
 
             return resume_search(Path(arguments.resume), trials, minutes)
-    config = choose_start(load_config(arguments.config, given))
+    config = load_config(arguments.config, given)
+    if config.model.start_from == "auto":  # a search is for a network of one's own
+        config = replace(config, model=replace(config.model, start_from="none"))
+    config = choose_start(config)
     space = search_space.dimensions(config, arguments.search, fixed=given)
     with nothing_trained_yet():
         with working("loading torch"):

@@ -118,7 +118,7 @@ def validate(config: Config) -> Config:
             "train_layers (--train-layers) and keep_statistics (--keep-statistics) keep what a network has learned; "
             "give --start-from RUN too, or leave them out."
         )
-    if config.model.start_from != "none" and not fields().keys() <= config.given:
+    if config.model.start_from not in ("none", "auto") and not fields().keys() <= config.given:
         return config  # the network comes from there, and is checked with it (catdog.runs.start)
     if config.model.model == "mlp" and config.model.pretrained:
         raise CatdogError("there are no pretrained weights for mlp; leave --pretrained out, or give --model resnet18.")

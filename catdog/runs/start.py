@@ -4,6 +4,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,9 @@ from catdog.checkpoint.model_card import ModelCard
 from catdog.checkpoint.model_file import MODEL_FILE, load_model
 from catdog.config.schema import fields, validate
 from catdog.config.settings import Config
+from catdog.data.drawn import are_drawn
+from catdog.data.listing import list_photos, photos_below, subfolders
+from catdog.data.splits import SAMPLE, find_splits
 from catdog.errors import CatdogError
 from catdog.numpy_net import Floats
 from catdog.runs.locate import TRAINED_NAME, comes_with_catdog, find_model
@@ -21,6 +25,11 @@ if TYPE_CHECKING:
     from catdog.model.build import Network
     from catdog.runtime.world import World
 
+FEW = 1000  # photos a class, below which a training starts from the network that comes with catdog (docs/own-photos.md)
+FOR_FEW: dict[str, Any] = {
+    "epochs": 8,
+    "learning_rate": 1e-3,
+}  # settings of a training from other weights, which knows much already
 _SAME = ("model", "local", "field", "shared", "blocks", "batch_norm")  # without which no weights fit
 
 
@@ -30,6 +39,8 @@ def choose_start(config: Config) -> Config:
 
     Raises CatdogError where there is no such network, and where what is given contradicts it.
     """
+    if config.model.start_from == "auto":
+        config = validate(replace(config, model=replace(config.model, start_from=_chosen(config))))
     if config.model.start_from == "none":
         return config
     model = find_model(config.model.start_from)
@@ -47,10 +58,26 @@ def choose_start(config: Config) -> Config:
         config,
         photos=replace(config.photos, image_size=size),
         model=replace(config.model, start_from=place, **ours),
+        training=replace(config.training, **{k: v for k, v in FOR_FEW.items() if k not in config.given}),
         given=frozenset(fields()),
     )
     _check_fits(asdict(config.architecture), theirs, _name_of(model))
     return validate(config)
+
+
+def _chosen(config: Config) -> str:
+    """Where a training starts that leaves it open: from cats-dogs where photos are few and nothing of the network is
+    given, else from new weights."""
+    of_network = {name for name, field in fields().items() if field.section == "model"} - {"start_from"} | {
+        "image_size"
+    }
+    if config.photos.data == SAMPLE or of_network & config.given:
+        return "none"
+    root = Path(config.photos.data)
+    root = find_splits(root).get("train", root)
+    most = FEW * len(classes := subfolders(root))
+    count = sum(1 for _ in islice(chain.from_iterable(photos_below(root / name) for name in classes), most))
+    return TRAINED_NAME if 0 < count < most and not are_drawn(list_photos(root)) else "none"
 
 
 def _check_fits(ours: dict[str, Any], theirs: dict[str, Any], name: str) -> None:
