@@ -27,6 +27,7 @@ from catdog.runs.locate import find_model
 if TYPE_CHECKING:
     from catdog.data.decode_pool import DecodePool
 
+CATS_DOGS = "cats_dogs"  # in a card's validation figures: how often the network that comes with catdog was right
 _BATCH = 64  # photos decoded and classified together
 _TASK = 16  # of them that one worker decodes in a turn
 _NUMBERS = 2**19  # that a layer gives for the photos computed together, at most: 2 MiB, which stay in a cache
@@ -54,7 +55,10 @@ class Classifier:
         """How often the network is right, in half a sentence."""
         if not (v := self.card.validation):
             return "how often it is right is not noted in its file"
-        return f"right on {percent(v['accuracy'])} of {v['photos']:,.0f} validation photos, which it was not trained on"
+        better = v.get(CATS_DOGS, 0) > v["accuracy"]
+        theirs = f"; cats-dogs was better, right on {percent(v[CATS_DOGS])} of the same photos" if better else ""
+        photos = f"{v['photos']:,.0f} validation photos, which it was not trained on"
+        return f"right on {percent(v['accuracy'])} of {photos}{theirs}"
 
     def forward(self, x: Floats) -> Floats:
         """x: float32, B x inputs, normalised -> logits, B x classes."""

@@ -6,7 +6,7 @@ losses, optim, schedule, ema  the loss; the optimizer (muon: another), its learn
 validation                    the network on photos that it does not learn from
 snapshots, resume             checkpoints, and a training that is resumed from one; best_model: model.safetensors
 divergence, recovery          numbers that are NaN or infinite; diagnosis: in which layer; what is done about them
-folds, sureness               cross-validation of few photos, and how sure its figures are
+folds, sureness, comparison   cross-validation of few photos, how sure its figures are, and what cats-dogs reaches
 batch_size                    how many photos a batch has, where that is left open
 plan, card, advice            what is about to happen; what the model file says; what to try where nothing is learned
 sharing, tensorboard          local layers that share weights at first; figures for TensorBoard

@@ -26,7 +26,8 @@ def save_best(
     from catdog.metrics import fit_temperature  # the only one of them that training needs
 
     figures = {"accuracy": row["val_accuracy"], "loss": row["val_loss"], "photos": len(labels), "epoch": row["epoch"]}
-    card = replace(card, temperature=fit_temperature(labels, logits), validation=figures)
+    validation = {**card.validation, **figures}
+    card = replace(card, temperature=fit_temperature(labels, logits), validation=validation)
     tensors = {
         name: tensor.float().cpu().numpy()
         for name, tensor in weights.items()

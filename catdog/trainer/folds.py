@@ -20,13 +20,16 @@ from numpy.typing import NDArray
 from torch import nn
 
 from catdog.base.atomic import write_atomic
+from catdog.base.text import percent
 from catdog.checkpoint.model_card import ModelCard
 from catdog.config.settings import Config
 from catdog.data.listing import Listing
 from catdog.data.photo_dataset import PhotoDataset
 from catdog.data.splits import folds
 from catdog.errors import CatdogError
+from catdog.runs.locate import TRAINED_NAME
 from catdog.runtime.world import World
+from catdog.trainer.comparison import CATS_DOGS, as_it_comes
 from catdog.trainer.loop import Trainer
 from catdog.trainer.sureness import how_sure, learning_curve
 
@@ -34,6 +37,7 @@ Logits = NDArray[np.float32]
 FOLDER = "folds"  # of a run: what the folds' networks answered
 FEW = 1000  # photos, below which they are cut into folds
 _USUAL = 5
+_FIRST = 2  # epochs: what is best by then has hardly been trained
 
 
 def with_folds(config: Config, listings: Sequence[Listing], world: World) -> Config:
@@ -97,6 +101,7 @@ class TrainerOnAll(Trainer):
     def __init__(self, answers: Logits, of_half: Logits, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self.answers, self.of_half = answers, of_half
+        self.card = replace(self.card, validation=as_it_comes(self.val.listing))
 
     def evaluate(self, photos: PhotoDataset) -> tuple[np.ndarray, np.ndarray]:
         return photos.labels.cpu().numpy(), self.answers[self.state.progress.epoch]
@@ -107,6 +112,16 @@ class TrainerOnAll(Trainer):
         labels, folds = self.val.labels.cpu().numpy(), self.config.photos.folds
         right, right_of_half = (one[best].argmax(axis=1) == labels for one in (self.answers, self.of_half))
         said = how_sure(right, labels, self.val.classes)
+        if best < min(_FIRST, len(self.answers) - 1):
+            said.append(
+                f"note: none of the later epochs was better than epoch {best + 1}, so little was learned beyond what "
+                "the network began with."
+            )
+        if (theirs := self.card.validation.get(CATS_DOGS, 0)) > right.mean():
+            said.append(
+                f"note: {TRAINED_NAME}, which comes with catdog, is right on {percent(theirs)} of these photos as "
+                f"it is, so it is the better one: catdog predict PHOTO --run {TRAINED_NAME}"
+            )
         return said if folds == 2 else [*said, learning_curve(right_of_half, right, 1 - 1 / folds)]
 
 
