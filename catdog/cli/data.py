@@ -31,12 +31,18 @@ def add_data(verbs: Any) -> None:
         "check",
         _data_check,
         "find photos that are broken, there more than once, or in the wrong place",
-        "examples:\n  catdog data check photos\n  catdog data check photos --out suspects.png\n\n"
+        "examples:\n  catdog data check photos\n  catdog data check photos --out suspects.png\n"
+        "  catdog data check photos --labels            photos in the folder of another class\n\n"
         "exit status: 0 when nothing needs mending, 1 when something does, 2 when there is no such folder",
     )
     look.add_argument("folder", metavar="DIR", help="a folder of photos; nothing in it is changed")
     look.add_argument("--json", action="store_true", help="print one JSON object, which lists everything found")
     look.add_argument("--out", metavar="FILE.png", help="draw the photos in question (default: no picture)")
+    look.add_argument(
+        "--labels",
+        action="store_true",
+        help="train networks, a run in runs/, and list the photos that they call another class than their own",
+    )
 
     sums = add_verb(
         actions,
@@ -83,7 +89,7 @@ def _data_sample(arguments: argparse.Namespace) -> int:
 def _data_check(arguments: argparse.Namespace) -> int:
     from catdog.tools.dataset.check import main as check
 
-    return check(arguments.folder, arguments.json, arguments.out)
+    return check(arguments.folder, arguments.json, arguments.out, arguments.labels)
 
 
 def _data_stats(arguments: argparse.Namespace) -> int:

@@ -27,6 +27,9 @@ from catdog.data.listing import Listing
 from catdog.data.photo_dataset import PhotoDataset
 from catdog.data.splits import folds
 from catdog.errors import CatdogError
+from catdog.metrics import fit_temperature
+from catdog.numpy_net import softmax
+from catdog.runs.answers import Answer, write_answers
 from catdog.runs.locate import TRAINED_NAME
 from catdog.runtime.world import World
 from catdog.trainer.comparison import CATS_DOGS, as_it_comes
@@ -85,7 +88,8 @@ def cross_validate(
     photos = _together(*folders)
     folds = _Folds(config, photos, run, device, new_model, new_card, log)
     answers = folds.answers(config.photos.folds)
-    of_half = folds.answers(2) if config.photos.folds > 2 else answers
+    with_halves = config.photos.folds > 2 and len(photos) < FEW
+    of_half = folds.answers(2) if with_halves else answers
     return (photos, photos), partial(TrainerOnAll, answers, of_half)
 
 
@@ -93,7 +97,7 @@ class TrainerOnAll(Trainer):
     """A training on all photos; its validation figures are the answers of the folds' networks after as many epochs.
 
     answers, of_half: E x N x C, the logits of each photo after each epoch, by a network of the photos of the other
-    folds, and by one of the other half of the photos.
+    folds, and by one of the other half of the photos, or `answers` again.
     """
 
     validated_on = "photos right, each by a network that had not seen it"
@@ -105,6 +109,21 @@ class TrainerOnAll(Trainer):
 
     def evaluate(self, photos: PhotoDataset) -> tuple[np.ndarray, np.ndarray]:
         return photos.labels.cpu().numpy(), self.answers[self.state.progress.epoch]
+
+    def fit(self) -> None:
+        super().fit()
+        best = self.answers[self.state.progress.best_epoch]
+        listing = self.val.listing
+        probabilities = softmax(best / np.float32(fit_temperature(np.array(listing.labels), best)))
+        classes, answers = listing.classes, best.argmax(axis=1).tolist()
+        rows = enumerate(zip(listing.paths, listing.labels, answers, strict=True))
+        write_answers(
+            self.run,
+            [
+                Answer(path, classes[label], classes[answer], probabilities[i, label], probabilities[i, answer])
+                for i, (path, label, answer) in rows
+            ],
+        )
 
     def in_words(self) -> list[str]:
         """How sure the figure is, and what more photos may give."""
@@ -122,7 +141,9 @@ class TrainerOnAll(Trainer):
                 f"note: {TRAINED_NAME}, which comes with catdog, is right on {percent(theirs)} of these photos as "
                 f"it is, so it is the better one: catdog predict PHOTO --run {TRAINED_NAME}"
             )
-        return said if folds == 2 else [*said, learning_curve(right_of_half, right, 1 - 1 / folds)]
+        if self.of_half is self.answers:
+            return said
+        return [*said, learning_curve(right_of_half, right, 1 - 1 / folds)]
 
 
 class _Fold(Trainer):

@@ -1,6 +1,7 @@
 """`catdog data check`: finds what should be corrected in a folder of photos before a network is trained on it."""
 
 import os
+import sys
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
@@ -242,8 +243,11 @@ def draw_suspects(report: DatasetReport, path: Path) -> str:
     return f"the photos {what} are on {on_one_line(str(path))}"
 
 
-def main(folder: str, json_wanted: bool, out: str | None) -> int:
-    """Run `catdog data check`; returns the exit status, 1 if something should be corrected."""
+def main(folder: str, json_wanted: bool, out: str | None, labels: bool) -> int:
+    """Run `catdog data check`; returns the exit status, 1 if something should be corrected.
+
+    labels: train networks to find labels in doubt too.
+    """
     root = Path(folder)
     picture = None
     if out is not None:
@@ -252,9 +256,14 @@ def main(folder: str, json_wanted: bool, out: str | None) -> int:
         picture = require_png(out, root)
     report = check_dataset(root)
     drawn = ""
+    if labels:
+        from catdog.tools.dataset.labels import doubtful_labels
+
+        doubtful, drawn = doubtful_labels(root, lambda line: print(line, file=sys.stderr))
+        report.findings.extend(filter(None, [doubtful]))
     if picture is not None:
         with working("drawing"):
-            drawn = draw_suspects(report, picture)
+            drawn = "\n".join(filter(None, [drawn, draw_suspects(report, picture)]))
     if json_wanted:
         print(json_line(as_json(report)))
     else:

@@ -1,0 +1,81 @@
+"""Labels in doubt: photos that networks, which had not seen them, call another class than their own."""
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import quiet
+
+from catdog.cli.main import main
+from catdog.config.settings import Config
+from catdog.errors import CatdogError
+from catdog.runs.answers import ANSWERS_FILE, Answer, read_answers, write_answers
+from catdog.tools.dataset.labels import PAGE, doubtful_labels, in_doubt
+from catdog.train import train
+
+pytestmark = pytest.mark.usefixtures("no_curves")
+MakePhotos = Callable[..., Path]
+MakeConfig = Callable[..., Config]
+
+
+def test_a_label_is_in_doubt_where_another_class_is_surer_than_its_own_photos_are() -> None:
+    """Against the rule by hand: photos labelled b are called b with 0.8 in the mean."""
+    answers = [
+        Answer("a/1", "a", "a", 0.9, 0.9),
+        Answer("a/2", "a", "b", 0.2, 0.8),  # as sure as b's own
+        Answer("a/3", "a", "b", 0.25, 0.75),  # less sure
+        Answer("a/4", "a", "b", 0.05, 0.95),
+        Answer("b/1", "b", "b", 0.7, 0.7),
+        Answer("b/2", "b", "b", 0.9, 0.9),
+    ]
+    assert in_doubt(answers).tolist() == [3, 1]
+    assert in_doubt(answers[4:]).tolist() == []
+
+
+@pytest.mark.slow
+def test_photos_in_the_wrong_folder_are_found_and_nothing_is_moved(
+    make_photos: MakePhotos, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = make_photos({"cat": 30, "dog": 30})
+    for i in (3, 8):
+        (photos / "dog" / f"dog-{i:03}.png").rename(photos / "cat" / f"moved-{i}.png")
+    before = {path: path.read_bytes() for path in photos.rglob("*.png")}
+    monkeypatch.setattr(
+        "catdog.tools.dataset.labels.SETTINGS",
+        {"folds": 5, "start_from": "none", "image_size": (6, 8), "hidden": (16,), "epochs": 15, "learning_rate": 1e-2},
+    )
+    finding, where = doubtful_labels(photos, quiet)
+    assert finding is not None
+    found = [item["path"] for item in finding.items]
+    assert {"cat/moved-3.png", "cat/moved-8.png"} <= set(found)
+    assert len(found) <= 6
+    (run,) = Path("runs").iterdir()
+    assert str(run / PAGE) in where
+    text = (run / PAGE).read_text(encoding="utf-8")
+    assert "cat/moved-3.png" in text
+    assert text.count("data:image/jpeg") == len(found)
+    with open(run / ANSWERS_FILE, newline="") as file:
+        assert len(list(csv.DictReader(file))) == 60
+    assert {path: path.read_bytes() for path in photos.rglob("*.png")} == before
+
+    assert main(["data", "check", str(photos), "--labels"]) == 0
+    assert "whose label is in doubt" in capsys.readouterr().out
+
+
+def test_answers_are_read_as_they_were_written(
+    tmp_path: Path, make_photos: MakePhotos, small_config: MakeConfig
+) -> None:
+    answers = [Answer('a/"x", y.jpg', "a", "b", 0.25, 0.5), Answer("b/\udcff.jpg", "b", "b", 0.5, 0.5)]
+    write_answers(tmp_path, answers)
+    assert read_answers(tmp_path) == answers
+    (tmp_path / ANSWERS_FILE).write_text("no,table\n")
+    with pytest.raises(CatdogError, match=r"answers\.csv is no table of answers"):
+        read_answers(tmp_path)
+    run = train(small_config(make_photos({"cat": 6, "dog": 6}), epochs=1), log=quiet)
+    with pytest.raises(CatdogError, match="give a run that was trained with --folds"):
+        read_answers(run)
+    run = train(small_config(make_photos({"cat": 6, "dog": 6}), epochs=1, folds=2, out=str(tmp_path / "2")), log=quiet)
+    assert [answer.path for answer in read_answers(run)] == [
+        f"{c}/{c}-{i:03}.png" for c in ("cat", "dog") for i in range(6)
+    ]
