@@ -1,4 +1,4 @@
-"""Draws a contact sheet: small pictures under headings, for `data check` (suspect photos) and `data stats` (means)."""
+"""Draws a contact sheet: small pictures under headings, for `data check`, `data stats` (means) and `evaluate`."""
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -102,6 +102,12 @@ class _Writer:
 
 def draw_sheet(sections: Sequence[Section], path: Path) -> None:
     """Draw the sheet and write it as a PNG, atomically."""
+    sheet = make_sheet(sections)
+    write_atomic(path, lambda file: sheet.save(file, "PNG"))
+
+
+def make_sheet(sections: Sequence[Section]) -> Image.Image:
+    """Draw the sheet."""
     placed: list[tuple[int, int, Cell | str, bool]] = []  # column, y, content, whether it is joined to the next cell
     y = _GAP
     for heading, groups in sections:
@@ -126,7 +132,7 @@ def draw_sheet(sections: Sequence[Section], path: Path) -> None:
             writer.draw(ink, _GAP, top, writer.wrap(content, width - 2 * _GAP)[0])
         else:
             _draw_cell(sheet, ink, column * _CELL, top, content, is_joined, writer)
-    write_atomic(path, lambda file: sheet.save(file, "PNG"))
+    return sheet
 
 
 def _draw_cell(sheet: Image.Image, ink: Any, x: int, y: int, cell: Cell, is_joined: bool, writer: _Writer) -> None:

@@ -185,7 +185,12 @@ def test_the_command_train_does_so(config: Config, tmp_path: Path, monkeypatch: 
     given = {"data": config.photos.data, "cache": config.photos.cache, "out": str(tmp_path / "run"), "epochs": "1"}
     flags = [text for name, value in given.items() for text in (f"--{name}", value)]
     settled: list[Config] = []
-    monkeypatch.setattr(WarmUp, "__enter__", lambda self: settled.append(self._config))
+
+    def note(self: WarmUp) -> WarmUp:
+        settled.append(self._config)
+        return self
+
+    monkeypatch.setattr(WarmUp, "__enter__", note)
     monkeypatch.setattr(WarmUp, "__exit__", lambda *_: None)
     assert main(["train", *flags, "--image-size", "6", "8", "--hidden", "4", "--device", "cpu"]) == 0
     (config,) = settled
