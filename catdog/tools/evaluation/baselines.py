@@ -62,17 +62,12 @@ def fit_and_predict(
     classes = len(card.classes)
     x, asked = averaged(pixels, card), averaged(queries, card)
     is_held_out = np.arange(len(x)) % _HELD_OUT == 0
-    known, known_labels, apart, apart_labels = (
-        x[~is_held_out],
-        labels[~is_held_out],
-        x[is_held_out],
-        labels[is_held_out],
-    )
-    strength, start = _best_linear(known, known_labels, apart, apart_labels, classes)
+    fitted, held = (x[~is_held_out], labels[~is_held_out]), (x[is_held_out], labels[is_held_out])
+    strength, start = _best_linear(*fitted, *held, classes)
     weight, bias = fit_linear(x, labels, classes, strength, start)
 
-    near = nearest_labels(known, known_labels, apart, max(_NEIGHBOURS))
-    correct = [int((majority_vote(near[:, :k], classes) == apart_labels).sum()) for k in _NEIGHBOURS]
+    near = nearest_labels(*fitted, held[0], max(_NEIGHBOURS))
+    correct = [int((majority_vote(near[:, :k], classes) == held[1]).sum()) for k in _NEIGHBOURS]
     k = _NEIGHBOURS[int(np.argmax(correct))]
     neighbours = majority_vote(nearest_labels(x, labels, asked, k), classes)
     return Predictions((asked @ weight.T + bias).argmax(axis=1), neighbours, strength, min(k, len(x)))
@@ -81,8 +76,9 @@ def fit_and_predict(
 def averaged(pixels: NDArray[np.uint8], card: ModelCard) -> Floats:
     """Normalise as for the network, average to at most SIDE x SIDE, flatten: N x 3 x H x W -> float32, N x D."""
     mean, std = (np.array(values, np.float32).reshape(1, 3, 1, 1) for values in (card.mean, card.std))
-    found = []
-    for block in np.array_split(pixels, max(1, pixels.size // _BLOCK)):
+    found, step = [], max(1, _BLOCK // pixels[0].size)
+    for first in range(0, len(pixels), step):
+        block = pixels[first : first + step]
         means = _means(_means(block, axis=2), axis=3)
         found.append(((means - mean) / std).reshape(len(block), -1))
     return np.concatenate(found)
