@@ -76,18 +76,19 @@ def fit_and_predict(
 def averaged(pixels: NDArray[np.uint8], card: ModelCard) -> Floats:
     """Normalise as for the network, average to at most SIDE x SIDE, flatten: N x 3 x H x W -> float32, N x D."""
     mean, std = (np.array(values, np.float32).reshape(1, 3, 1, 1) for values in (card.mean, card.std))
+    rows, columns = map(_shares, pixels.shape[2:])
     found, step = [], max(1, _BLOCK // pixels[0].size)
     for first in range(0, len(pixels), step):
-        block = pixels[first : first + step]
-        means = _means(_means(block, axis=2), axis=3)
-        found.append(((means - mean) / std).reshape(len(block), -1))
+        means = rows.T @ (pixels[first : first + step].astype(np.float32) @ columns)
+        found.append(((means - mean) / std).reshape(len(means), -1))
     return np.concatenate(found)
 
 
-def _means(pixels: NDArray[np.generic], axis: int) -> Floats:
-    """Means of the SIDE parts into which an axis is divided, as equal as can be; of a shorter one the numbers."""
-    parts = np.array_split(pixels, min(pixels.shape[axis], SIDE), axis=axis)
-    return np.stack([part.mean(axis=axis, dtype=np.float32) for part in parts], axis=axis)
+def _shares(pixels: int) -> Floats:
+    """The share of each of so many pixels in the mean of its part, of at most SIDE parts, as equal as can be."""
+    parts = min(pixels, SIDE)
+    is_in = np.eye(parts, dtype=np.float32)[np.arange(pixels) * parts // pixels]
+    return is_in / is_in.sum(axis=0)
 
 
 def _best_linear(

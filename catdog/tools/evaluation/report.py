@@ -175,7 +175,8 @@ def _sheet(title: str, shown: Sequence[EvaluatedPhoto]) -> bytes:
         pixels = np.asarray(photo.resize(fitted_size(photo.height, photo.width)[::-1]))
         groups.append([contact_sheet.Cell(pixels, f"{one.caption()} {on_one_line(one.path)}")])
     data = io.BytesIO()
-    contact_sheet.make_sheet([contact_sheet.Section(title, groups)]).save(data, "PNG")
+    sheet = contact_sheet.make_sheet([contact_sheet.Section(title, groups)])
+    sheet.save(data, "PNG", compress_level=1)  # more takes time, and makes photos hardly smaller
     return data.getvalue()
 
 
