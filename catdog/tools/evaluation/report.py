@@ -173,7 +173,7 @@ def _sheet(title: str, shown: Sequence[EvaluatedPhoto]) -> bytes:
     for one in shown:
         photo = Image.new("RGB", (1, 1), "white") if one.photo is None else one.photo
         pixels = np.asarray(photo.resize(fitted_size(photo.height, photo.width)[::-1]))
-        groups.append([contact_sheet.Cell(pixels, f"{one.caption()} {on_one_line(one.path)}")])
+        groups.append([contact_sheet.Cell(pixels, one.caption(), one.path)])
     data = io.BytesIO()
     sheet = contact_sheet.make_sheet([contact_sheet.Section(title, groups)])
     sheet.save(data, "PNG", compress_level=1)  # more takes time, and makes photos hardly smaller
