@@ -62,8 +62,8 @@ def _train_anew(arguments: argparse.Namespace) -> None:
         if arguments.narrate:
             _check_narration(config)  # when its architecture is settled
         # Torch takes seconds to import: before it all that can be said without, beside it all that can be done.
-        stack.enter_context(WarmUp(config))
-        from catdog.train import train
+        with stack.enter_context(WarmUp(config)).bar:
+            from catdog.train import train
 
         listeners = []
         if arguments.narrate:
@@ -101,7 +101,10 @@ def _resume(arguments: argparse.Namespace) -> None:
     if (run / "study.db").exists():
         raise CatdogError(f"{run} is a study; go on with it: catdog tune --resume {in_shell(run)}")
 
-    from catdog.train import resume  # after all that can be said without torch
+    from catdog.base.progress import working
+
+    with working("starting torch"):
+        from catdog.train import resume  # after all that can be said without torch
 
     resume(run, **given)
 

@@ -5,7 +5,7 @@ photo_dataset, load PhotoDataset, the photos that training iterates; opening it
 batches, prefetch   which photos each batch holds; the batches themselves, through torch's DataLoader
 pixel_cache         decoded pixels, kept between runs in the cache_folder; cache_dir bounds and clears what is kept
 decode_pool         decoding in parallel; decode_process is one of its processes
-warm_up             decoding while torch is imported
+warm_up             drawing and decoding while torch is imported
 mistakes, remarks   layouts that cannot be trained on; what of a folder is left out, or looks like a mistake
 names               names of classes that look alike
 held_out            which photos to evaluate on; named_folder opens a folder for a program of one's own

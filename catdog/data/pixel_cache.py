@@ -90,6 +90,13 @@ def decode_all(
         return decoded
 
 
+def decoded_before(listing: Listing, size: tuple[int, int], cache: str) -> Decoded | None:
+    """What `decode_all` would find in the cache, if it is there."""
+    if cache == "none":
+        return None
+    return _read(folder_of(cache) / PIXELS / _key(listing, size), (len(listing), 3, *size), strict=False)
+
+
 class _Counter:
     """How many photos of an entry are done: written by the process that decodes, read by those that wait for it."""
 

@@ -22,11 +22,12 @@ def colour_statistics(photos: PhotoDataset) -> tuple[Any, Any, Any]:
     batches = some_of_each_class(photos.labels, most).split(batch_size)
     numbers = photos.image_size[0] * photos.image_size[1]
     found, labels, squares = [], [], torch.zeros(3, dtype=torch.float64)
+    exact = torch.float32 if photos.image_size[1] * 255**2 < 2**24 else torch.float64  # for the squares of a row
     for batch in load_batches(photos, batches):
-        levels = batch.pixels.double()
-        found.append(levels.sum(dim=(2, 3)))
+        levels = batch.pixels.to(exact)
+        found.append(levels.sum(dim=3).double().sum(dim=2))
         labels.append(batch.labels)
-        squares += levels.square_().sum(dim=(0, 2, 3))
+        squares += levels.square_().sum(dim=3).double().sum(dim=(0, 2))
     sums, found_labels = torch.cat(found), torch.cat(labels)
     mean = sums.sum(0) / (len(sums) * numbers)
     std = (squares / (len(sums) * numbers) - mean.square()).clamp(min=0).sqrt()

@@ -1,4 +1,4 @@
-"""Draws a contact sheet: small pictures under headings, for `data check` (suspect photos) and `data stats` (means)."""
+"""Draws a contact sheet: small pictures under headings, for `data check`, `data stats` (means) and `evaluate`."""
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -23,10 +23,11 @@ _INK, _PALE = (40, 40, 40), (200, 200, 200)
 
 
 class Cell(NamedTuple):
-    """A picture (uint8, H x W x 3, at most _SIDE x _SIDE) and its caption."""
+    """A picture (uint8, H x W x 3, at most _SIDE x _SIDE), its caption on two lines, or on one with a path below it."""
 
     pixels: np.ndarray
     caption: str
+    path: str = ""
 
 
 class Section(NamedTuple):
@@ -102,6 +103,12 @@ class _Writer:
 
 def draw_sheet(sections: Sequence[Section], path: Path) -> None:
     """Draw the sheet and write it as a PNG, atomically."""
+    sheet = make_sheet(sections)
+    write_atomic(path, lambda file: sheet.save(file, "PNG"))
+
+
+def make_sheet(sections: Sequence[Section]) -> Image.Image:
+    """Draw the sheet."""
     placed: list[tuple[int, int, Cell | str, bool]] = []  # column, y, content, whether it is joined to the next cell
     y = _GAP
     for heading, groups in sections:
@@ -120,19 +127,20 @@ def draw_sheet(sections: Sequence[Section], path: Path) -> None:
     width = _CELL * max(_COLUMNS // 2, 1 + max(column for column, *_ in placed))
     sheet = Image.new("RGB", (width, y), "white")
     ink = ImageDraw.Draw(sheet)
-    writer = _Writer("".join(part if isinstance(part, str) else part.caption for _, _, part, _ in placed))
+    writer = _Writer("".join(part if isinstance(part, str) else part.caption + part.path for _, _, part, _ in placed))
     for column, top, content, is_joined in placed:
         if isinstance(content, str):
             writer.draw(ink, _GAP, top, writer.wrap(content, width - 2 * _GAP)[0])
         else:
             _draw_cell(sheet, ink, column * _CELL, top, content, is_joined, writer)
-    write_atomic(path, lambda file: sheet.save(file, "PNG"))
+    return sheet
 
 
 def _draw_cell(sheet: Image.Image, ink: Any, x: int, y: int, cell: Cell, is_joined: bool, writer: _Writer) -> None:
     picture = Image.fromarray(cell.pixels)
     sheet.paste(picture, (x + (_CELL - picture.width) // 2, y + (_SIDE - picture.height) // 2))
-    for number, line in enumerate(writer.wrap(cell.caption, _SIDE, lines=2)):
+    below = writer.wrap(cell.path, _SIDE) if cell.path else []
+    for number, line in enumerate(writer.wrap(cell.caption, _SIDE, lines=2 - len(below)) + below):
         writer.draw(ink, x + _GAP, y + _SIDE + 4 + number * _LINE, line)
     if is_joined:  # an equals sign between two cells of a group
         for above in (-3, 3):

@@ -1,5 +1,6 @@
 """Photos decoded while torch is imported: the same pixels, and nothing is lost or left where that does not work."""
 
+import io
 import os
 import re
 import signal
@@ -16,10 +17,10 @@ import pytest
 from catdog.cli.main import main
 from catdog.config.settings import Config
 from catdog.config.toml import to_toml
+from catdog.data import drawn, warm_up
 from catdog.data import pixel_cache as cache
-from catdog.data import warm_up
 from catdog.data.listing import Listing
-from catdog.data.splits import train_and_val
+from catdog.data.splits import SAMPLE, photo_folder, train_and_val
 from catdog.data.warm_up import WarmUp
 from catdog.errors import CatdogError, ImageError
 from catdog.runs.paths import new_run
@@ -73,6 +74,28 @@ def test_the_pixels_are_there_without_being_decoded_again(config: Config, monkey
             found, counted = asked(listing, config)
             assert np.array_equal(found.pixels, pixels) and counted == 0
     assert all(re.fullmatch("[0-9a-f]{32}", name) for name in folders(config)) and len(folders(config)) == 2
+
+
+def test_the_drawn_set_is_drawn_where_a_training_looks_for_it(
+    small_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small_config(SAMPLE, cache="none", image_size=(2048, 2048))  # of such large ones 200 are drawn
+    with WarmUp(config) as warming:
+        assert warming._process is not None
+        assert warming._process.wait() == 0
+    monkeypatch.setattr(drawn, "draw_files", None)
+    assert sum(map(len, train_and_val(photo_folder(config.photos), 0.2, 0))) == 200
+
+
+def test_on_a_terminal_a_bar_shows_how_far_it_is(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    error = io.StringIO()
+    error.isatty = lambda: True  # type: ignore[method-assign]
+    monkeypatch.setattr(sys, "stderr", error)
+    monkeypatch.setenv("TQDM_MININTERVAL", "0")
+    with WarmUp(config) as warming, warming.bar:
+        assert error.getvalue().strip() == "starting torch ..."
+        wait_until(lambda: "decoding: 100%" in error.getvalue() and "130/130" in error.getvalue())
+    assert not error.getvalue().rsplit("\r", 2)[-2].strip(), "the bar is gone at the end"
 
 
 @pytest.mark.slow
@@ -185,7 +208,12 @@ def test_the_command_train_does_so(config: Config, tmp_path: Path, monkeypatch: 
     given = {"data": config.photos.data, "cache": config.photos.cache, "out": str(tmp_path / "run"), "epochs": "1"}
     flags = [text for name, value in given.items() for text in (f"--{name}", value)]
     settled: list[Config] = []
-    monkeypatch.setattr(WarmUp, "__enter__", lambda self: settled.append(self._config))
+
+    def note(self: WarmUp) -> WarmUp:
+        settled.append(self._config)
+        return self
+
+    monkeypatch.setattr(WarmUp, "__enter__", note)
     monkeypatch.setattr(WarmUp, "__exit__", lambda *_: None)
     assert main(["train", *flags, "--image-size", "6", "8", "--hidden", "4", "--device", "cpu"]) == 0
     (config,) = settled

@@ -1,45 +1,50 @@
-"""Fits baselines on the network's input pixels: a linear classifier, and the k nearest neighbours."""
+"""Fits baselines on the network's input pixels: a linear classifier, and the k nearest neighbours. Needs NumPy alone.
+
+Both see each photo averaged to at most 16 x 16: they then need seconds, and on photographs are no worse for it.
+"""
 
 import math
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional as F
 
-from catdog.base.threads import thread_count
 from catdog.checkpoint.model_card import ModelCard
-from catdog.data.listing import Listing
+from catdog.numpy_net import softmax
 
 MIN_PHOTOS = 10  # training photos without which no baseline is fitted
-_NUMBERS = 2**26  # float32 numbers of all training photos, at most: a quarter of a gibibyte
-_BLOCK = 2**22  # float32 numbers of the photos predicted at a time
+SIDE = 16  # pixels of the averaged photos each way, at most
+_NUMBERS = 2**23  # numbers of all averaged training photos, at most
+_BLOCK = 2**22  # numbers of the photos averaged at a time
 _STRENGTHS = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
 _NEIGHBOURS = (1, 3, 9, 25, 51, 101)
 _HELD_OUT = 5  # every fifth training photo is held out, to choose between those
-_ITERATIONS = 100
-_FAR_MORE = 32  # ratio of numbers a photo to photos above which the classifier is fitted in the photos' span
+_ITERATIONS = 300
+_TOLERANCE = 1e-8  # of the mean loss
+
+Floats = NDArray[np.float32]
+Labels = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Predictions:
     """Predicted classes of N photos by each baseline (int64, N), with the hyperparameters chosen on held-out photos."""
 
-    linear: NDArray[np.int64]
-    neighbours: NDArray[np.int64]
+    linear: Labels
+    neighbours: Labels
     strength: float
     k: int
 
 
-def subsample(photos: Listing, size: tuple[int, int]) -> Listing:
-    """Select evenly spread photos, as many as fit in memory at `size` (height, width)."""
-    most = max(MIN_PHOTOS, _NUMBERS // (3 * size[0] * size[1]))
-    if len(photos) <= most:
-        return photos
-    chosen = set(np.linspace(0, len(photos) - 1, most).round().astype(int).tolist())
-    return photos.select([i in chosen for i in range(len(photos))])
+def some_of(photos: int, size: tuple[int, int]) -> NDArray[np.int64]:
+    """Numbers of evenly spread photos among `photos`, as many as are fitted at `size` (height, width)."""
+    most = max(MIN_PHOTOS, _NUMBERS // (3 * min(size[0], SIDE) * min(size[1], SIDE)))
+    return np.linspace(0, photos - 1, min(photos, most)).round().astype(np.int64)
+
+
+def averaged_to(size: tuple[int, int]) -> str:
+    """To what size photos of `size` (height, width) are averaged, in words; nothing where they are small enough."""
+    return f", averaged to {min(size[1], SIDE)} x {min(size[0], SIDE)}," if max(size) > SIDE else ""
 
 
 def held_out(photos: int) -> int:
@@ -48,101 +53,114 @@ def held_out(photos: int) -> int:
 
 
 def fit_and_predict(
-    pixels: NDArray[np.uint8],
-    labels: NDArray[np.int64],
-    queries: NDArray[np.uint8],
-    card: ModelCard,
+    pixels: NDArray[np.uint8], labels: Labels, queries: NDArray[np.uint8], card: ModelCard
 ) -> Predictions:
     """Fit both baselines on `pixels` (M x 3 x H x W) with `labels` (M), and predict `queries` (N x 3 x H x W).
 
     The photos must be ordered by class, as in a listing, so that every class has its share of held-out photos.
     """
     classes = len(card.classes)
-    torch.set_num_threads(thread_count()[0])
-    x, y = _normalised(pixels, card), torch.from_numpy(labels)
-    held_out = torch.arange(len(x)) % _HELD_OUT == 0
-    basis = _span(x)
-    flat = x if basis is None else x @ basis
-    strength, start = _best_linear(flat[~held_out], y[~held_out], flat[held_out], y[held_out], classes)
-    found = fit_linear(flat, y, classes, strength, start)
+    x, asked = averaged(pixels, card), averaged(queries, card)
+    is_held_out = np.arange(len(x)) % _HELD_OUT == 0
+    fitted, held = (x[~is_held_out], labels[~is_held_out]), (x[is_held_out], labels[is_held_out])
+    strength, start = _best_linear(*fitted, *held, classes)
+    weight, bias = fit_linear(x, labels, classes, strength, start)
 
-    near = nearest_labels(x[~held_out], y[~held_out], x[held_out], max(_NEIGHBOURS))
-    correct = [int((majority_vote(near[:, :k], classes) == y[held_out]).sum()) for k in _NEIGHBOURS]
+    near = nearest_labels(*fitted, held[0], max(_NEIGHBOURS))
+    correct = [int((majority_vote(near[:, :k], classes) == held[1]).sum()) for k in _NEIGHBOURS]
     k = _NEIGHBOURS[int(np.argmax(correct))]
-    linear, neighbours = [], []
-    step = max(1, _BLOCK // pixels[0].size)
-    for first in range(0, len(queries), step):
-        block = _normalised(queries[first : first + step], card)
-        linear.append(F.linear(block if basis is None else block @ basis, *found).argmax(1))
-        neighbours.append(majority_vote(nearest_labels(x, y, block, k), classes))
-    return Predictions(torch.cat(linear).numpy(), torch.cat(neighbours).numpy(), strength, min(k, len(x)))
+    neighbours = majority_vote(nearest_labels(x, labels, asked, k), classes)
+    return Predictions((asked @ weight.T + bias).argmax(axis=1), neighbours, strength, min(k, len(x)))
 
 
-def _normalised(pixels: NDArray[np.uint8], card: ModelCard) -> Tensor:
-    """Normalise and flatten as for the network: uint8, N x 3 x H x W -> float32, N x 3HW."""
-    mean, std = (torch.tensor(values).reshape(1, 3, 1, 1) for values in (card.mean, card.std))
-    return torch.from_numpy(np.array(pixels)).float().sub_(mean).div_(std).flatten(start_dim=1)
+def averaged(pixels: NDArray[np.uint8], card: ModelCard) -> Floats:
+    """Normalise as for the network, average to at most SIDE x SIDE, flatten: N x 3 x H x W -> float32, N x D."""
+    mean, std = (np.array(values, np.float32).reshape(1, 3, 1, 1) for values in (card.mean, card.std))
+    rows, columns = map(_shares, pixels.shape[2:])
+    found, step = [], max(1, _BLOCK // pixels[0].size)
+    for first in range(0, len(pixels), step):
+        means = rows.T @ (pixels[first : first + step].astype(np.float32) @ columns)
+        found.append(((means - mean) / std).reshape(len(means), -1))
+    return np.concatenate(found)
 
 
-def _span(x: Tensor) -> Tensor | None:
-    """Orthonormal basis of the M rows of x: D x M; None unless D is far more than M.
-
-    The weights of least |W|^2 are in that span, so fitting there loses nothing and needs little memory.
-    """
-    return torch.linalg.qr(x.T).Q if x.shape[1] > _FAR_MORE * len(x) else None
+def _shares(pixels: int) -> Floats:
+    """The share of each of so many pixels in the mean of its part, of at most SIDE parts, as equal as can be."""
+    parts = min(pixels, SIDE)
+    is_in = np.eye(parts, dtype=np.float32)[np.arange(pixels) * parts // pixels]
+    return is_in / is_in.sum(axis=0)
 
 
 def _best_linear(
-    x: Tensor, labels: Tensor, held_out: Tensor, held_out_labels: Tensor, classes: int
-) -> tuple[float, tuple[Tensor, Tensor]]:
+    x: Floats, labels: Labels, held_out: Floats, held_out_labels: Labels, classes: int
+) -> tuple[float, tuple[Floats, Floats]]:
     """Decrease the L2 strength until the held-out loss rises: (the best strength, its weights and biases)."""
-    best, found = math.inf, None
+    best, found, products = math.inf, None, x.T @ x
     for strength in _STRENGTHS:
-        here = fit_linear(x, labels, classes, strength, found)
-        loss = float(F.cross_entropy(F.linear(held_out, *here), held_out_labels))
+        weight, bias = fit_linear(x, labels, classes, strength, found, products)
+        chances = softmax(held_out @ weight.T + bias)[np.arange(len(held_out)), held_out_labels]
+        loss = float(-np.log(np.maximum(chances, np.finfo(np.float64).tiny)).mean())
         if found is not None and loss > best:
             break
-        best, found, chosen = loss, here, strength
+        best, found, chosen = loss, (weight, bias), strength
     assert found is not None
     return chosen, found
 
 
 def fit_linear(
-    x: Tensor, labels: Tensor, classes: int, strength: float, start: tuple[Tensor, Tensor] | None = None
-) -> tuple[Tensor, Tensor]:
+    x: Floats,
+    labels: Labels,
+    classes: int,
+    strength: float,
+    start: tuple[Floats, Floats] | None = None,
+    products: Floats | None = None,
+) -> tuple[Floats, Floats]:
     """Softmax regression: (W, C x D; b, C) that minimise mean cross-entropy + strength/2 * |W|^2 over x (M x D).
 
-    Convex, so L-BFGS converges to the same from any `start`; the biases are not regularised.
+    Newton's method with a bound of the Hessian, 1/2 X'X / M, that is the same at each step (Böhning 1992, "Multinomial
+    logistic regression algorithm"), accelerated (Nesterov 1983; restarted as in O'Donoghue and Candès 2015).
+    The loss is convex, so it converges to the same from any `start`; the biases are not regularised. products: X'X,
+    where it is known.
     """
-    weight, bias = start or (x.new_zeros(classes, x.shape[1]), x.new_zeros(classes))
-    weight, bias = weight.clone().requires_grad_(), bias.clone().requires_grad_()
-    optimizer = torch.optim.LBFGS(
-        [weight, bias],
-        max_iter=_ITERATIONS,
-        history_size=20,
-        tolerance_grad=1e-5,
-        tolerance_change=1e-7,
-        line_search_fn="strong_wolfe",
-    )
+    sums = x.sum(axis=0, dtype=np.float64).astype(np.float32)[:, None]
+    bound = np.block([[x.T @ x if products is None else products, sums], [sums.T, np.full((1, 1), len(x), np.float32)]])
+    x = np.concatenate([x, np.ones((len(x), 1), np.float32)], axis=1)
+    pull = np.append(np.full(x.shape[1] - 1, strength, np.float32), np.float32(0))
+    inverse = np.linalg.inv(bound / np.float32(2 * len(x)) + np.diag(pull + np.float32(1e-6)))
+    true = np.eye(classes, dtype=np.float32)[labels]
+    here = np.zeros((classes, x.shape[1]), np.float32)
+    if start is not None:
+        here = np.concatenate([start[0], start[1][:, None]], axis=1)
+    ahead, momentum = here, 1.0
+    for _ in range(_ITERATIONS):
+        excess = softmax(x @ ahead.T).astype(np.float32) - true
+        gradient = (x.T @ excess).T / np.float32(len(x)) + ahead * pull
+        step = gradient @ inverse
+        moved = ahead - step
+        if float((gradient * step).sum()) < _TOLERANCE:
+            here = moved
+            break
+        if float((gradient * (moved - here)).sum()) > 0:  # it has gone too far
+            momentum = 1.0
+        longer = (1 + math.sqrt(1 + 4 * momentum**2)) / 2
+        here, ahead, momentum = moved, moved + (momentum - 1) / longer * (moved - here), longer
+    return here[:, :-1], here[:, -1]
 
-    def loss() -> Tensor:
-        optimizer.zero_grad()
-        value = F.cross_entropy(F.linear(x, weight, bias), labels) + strength / 2 * weight.square().sum()
-        value.backward()
-        return value
 
-    optimizer.step(loss)
-    return weight.detach(), bias.detach()
-
-
-def nearest_labels(x: Tensor, labels: Tensor, queries: Tensor, k: int) -> Tensor:
+def nearest_labels(x: Floats, labels: Labels, queries: Floats, k: int) -> Labels:
     """Labels of the (at most) k points of x (M x D) nearest to each of `queries` (N x D), nearest first: N x k."""
-    squares = x.square().sum(dim=1)
-    # |a - x|^2 without |a|^2, which is the same for all x.
-    found = [(squares - 2 * (some @ x.T)).topk(min(k, len(x)), largest=False).indices for some in queries.split(256)]
-    return labels[torch.cat(found)]
+    squares, k, found = np.square(x).sum(axis=1), min(k, len(x)), [np.zeros((0, min(k, len(x))), np.int64)]
+    for first in range(0, len(queries), 256):
+        # |a - x|^2 without |a|^2, which is the same for all x.
+        distances = squares - 2 * (queries[first : first + 256] @ x.T)
+        nearest = np.argpartition(distances, k - 1, axis=1)[:, :k]
+        order = np.take_along_axis(distances, nearest, axis=1).argsort(axis=1, kind="stable")
+        found.append(labels[np.take_along_axis(nearest, order, axis=1)])
+    return np.concatenate(found)
 
 
-def majority_vote(labels: Tensor, classes: int) -> Tensor:
+def majority_vote(labels: Labels, classes: int) -> Labels:
     """Most frequent label of each row, the lowest of equals: N x k -> N."""
-    return F.one_hot(labels, classes).sum(dim=1).argmax(dim=1)
+    cells = np.arange(len(labels))[:, None] * classes + labels
+    votes = np.bincount(cells.ravel(), minlength=len(labels) * classes)
+    return votes.reshape(len(labels), classes).argmax(axis=1)

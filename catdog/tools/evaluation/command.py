@@ -134,23 +134,28 @@ def _fit_baselines(
     """
     listing = listing.with_classes(classifier.classes, whose="the model")
 
-    from catdog.tools.evaluation import baselines  # torch takes seconds to import
+    from catdog.tools.evaluation import baselines
 
     size = classifier.card.architecture.image_size
-    some = baselines.subsample(listing, size)
-    # The cache holds the pixels of whole listings only.
-    training = cache.decode_all(some, size, cache=cache_folder if len(some) == len(listing) else "none", threads=0)
+    some, training = listing, cache.decoded_before(listing, size, cache_folder)
+    if training is None:  # the cache holds the pixels of whole listings only
+        chosen = set(baselines.some_of(len(listing), size).tolist())
+        some = listing.select([index in chosen for index in range(len(listing))])
+        training = cache.decode_all(some, size, cache=cache_folder if len(some) == len(listing) else "none", threads=0)
     known = np.array(readable(some, training).labels)
-    if len(known) < baselines.MIN_PHOTOS:
-        raise CatdogError(f"{listing.root} holds only {many(len(known), 'photo')} that can be read.")
-    predictions = baselines.fit_and_predict(training.pixels, known, pixels, classifier.card)
+    rows = baselines.some_of(len(known), size)
+    if len(rows) < baselines.MIN_PHOTOS:
+        raise CatdogError(f"{listing.root} holds only {many(len(rows), 'photo')} that can be read.")
+    known = known[rows]
+    predictions = baselines.fit_and_predict(training.pixels[rows], known, pixels, classifier.card)
     shares = {
         "linear_classifier": float((predictions.linear == labels).mean()),
         "k_nearest_neighbours": float((predictions.neighbours == labels).mean()),
     }
     of = f"{len(known):,}" if len(known) == len(listing) else f"{len(known):,} of the {len(listing):,}"
     return shares, (
-        f"The linear classifier and the nearest neighbours know the same pixels of {of} training photos; "
+        f"The linear classifier and the nearest neighbours know the same pixels{baselines.averaged_to(size)} of {of} "
+        "training photos; "
         f"{baselines.held_out(len(known)):,} of these chose how many neighbours vote ({predictions.k}) and how "
         f"strongly the weights are held back (L2, {predictions.strength:g})."
     )

@@ -10,13 +10,11 @@ from catdog import metrics
 from catdog.base.text import percent
 from catdog.drawing.figures import legend_below, new_figure
 from catdog.drawing.fonts import shorten
-from catdog.tools.evaluation.gallery import EvaluatedPhoto
 
 CONFUSED = 24  # classes in the picture of a confusion matrix
 CURVES = 8  # ROC curves in one picture
 _WIDTH = 10
 _NARROW = 4.3  # a figure that fits a phone; inches, as _WIDTH
-_ROW = 1.36  # height of a row of photos, in widths of a photo
 _BLUE, _GREY, _RED = "#0969da", "#8c959f", "#cf222e"
 
 
@@ -138,26 +136,4 @@ def calibration(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -
         axes.grid(alpha=0.3)
         axes.xaxis.set_major_formatter("{x:.0%}")
     left.yaxis.set_major_formatter("{x:.0%}")
-    return figure
-
-
-def contact_sheet(shown: Sequence[EvaluatedPhoto], columns: int = 6) -> Any:
-    """Draw the photos of a gallery with their captions, on one pair of axes in units of a photo's side."""
-    rows = max(1, -(-len(shown) // columns))
-    figure = new_figure(2 * columns, 2 * _ROW * rows)
-    axes = figure.subplots()
-    for i, one in enumerate(shown):
-        x, y = i % columns + 0.5, i // columns * _ROW
-        right = one.prediction == one.label
-        caption = f"{shorten(one.prediction, 16)} {one.probability:.1%}\n" + (
-            "right" if right else f"not {shorten(one.label, 16)}"
-        )
-        axes.text(x, y + 0.2, caption, ha="center", va="bottom", fontsize=9, color=_BLUE if right else _RED)
-        axes.text(x, y + 1.2, shorten(one.path, 30), ha="center", va="top", fontsize=6, color=_GREY)
-        if one.photo is not None:
-            longest = max(one.photo.size) / 0.96
-            width, height = one.photo.width / longest / 2, one.photo.height / longest / 2
-            axes.imshow(one.photo, extent=(x - width, x + width, y + 0.71 + height, y + 0.71 - height))
-    axes.set(xlim=(0, columns), ylim=(rows * _ROW, 0), aspect="equal")
-    axes.axis("off")
     return figure

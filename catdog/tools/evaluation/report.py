@@ -11,6 +11,8 @@ from catdog.base.text import many, on_one_line, percent
 from catdog.data.listing import Listing
 from catdog.data.names import told_apart
 from catdog.data.pixel_cache import Decoded
+from catdog.drawing import contact_sheet
+from catdog.drawing.contact_sheet import fitted_size
 from catdog.drawing.curves import curves_figure
 from catdog.drawing.figures import encode
 from catdog.drawing.page import GalleryPhoto, Section, page
@@ -20,7 +22,11 @@ from catdog.tools.evaluation.measure import BASELINES, Evaluation, mistakes, rea
 
 PAGE = "index.html"
 _DIAGRAMS = ("accuracy", "curves", "confusion", "roc", "calibration")
-_GALLERIES = ("mistakes", "surest", "least-sure")
+_GALLERIES = {
+    "mistakes": ("The worst mistakes", "Wrong, and surest of it. Look here for wrong labels first."),
+    "surest": ("Right, and surest of it", "What it knows best."),
+    "least-sure": ("Least sure", "Answers that might as well have been others."),
+}
 FILES = frozenset([PAGE, *(f"{key}.png" for key in (*_DIAGRAMS, *_GALLERIES))])
 _LISTED = 200  # lines of a list, at most
 _CURVES = (
@@ -69,7 +75,7 @@ def make_report(
         gallery.least_sure(probabilities),
     )
     galleries = {key: gallery.load(some, read, probabilities) for key, some in zip(_GALLERIES, chosen, strict=True)}
-    sheets = {key: encode(diagrams.contact_sheet(shown), "png") for key, shown in galleries.items() if shown}
+    sheets = {key: _sheet(_GALLERIES[key][0], shown) for key, shown in galleries.items() if shown}
     sections = [
         _accuracy(result, fit_note, validated),
         *learned,
@@ -144,11 +150,7 @@ def _calibration(result: Evaluation) -> Section:
 
 
 def _gallery(key: str, shown: Sequence[EvaluatedPhoto]) -> Section:
-    title, about = {
-        "mistakes": ("The worst mistakes", "Wrong, and surest of it. Look here for wrong labels first."),
-        "surest": ("Right, and surest of it", "What it knows best."),
-        "least-sure": ("Least sure", "Answers that might as well have been others."),
-    }[key]
+    title, about = _GALLERIES[key]
     return Section(key, title, about if shown else "There are none.", (), [_gallery_photo(one) for one in shown])
 
 
@@ -163,6 +165,19 @@ def _unreadable(decoded: Decoded) -> list[Section]:
 
 def _gallery_photo(shown: EvaluatedPhoto) -> GalleryPhoto:
     return GalleryPhoto(None if shown.photo is None else _jpeg(shown.photo), shown.caption(), on_one_line(shown.path))
+
+
+def _sheet(title: str, shown: Sequence[EvaluatedPhoto]) -> bytes:
+    """The photos of a gallery and their captions as one PNG."""
+    groups = []
+    for one in shown:
+        photo = Image.new("RGB", (1, 1), "white") if one.photo is None else one.photo
+        pixels = np.asarray(photo.resize(fitted_size(photo.height, photo.width)[::-1]))
+        groups.append([contact_sheet.Cell(pixels, one.caption(), one.path)])
+    data = io.BytesIO()
+    sheet = contact_sheet.make_sheet([contact_sheet.Section(title, groups)])
+    sheet.save(data, "PNG", compress_level=1)  # more takes time, and makes photos hardly smaller
+    return data.getvalue()
 
 
 def _jpeg(photo: Image.Image) -> bytes:

@@ -83,8 +83,8 @@ def first_epoch() -> Part:
         "first-epoch",
         "Native photos from the disk (which the system has in memory), decoded to 64 x 64, nothing decoded before; "
         "network 512-256, batches of 128. From the start of the work (packages imported, photos listed) to the line "
-        "after the first epoch, validation and checkpoint included. catdog writes its pixel cache; a loader's rate is "
-        "of one pass without training.",
+        "after the first epoch, validation included; catdog's checkpoint is written beside the second. catdog writes "
+        "its pixel cache; a loader's rate is of one pass without training.",
         [
             Contender("catdog", _catdog_first(None)),
             Contender("catdog --cache none", _catdog_first("none")),

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from conftest import quiet
 from pages import Page
 from PIL import Image
@@ -77,7 +76,7 @@ def test_the_linear_classifier_is_scikit_learns() -> None:
     x = rng.normal(size=(120, 9)).astype(np.float32)
     labels = (x[:, :3] + rng.normal(0, 1, (120, 3))).argmax(axis=1)
     for strength in (1.0, 0.01):
-        weight, bias = baselines.fit_linear(torch.from_numpy(x), torch.from_numpy(labels), 3, strength)
+        weight, bias = baselines.fit_linear(x, labels, 3, strength)
         theirs = LogisticRegression(C=1 / (len(x) * strength), tol=1e-8, max_iter=1000).fit(x, labels)
         np.testing.assert_allclose(weight, theirs.coef_, atol=2e-3)
         np.testing.assert_allclose(bias - bias.mean(), theirs.intercept_ - theirs.intercept_.mean(), atol=2e-3)
@@ -88,14 +87,17 @@ def test_the_neighbours_are_scikit_learns(k: int) -> None:
     rng = np.random.default_rng(1)
     x, asked = rng.normal(size=(90, 5)).astype(np.float32), rng.normal(size=(300, 5)).astype(np.float32)
     labels = rng.integers(0, 3, 90)
-    near = baselines.nearest_labels(torch.from_numpy(x), torch.from_numpy(labels), torch.from_numpy(asked), k)
+    near = baselines.nearest_labels(x, labels, asked, k)
     theirs = KNeighborsClassifier(k, algorithm="brute").fit(x, labels)
     np.testing.assert_array_equal(baselines.majority_vote(near, 3), theirs.predict(asked))
     np.testing.assert_array_equal(near, labels[theirs.kneighbors(asked)[1]])
 
 
-@pytest.mark.parametrize(("photos", "size"), [(120, (4, 5)), (20, (16, 20))])
-def test_baselines_see_the_normalised_pixels(photos: int, size: tuple[int, int]) -> None:
+@pytest.mark.parametrize(("photos", "size", "side"), [(120, (4, 5), (1, 1)), (20, (32, 48), (2, 3))])
+def test_baselines_see_the_normalised_pixels_of_large_photos_averaged(
+    photos: int, size: tuple[int, int], side: tuple[int, int]
+) -> None:
+    """side: height and width of the blocks whose mean is taken."""
     rng = np.random.default_rng(2)
     labels = np.repeat([0, 1], photos // 2)
     pixels = rng.integers(0, 256, (photos, 3, *size), dtype=np.uint8)
@@ -115,7 +117,8 @@ def test_baselines_see_the_normalised_pixels(photos: int, size: tuple[int, int])
 
     def flat(images: np.ndarray) -> np.ndarray:
         scaled = (images - np.array(card.mean)[:, None, None]) / np.array(card.std)[:, None, None]
-        return scaled.reshape(len(images), -1)
+        blocks = scaled.reshape(len(images), 3, size[0] // side[0], side[0], size[1] // side[1], side[1])
+        return blocks.mean(axis=(3, 5)).reshape(len(images), -1)
 
     linear = LogisticRegression(C=1 / (photos * found.strength), tol=1e-8, max_iter=1000).fit(flat(pixels), labels)
     neighbours = KNeighborsClassifier(found.k, algorithm="brute").fit(flat(pixels), labels)
@@ -130,9 +133,10 @@ def test_too_many_training_photos_are_thinned_out_alike_in_each_class_and_their_
 ) -> None:
     training = train_and_val(tmp_path / "photos", 0.4, seed=0)[0]
     monkeypatch.setattr(baselines, "_NUMBERS", 20 * 3 * 6 * 8 + 7)
-    some = baselines.subsample(training, (6, 8))
-    assert set(some.paths) < set(training.paths)
-    assert some.counts() == pytest.approx([20 * count / len(training) for count in training.counts()], abs=1)
+    rows = baselines.some_of(len(training), (6, 8))
+    assert len(set(rows.tolist())) == 20
+    counts = np.bincount(np.array(training.labels)[rows])
+    assert counts == pytest.approx([20 * count / len(training) for count in training.counts()], abs=1)
     assert main(["evaluate", "--run", str(run)]) == 0
     text = (run / "evaluation" / "index.html").read_text(encoding="utf-8")
     assert f"the same pixels of 20 of the {len(training)} training photos" in text
