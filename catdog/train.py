@@ -158,6 +158,10 @@ def _train(
     finally:
         if photos.cache == "none":  # whose photos are read as they are needed
             _note_skipped(folders, folder)
+    if world.is_main:
+        from catdog.trainer.fit_familiarity import add_familiarity
+
+        add_familiarity(run / MODEL_FILE, *folders, folder.log)
     _summarize(trainer, time.perf_counter() - started)
     return run
 

@@ -46,6 +46,8 @@ class ModelCard:
     """The command that trains this network, where it was recorded."""
     trained_on: str = ""
     """DRAWINGS, or "photos in" and the name of their folder; empty in older files."""
+    familiarity: tuple[int, ...] = ()
+    """How many directions and distances `catdog.familiarity` computes with; none where it is not known."""
 
 
 def unusable_model(path: Path, why: str) -> CatdogError:
@@ -92,7 +94,10 @@ def card_from_json(path: Path, text: str) -> tuple[ModelCard, str, str]:
             storage=str(about.get("storage", "float32")),  # not in the first model files
             recipe=str(about.get("recipe", "")),
             trained_on=str(about.get("trained_on", "")),
+            familiarity=tuple(n - 1 for n in _whole_numbers([n + 1 for n in about.get("familiarity", [])])),
         )
+        if len(card.familiarity) not in (0, 2) or card.familiarity[1:] == (0,):
+            raise ValueError("familiarity")
         if card.storage not in STORAGES:
             raise ValueError("storage")
         if refused := next(filter(None, map(why_refused, card.classes)), ""):

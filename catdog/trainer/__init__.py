@@ -9,6 +9,7 @@ divergence, recovery          numbers that are NaN or infinite; diagnosis: in wh
 batch_size                    how many photos a batch has, where that is left open
 plan, card, advice            what is about to happen; what the model file says; what to try where nothing is learned
 sharing, tensorboard          local layers that share weights at first; figures for TensorBoard
+fit_familiarity               which photos are like those trained on
 """
 
 from typing import TYPE_CHECKING
