@@ -9,15 +9,15 @@ Distances are Mahalanobis': a direction in which training photos vary much count
 and scaled, and W the main directions: distance = |z|^2 - |Wz|^2. (`catdog.trainer.fit_familiarity` fits them.)
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from catdog.architecture import Architecture, LayerShape
-from catdog.numpy_net import Floats, Outputs
+from catdog.architecture import Architecture
+from catdog.numpy_net import Floats, Layer, forward
 
-_FINEST = 64  # pixels each way that the statistics of a photo are taken of, at most: finer ones tell cameras apart
+_FINEST = 32  # more pixels each way than differences are taken of: finer ones tell cameras apart, and noise
 _FAINT = 0.02  # of all brightness; smaller differences are treated alike
 
 
@@ -29,7 +29,7 @@ def familiarity(tensors: Mapping[str, Floats], features: Floats) -> Floats:
 
 def distances(tensors: Mapping[str, Floats], features: Floats) -> Floats:
     """From the training photos: B x D -> B."""
-    z = (features - tensors["familiarity.mean"]) * tensors["familiarity.scale"]
+    z = (features - tensors["familiarity.mean"]) * tensors["familiarity.factor"]
     found: Floats = (z**2).sum(axis=1) - ((z @ tensors["familiarity.directions"].T) ** 2).sum(axis=1)
     return found
 
@@ -38,34 +38,34 @@ def familiarity_shapes(features: int, directions: int, distances: int) -> dict[s
     """Name and shape of each array of a model file that familiarity is computed with."""
     return {
         "familiarity.mean": (features,),
-        "familiarity.scale": (features,),
+        "familiarity.factor": (features,),
         "familiarity.directions": (directions, features),
-        "familiarity.distances": (distances,),  # of photos held out: quantiles, ascending
+        "familiarity.distances": (distances,),  # quantiles of those of photos held out, from the least on
     }
 
 
 def feature_count(shape: Architecture) -> int:
     """D: how many features a photo has for a network of this shape."""
-    if layers := watched_layers(shape):
-        return sum(layer.channels for layer in layers)
+    if shape.local:
+        return sum(_watched(shape).values())
     return 3 * (2 + 2 * len(_grids(*shape.image_size)))
 
 
-def watched_layers(shape: Architecture) -> list[LayerShape]:
-    """The last local layer of each grid, whose channels are the features; none in a network without local layers."""
-    ends = np.cumsum(shape.depths, dtype=int) - 1
-    return [shape.hidden_layers()[end] for end in ends] if shape.is_mlp else []
+def _watched(shape: Architecture) -> dict[str, int]:
+    """The name of the last layer on each grid, and how many channels it has."""
+    layers = shape.hidden_layers()
+    return {layers[end].name: layers[end].channels for end in np.cumsum(shape.depths) - 1}
 
 
-def logits_and_features(outputs: Iterable[Outputs], watched: list[LayerShape], names: Iterable[str]) -> Floats:
-    """Of the forward pass of an MLP, whose layers have these names: B x (classes + D), the logits first."""
-    channels = {layer.name: layer.channels for layer in watched}
-    found: list[Floats] = []
-    for name, layer in zip(names, outputs, strict=True):
-        if name in channels:
-            means = layer.out.reshape(len(layer.out), -1, channels[name]).mean(axis=1)
-            found.append(means / (np.linalg.norm(means, axis=1, keepdims=True) + 1e-9))
-    return np.concatenate([layer.out, *found], axis=1)
+def watched_forward(layers: Sequence[Layer], shape: Architecture, x: Floats) -> Floats:
+    """The forward pass of an MLP with local layers: x, B x inputs -> B x (classes + D), logits, then features."""
+    channels, features = _watched(shape), []
+    for layer, outputs in zip(layers, forward(layers, x), strict=True):
+        x = outputs.out
+        if layer.name in channels:
+            means = x.reshape(len(x), -1, channels[layer.name]).mean(axis=1)
+            features.append(means / (np.linalg.norm(means, axis=1, keepdims=True) + 1e-9))
+    return np.concatenate([x, *features], axis=1)
 
 
 def photo_statistics(pixels: NDArray[np.uint8]) -> Floats:

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from threading import Lock
@@ -62,7 +63,11 @@ class Classifier:
             with self._torch:
                 return self._torchvision(x)
         size = max(1, _NUMBERS // max(layer.units for layer in self._layers))
-        compute = self._watched_mlp if watched else self._mlp
+        compute = self._mlp
+        if watched:
+            from catdog.familiarity import watched_forward
+
+            compute = partial(watched_forward, self._layers, self.card.architecture)
         return np.concatenate([compute(x[start : start + size]) for start in range(0, len(x), size)])
 
     def _mlp(self, x: Floats) -> Floats:
@@ -70,13 +75,6 @@ class Classifier:
         for outputs in forward(self._layers, x):
             x = outputs.out
         return x
-
-    def _watched_mlp(self, x: Floats) -> Floats:
-        """The same, with the features by which a photo is familiar behind the logits."""
-        from catdog.familiarity import logits_and_features, watched_layers
-
-        names = (layer.name for layer in self._layers)
-        return logits_and_features(forward(self._layers, x), watched_layers(self.card.architecture), names)
 
     def _torchvision(self, x: Floats) -> Floats:
         """The forward pass of one of torchvision's networks, by torch."""
@@ -116,12 +114,12 @@ class Classifier:
 
     def logits_and_features(self, pixels: NDArray[np.uint8]) -> tuple[Floats, Floats]:
         """pixels: uint8, B x 3 x H x W -> logits, B x classes, and what tells how familiar a photo is, B x D."""
-        from catdog.familiarity import photo_statistics, watched_layers
+        from catdog.familiarity import photo_statistics
 
-        if not watched_layers(self.card.architecture):
+        if not self.card.architecture.local:
             return self.logits(pixels), photo_statistics(pixels)
-        found = self.logits(pixels, watched=True)
-        return found[:, : len(self.classes)], found[:, len(self.classes) :]
+        logits, features = np.split(self.logits(pixels, watched=True), [len(self.classes)], axis=1)
+        return logits, features
 
     def probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
         """pixels: uint8, B x 3 x H x W -> B x classes, calibrated: softmax(logits / temperature)."""
@@ -136,22 +134,20 @@ class Classifier:
         return self._answers(self.decode(source)[None])[0]
 
     def _answers(self, pixels: NDArray[np.uint8]) -> "list[Prediction]":
-        if not self.card.familiarity:
-            return [self._answer(probabilities) for probabilities in self.probabilities(pixels)]
-        from catdog.familiarity import familiarity
+        """pixels: uint8, B x 3 x H x W -> B answers."""
+        found, shares = [], None
+        if self.card.familiarity:
+            from catdog.familiarity import familiarity
 
-        logits, features = self.logits_and_features(pixels)
-        shares = familiarity(self.tensors, features)
-        return list(map(self._answer, softmax(logits / self.card.temperature), map(float, shares)))
-
-    def _answer(self, probabilities: NDArray[np.float64], familiarity: float | None = None) -> "Prediction":
-        best = int(probabilities.argmax())
-        return Prediction(
-            self.classes[best],
-            float(probabilities[best]),
-            dict(zip(self.classes, map(float, probabilities), strict=True)),
-            familiarity,
-        )
+            logits, features = self.logits_and_features(pixels)
+            shares = familiarity(self.tensors, features).tolist()
+        else:
+            logits = self.logits(pixels)
+        for row, probabilities in enumerate(softmax(logits / self.card.temperature)):
+            best = int(probabilities.argmax())
+            by_class = dict(zip(self.classes, map(float, probabilities), strict=True))
+            found.append(Prediction(self.classes[best], float(probabilities[best]), by_class, shares and shares[row]))
+        return found
 
     def predict_all(
         self, sources: Iterable[tuple[str, str | bytes | ImageError]], threads: int = 0

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from catdog.checkpoint.model_card import ModelCard
 from catdog.checkpoint.model_file import load_model, save_model
 from catdog.data.photo_dataset import PhotoDataset
 from catdog.data.prefetch import load_batches
-from catdog.familiarity import distances, familiarity_shapes
+from catdog.familiarity import distances
 from catdog.numpy_net import Floats
 from catdog.predict import Classifier
 
@@ -36,10 +37,14 @@ def add_familiarity(model: Path, train: PhotoDataset, val: PhotoDataset, log: Ca
 
 
 def features(classifier: Classifier, photos: PhotoDataset) -> Floats:
-    """The features of some photos spread over all: N x D."""
-    rows = torch.linspace(0, len(photos) - 1, min(len(photos), _MOST)).long()
-    batches = load_batches(photos, rows.split(_BATCH))
+    """The features of the photos `spread_rows`: N x D."""
+    batches = load_batches(photos, spread_rows(len(photos)).split(_BATCH))
     return np.concatenate([classifier.logits_and_features(batch.pixels.cpu().numpy())[1] for batch in batches])
+
+
+def spread_rows(photos: int) -> Tensor:
+    """int64: which of so many photos are looked at, spread over all, since they lie there class by class."""
+    return torch.linspace(0, photos - 1, min(photos, _MOST), dtype=torch.float64).long()
 
 
 def with_familiarity(tensors: Arrays, card: ModelCard, train: Floats, held_out: Floats) -> tuple[Arrays, ModelCard]:
@@ -62,14 +67,16 @@ def fit(train: Floats, held_out: Floats) -> Arrays:
     scale = 1 / np.maximum(train.std(axis=0, dtype=np.float64), _LEAST_DEVIATION)
     z = (train - mean) * scale
     count, size = z.shape
-    rank = min(_RANK, count // 4, size - 1)
+    rank = min(_RANK, count // 4, size // 2)
     _, singular, directions = np.linalg.svd(z, full_matrices=False)
     variances = singular**2 / count
     rest = max(float(variances[rank:].sum()) / (size - rank), 1e-6)
     # With p the part of z along a direction of variance v, |z|^2 / rest and p^2 (1/v - 1/rest) make the distance.
     own = np.maximum(variances[:rank], rest)
-    arrays = [mean, scale / np.sqrt(rest), directions[:rank] * np.sqrt(1 - rest / own)[:, None], np.zeros(1)]
-    found = dict(zip(familiarity_shapes(0, 0, 0), (array.astype(np.float32) for array in arrays), strict=True))
+    found = {
+        "familiarity.mean": mean.astype(np.float32),
+        "familiarity.factor": (scale / np.sqrt(rest)).astype(np.float32),
+        "familiarity.directions": (directions[:rank] * np.sqrt(1 - rest / own)[:, None]).astype(np.float32),
+    }
     shares = np.linspace(0, 1, min(len(held_out), _QUANTILES))
-    found["familiarity.distances"] = np.quantile(distances(found, held_out), shares).astype(np.float32)
-    return found
+    return {**found, "familiarity.distances": np.quantile(distances(found, held_out), shares).astype(np.float32)}
