@@ -158,10 +158,6 @@ def _train(
     finally:
         if photos.cache == "none":  # whose photos are read as they are needed
             _note_skipped(folders, folder)
-    if world.is_main:
-        from catdog.trainer.fit_familiarity import add_familiarity
-
-        add_familiarity(run / MODEL_FILE, *folders, folder.log)
     _summarize(trainer, time.perf_counter() - started)
     return run
 
@@ -194,6 +190,8 @@ def _draw_curves(event: Event) -> None:
 
 def _summarize(trainer: Trainer, seconds: float) -> None:
     """Log how good the network is and how it is used."""
+    from catdog.trainer.fit_familiarity import LEAST
+
     progress, run = trainer.state.progress, trainer.run
     trial = "evaluate" if trainer.card.trained_on == DRAWINGS else "predict PHOTO"  # it has seen no photograph
     trainer.log(
@@ -201,3 +199,7 @@ def _summarize(trainer: Trainer, seconds: float) -> None:
         f"{percent(progress.best['val_accuracy'])} of {len(trainer.val):,} validation photos right\n"
         f"the network is {run / MODEL_FILE}; try: catdog {trial} --run {in_shell(run)}"
     )
+    if len(trainer.val) < LEAST:
+        trainer.log(
+            f"it calls no photo unfamiliar: that takes {LEAST} validation photos, and there are {len(trainer.val)}"
+        )

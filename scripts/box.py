@@ -246,7 +246,7 @@ def add_to_the_box(photos: Path, strangers: str, file: Path = TRAINED) -> str:
     before, size = file.stat().st_size, card.architecture.image_size
     listings = train_and_val(photos, Photos().val_share, 0)
     train, val = (PhotoDataset(listing, size) for listing in listings)
-    add_familiarity(file, train, val, print)
+    add_familiarity(file, train, val)
     again, card = load_model(file)
     assert all(np.array_equal(again[name], array) for name, array in tensors.items() if name not in _OF_FAMILIARITY)
     page = file.with_name("README.md") if comes_with_catdog(file) else file.with_suffix(".md")

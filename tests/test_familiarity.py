@@ -198,7 +198,7 @@ def test_with_few_photos_to_validate_on_training_says_why_there_is_none(
 ) -> None:
     photos, lines = make_photos({"cat": 30, "dog": 30}), list[str]()
     run = train(small_config(photos, epochs=1, val_share=0.2), log=lines.append)
-    (said,) = (line for line in lines if "how familiar" in line)
+    (said,) = (line for line in lines if "unfamiliar" in line)
     count = int(load_model(run / MODEL_FILE)[1].validation["photos"])
     assert count < 20 and said.endswith(f"there are {count}")
     one = str(next(photos.rglob("*.png")))

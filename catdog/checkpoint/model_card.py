@@ -94,9 +94,9 @@ def card_from_json(path: Path, text: str) -> tuple[ModelCard, str, str]:
             storage=str(about.get("storage", "float32")),  # not in the first model files
             recipe=str(about.get("recipe", "")),
             trained_on=str(about.get("trained_on", "")),
-            familiarity=tuple(n - 1 for n in _whole_numbers([n + 1 for n in about.get("familiarity", [])])),
+            familiarity=_whole_numbers(about.get("familiarity", [])),
         )
-        if len(card.familiarity) not in (0, 2) or card.familiarity[1:] == (0,):
+        if len(card.familiarity) not in (0, 2):
             raise ValueError("familiarity")
         if card.storage not in STORAGES:
             raise ValueError("storage")

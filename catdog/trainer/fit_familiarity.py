@@ -1,6 +1,5 @@
 """Fits what tells a familiar photo from a stranger (`catdog.familiarity`), once, when a training has ended."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,10 +25,9 @@ _QUANTILES = 201
 _LEAST_DEVIATION = 1e-3  # of a feature, so that one that never varies in training does not decide alone
 
 
-def add_familiarity(model: Path, train: PhotoDataset, val: PhotoDataset, log: Callable[[str], None]) -> None:
-    """Write the model file again, with what familiarity is computed with, if there are enough photos in `val`."""
+def add_familiarity(model: Path, train: PhotoDataset, val: PhotoDataset) -> None:
+    """Write the model file again, with what familiarity is computed with, if there are LEAST photos in `val`."""
     if len(val) < LEAST:
-        log(f"how familiar a photo is will not be said: that takes {LEAST} validation photos, and there are {len(val)}")
         return
     tensors, card = load_model(model)
     classifier = Classifier(tensors, card)
@@ -67,7 +65,7 @@ def fit(train: Floats, held_out: Floats) -> Arrays:
     scale = 1 / np.maximum(train.std(axis=0, dtype=np.float64), _LEAST_DEVIATION)
     z = (train - mean) * scale
     count, size = z.shape
-    rank = min(_RANK, count // 4, size // 2)
+    rank = max(1, min(_RANK, count // 4, size // 2))
     _, singular, directions = np.linalg.svd(z, full_matrices=False)
     variances = singular**2 / count
     rest = max(float(variances[rank:].sum()) / (size - rank), 1e-6)
