@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from threading import Lock
@@ -60,13 +61,18 @@ class Classifier:
         photos = f"{v['photos']:,.0f} validation photos, which it was not trained on"
         return f"right on {percent(v['accuracy'])} of {photos}{theirs}"
 
-    def forward(self, x: Floats) -> Floats:
-        """x: float32, B x inputs, normalised -> logits, B x classes."""
+    def forward(self, x: Floats, watched: bool = False) -> Floats:
+        """x: float32, B x inputs, normalised -> logits, B x classes; `watched`: and features of its layers."""
         if not self.card.architecture.is_mlp:
             with self._torch:
                 return self._torchvision(x)
         size = max(1, _NUMBERS // max(layer.units for layer in self._layers))
-        return np.concatenate([self._mlp(x[start : start + size]) for start in range(0, len(x), size)])
+        compute = self._mlp
+        if watched:
+            from catdog.familiarity import watched_forward
+
+            compute = partial(watched_forward, self._layers, self.card.architecture)
+        return np.concatenate([compute(x[start : start + size]) for start in range(0, len(x), size)])
 
     def _mlp(self, x: Floats) -> Floats:
         """The forward pass of an MLP: each layer's outputs are the next one's inputs."""
@@ -85,16 +91,17 @@ class Classifier:
         if self._network is None:
             torch.set_num_threads(thread_count()[0])
             self._network = TorchvisionModel(shape.model, shape.image_size, len(self.classes))
-            state = {name: torch.from_numpy(array) for name, array in self.tensors.items()}
-            self._network.load_state_dict({**self._network.state_dict(), **state})
+            own = self._network.state_dict()
+            state = {name: torch.from_numpy(array) for name, array in self.tensors.items() if name in own}
+            self._network.load_state_dict({**own, **state})
             self._network.eval()
         images = torch.from_numpy(np.ascontiguousarray(x)).view(len(x), 3, *shape.image_size)
         with torch.inference_mode():
             found: Floats = self._network(images).numpy()
         return found
 
-    def logits(self, pixels: NDArray[np.uint8]) -> Floats:
-        """pixels: uint8, B x 3 x H x W of the model's size -> logits, B x classes.
+    def logits(self, pixels: NDArray[np.uint8], watched: bool = False) -> Floats:
+        """pixels: uint8, B x 3 x H x W of the model's size -> logits, B x classes; `watched`: as for `forward`.
 
         The mean over the photo and its mirror image, if the card says so.
         """
@@ -104,10 +111,19 @@ class Classifier:
         images /= std
         if self.card.average_mirrored:
             images = np.concatenate([images, images[..., ::-1]])
-        logits = self.forward(images.reshape(len(images), -1))
+        logits = self.forward(images.reshape(len(images), -1), watched)
         if self.card.average_mirrored:
             logits = (logits[: len(pixels)] + logits[len(pixels) :]) / np.float32(2)
         return logits
+
+    def logits_and_features(self, pixels: NDArray[np.uint8]) -> tuple[Floats, Floats]:
+        """pixels: uint8, B x 3 x H x W -> logits, B x classes, and what tells how familiar a photo is, B x D."""
+        from catdog.familiarity import photo_statistics
+
+        if not self.card.architecture.local:
+            return self.logits(pixels), photo_statistics(pixels)
+        logits, features = np.split(self.logits(pixels, watched=True), [len(self.classes)], axis=1)
+        return logits, features
 
     def probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
         """pixels: uint8, B x 3 x H x W -> B x classes, calibrated: softmax(logits / temperature)."""
@@ -119,15 +135,23 @@ class Classifier:
 
     def predict(self, source: str | os.PathLike[str] | bytes | BinaryIO) -> "Prediction":
         """The answer for one photo: a path, the bytes of a file, or a file object. Raises ImageError."""
-        return self._answer(self.probabilities(self.decode(source)[None])[0])
+        return self._answers(self.decode(source)[None])[0]
 
-    def _answer(self, probabilities: NDArray[np.float64]) -> "Prediction":
-        best = int(probabilities.argmax())
-        return Prediction(
-            self.classes[best],
-            float(probabilities[best]),
-            dict(zip(self.classes, map(float, probabilities), strict=True)),
-        )
+    def _answers(self, pixels: NDArray[np.uint8]) -> "list[Prediction]":
+        """pixels: uint8, B x 3 x H x W -> B answers."""
+        found, shares = [], None
+        if self.card.familiarity:
+            from catdog.familiarity import familiarity
+
+            logits, features = self.logits_and_features(pixels)
+            shares = familiarity(self.tensors, features).tolist()
+        else:
+            logits = self.logits(pixels)
+        for row, probabilities in enumerate(softmax(logits / self.card.temperature)):
+            best = int(probabilities.argmax())
+            by_class = dict(zip(self.classes, map(float, probabilities), strict=True))
+            found.append(Prediction(self.classes[best], float(probabilities[best]), by_class, shares and shares[row]))
+        return found
 
     def predict_all(
         self, sources: Iterable[tuple[str, str | bytes | ImageError]], threads: int = 0
@@ -159,8 +183,8 @@ class Classifier:
     ) -> "list[Prediction | ImageError]":
         decoded = self._decode_batch(sources, pool)
         readable = [picture for picture in decoded if not isinstance(picture, ImageError)]
-        answers = iter(self.probabilities(np.stack(readable)) if readable else ())
-        return [picture if isinstance(picture, ImageError) else self._answer(next(answers)) for picture in decoded]
+        answers = iter(self._answers(np.stack(readable)) if readable else ())
+        return [picture if isinstance(picture, ImageError) else next(answers) for picture in decoded]
 
     def _decode_batch(
         self, sources: list[str | bytes | ImageError], pool: "DecodePool"
@@ -187,3 +211,5 @@ class Prediction:
     label: str
     probability: float
     probabilities: dict[str, float]
+    familiarity: float | None = None
+    """The share of familiar photos, held out from training, that are less so; None where the model file has none."""

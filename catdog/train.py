@@ -218,6 +218,8 @@ def _draw_curves(event: Event) -> None:
 
 def _summarize(trainer: Trainer, seconds: float) -> None:
     """Log how good the network is and how it is used."""
+    from catdog.trainer.fit_familiarity import LEAST
+
     progress, run = trainer.state.progress, trainer.run
     sure = "".join(f"{sentence}\n" for sentence in trainer.in_words())
     trial = "evaluate" if trainer.card.trained_on == DRAWINGS else "predict PHOTO"  # it has seen no photograph
@@ -227,3 +229,7 @@ def _summarize(trainer: Trainer, seconds: float) -> None:
         f"{percent(progress.best['val_accuracy'])} of {len(trainer.val):,} {trainer.validated_on}\n"
         f"{sure}the network is {run / MODEL_FILE}; try: catdog {trial} --run {in_shell(run)}"
     )
+    if len(trainer.val) < LEAST:
+        trainer.log(
+            f"it calls no photo unfamiliar: that takes {LEAST} validation photos, and there are {len(trainer.val)}"
+        )

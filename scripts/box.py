@@ -2,6 +2,8 @@
 
 python scripts/box.py RUN                        catdog/trained/cats-dogs.safetensors and catdog/trained/README.md
 python scripts/box.py RUN --bits 16 --out FILE   weights in float16; FILE, and its model card beside it
+python scripts/box.py --familiarity --data PHOTOS   of the network that comes with catdog, only what tells how familiar
+                                                 a photo is, and that section of its card (--strangers FILE: a table)
 
 Nothing is fitted again: the figures are those that the weights which are stored reach on the photos that the run was
 validated on.
@@ -24,15 +26,18 @@ from catdog.checkpoint.model_card import ModelCard
 from catdog.checkpoint.model_file import load_model, save_model
 from catdog.checkpoint.quantize import dequantize, quantize
 from catdog.config.schema import fields
-from catdog.config.settings import Config
+from catdog.config.settings import Config, Photos
 from catdog.config.toml import load_config
 from catdog.data.held_out import held_out_photos
-from catdog.data.splits import photo_folder
+from catdog.data.photo_dataset import PhotoDataset
+from catdog.data.splits import photo_folder, train_and_val
 from catdog.errors import CatdogError
+from catdog.familiarity import familiarity_shapes
 from catdog.metrics import accuracy_interval
 from catdog.predict import Classifier
 from catdog.runs.locate import TRAINED, comes_with_catdog, find_model
 from catdog.tools.evaluation.measure import Evaluation, evaluate
+from catdog.trainer.fit_familiarity import add_familiarity
 
 SOURCE = (
     'the Kaggle "Dogs vs. Cats" competition (2013; from Asirra, Elson et al. 2007), each squashed to 200 x 200 pixels, '
@@ -40,6 +45,8 @@ SOURCE = (
 )
 LIMIT = 8_000_000  # bytes of the file, since everybody who installs catdog gets it
 STORAGE = {8: "int8", 16: "float16"}  # by bits
+_FAMILIARITY, _LIMITS = "## What is like nothing it was trained on", "## What it cannot do"
+_OF_FAMILIARITY = familiarity_shapes(0, 0, 0)  # names of arrays
 _PLACES = ("data", "out", "cache", "cache_limit")  # settings that say where files lie, not what is trained
 
 
@@ -51,11 +58,13 @@ def box(
     source: str = SOURCE,
     took: str = "",
     distortions: str = "",
+    strangers: str = "",
 ) -> str:
     """Write the network of `run` to `out`, its weights in `bits` (8 or 16) bits, and its model card beside it.
 
     data: the folder of the photos that it was validated on, if that has moved. For the model card: source, what they
-    are; took, how long the training took, and on what; distortions, the table of scripts/distortions.py.
+    are; took, how long the training took, and on what; distortions and strangers, the tables of scripts/distortions.py
+    and scripts/strangers.py.
 
     Returns the figures in one line. Raises CatdogError, before anything is written, where the photos are missing or the
     file would be too large.
@@ -87,7 +96,7 @@ def box(
         )
     save_model(out, tensors, card)
     page = out.with_name("README.md") if comes_with_catdog(out) else out.with_suffix(".md")
-    write_text(page, model_card(card, config, weights, out, source, took, distortions))
+    write_text(page, model_card(card, config, weights, out, source, took, distortions, strangers))
     return (
         f"{out}: {out.stat().st_size:,} bytes, {figures.accuracy:.2%} of {figures.n:,} right (the run itself "
         f"{full.accuracy:.2%}; the same answer on {agreement:.2%}), ECE {figures.ece:.2%}; {page} describes it"
@@ -141,12 +150,14 @@ def model_card(
     source: str,
     took: str,
     distortions: str,
+    strangers: str,
 ) -> str:
     """The page, in Markdown, that says what the network is, how it was made, how good it is, and what it cannot do."""
     from catdog.model.build import build_model  # torch takes seconds to import
 
     v = card.validation
     height, width = card.architecture.image_size
+    shapes = card.architecture.state_shapes(len(card.classes))
     classes = " or ".join(card.classes)
     rows = [_row("all", v["accuracy"], int(v["photos"]))]
     rows += [_row(name, v[f"accuracy/{name}"], int(v[f"photos/{name}"])) for name in card.classes]
@@ -163,7 +174,7 @@ def model_card(
         "## What it is",
         f"A multilayer perceptron that says {classes} of a photo, which it sees squashed to {width} x {height} pixels:",
         textwrap.indent(build_model(config, len(card.classes)).describe(), "    "),
-        f"{sum(array.size for array in weights.values()):,} numbers{statistics}, of which the matrices are stored as "
+        f"{sum(weights[name].size for name in shapes):,} numbers{statistics}, of which the matrices are stored as "
         f"{stored}: "
         f"{file.stat().st_size:,} bytes."
         + (
@@ -194,11 +205,13 @@ def model_card(
             if distortions
             else []
         ),
-        "## What it cannot do",
+        *familiarity_section(card, strangers),
+        _LIMITS,
         "\n".join(
             [
                 f"- Say anything but {classes}. Any other animal, a person, a thing or an empty room is called one of "
-                "them, sometimes with great certainty; `--unsure-below` does not cure that.",
+                "them, sometimes with great certainty; `--unsure-below` does not cure that"
+                + (", and `unfamiliar` not always." if card.familiarity else "."),
                 "- Drawings, paintings, toys and cartoons: it was trained on photographs.",
                 "- Several animals in one photo: there is one answer, for the whole of it.",
                 f"- Tiny faces and far-off animals: at {width} x {height} pixels little of them is left.",
@@ -211,24 +224,69 @@ def model_card(
     return "\n\n".join(paragraphs) + "\n"
 
 
+def familiarity_section(card: ModelCard, strangers: str) -> list[str]:
+    """Paragraphs on `catdog.familiarity`; none where the file has nothing of it. strangers: a table in Markdown."""
+    if not card.familiarity:
+        return []
+    return [
+        _FAMILIARITY,
+        "`catdog predict` answers `unfamiliar (cat 87.0%)` for a photo that is less like those it was trained on than "
+        "95% of the photographs to choose and calibrate on are."
+        + (" By `python scripts/strangers.py`, familiar ones being others of these:" if strangers else ""),
+        *([strangers] if strangers else []),
+    ]
+
+
+def add_to_the_box(photos: Path, strangers: str, file: Path = TRAINED) -> str:
+    """Fit anew what tells how familiar a photo is to the boxed network `file`, whose weights stay, and renew its card.
+
+    photos: the folder that it was trained and validated on.
+    """
+    tensors, card = load_model(file)
+    before, size = file.stat().st_size, card.architecture.image_size
+    listings = train_and_val(photos, Photos().val_share, 0)
+    train, val = (PhotoDataset(listing, size) for listing in listings)
+    add_familiarity(file, train, val)
+    again, card = load_model(file)
+    assert all(np.array_equal(again[name], array) for name, array in tensors.items() if name not in _OF_FAMILIARITY)
+    page = file.with_name("README.md") if comes_with_catdog(file) else file.with_suffix(".md")
+    start, end = page.read_text(encoding="utf-8").split(_LIMITS)
+    text = "\n\n".join(
+        [start.split(_FAMILIARITY)[0].rstrip("\n"), *familiarity_section(card, strangers), _LIMITS + end]
+    )
+    write_text(page, text.replace(f"{before:,} bytes", f"{file.stat().st_size:,} bytes"))
+    return f"{file}: {file.stat().st_size:,} bytes, {before:,} before; {page} describes it"
+
+
 def _row(name: str, accuracy: float, photos: int) -> str:
     low, high = accuracy_interval(round(accuracy * photos), photos)
     return f"| {name} | {accuracy:.2%} | {low:.2%} to {high:.2%} | {photos:,} |"
 
 
+def _text(file: Path | None) -> str:
+    return file.read_text(encoding="utf-8").strip() if file else ""
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", metavar="RUN", help="folder of the run, or its name in runs/")
+    parser.add_argument("run", nargs="?", metavar="RUN", help="folder of the run, or its name in runs/")
+    parser.add_argument("--familiarity", action="store_true", help="of the package's own network: nothing else anew")
     parser.add_argument("--bits", type=int, choices=STORAGE, default=8, help="of each weight (default: 8)")
     parser.add_argument("--out", type=Path, default=TRAINED, metavar="FILE", help="default: the package's own")
     parser.add_argument("--data", metavar="DIR", help="its folder of photos (default: where the run found them)")
     parser.add_argument("--source", default=SOURCE, metavar="TEXT", help=f"photographs of what (default: {SOURCE})")
     parser.add_argument("--took", default="", metavar="TEXT", help="how long the training took, and on what")
     parser.add_argument("--distortions", type=Path, metavar="FILE", help="what scripts/distortions.py printed")
+    parser.add_argument("--strangers", type=Path, metavar="FILE", help="what scripts/strangers.py printed")
     arguments = parser.parse_args()
-    table = arguments.distortions.read_text(encoding="utf-8").strip() if arguments.distortions else ""
+    if arguments.familiarity == bool(arguments.run) or (arguments.familiarity and not arguments.data):
+        parser.error("give a RUN, or --familiarity and --data")
+    table, strangers = map(_text, (arguments.distortions, arguments.strangers))
     try:
-        how = {"source": arguments.source, "took": arguments.took, "distortions": table}
+        if arguments.familiarity:
+            print(add_to_the_box(Path(arguments.data), strangers, arguments.out))
+            return
+        how = {"source": arguments.source, "took": arguments.took, "distortions": table, "strangers": strangers}
         print(box(arguments.run, arguments.bits, arguments.out, arguments.data, **how))
     except CatdogError as error:
         sys.exit(f"box: {error}")

@@ -132,7 +132,7 @@ def test_predicts_new_photos_rightly_in_every_form(
 
     assert main(["predict", "--run", str(run), "--json", str(new / "cat" / "cat-500.png"), str(new / "dog")]) == 0
     answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [set(answer) for answer in answers] == [{"path", "label", "probability", "probabilities"}] * 7
+    assert [set(answer) for answer in answers] == [{"path", "label", "probability", "probabilities", "familiarity"}] * 7
     for answer in answers:
         assert (
             answer["probability"] == max(answer["probabilities"].values()) == answer["probabilities"][answer["label"]]

@@ -6,6 +6,7 @@ again.
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,7 +23,7 @@ import torch
 from conftest import quiet, save_photo
 from safetensors.numpy import load_file, save
 
-from box import LIMIT, box, recipe
+from box import LIMIT, add_to_the_box, box, recipe
 from catdog.architecture import Architecture
 from catdog.checkpoint.model_card import ModelCard
 from catdog.checkpoint.model_file import _checksum, expected_shapes, load_model, save_model
@@ -32,6 +33,7 @@ from catdog.config.schema import fields
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
 from catdog.errors import CatdogError
+from catdog.familiarity import familiarity_shapes
 from catdog.metrics import accuracy_interval
 from catdog.model.build import build_model
 from catdog.model.mlp import MLP
@@ -265,6 +267,31 @@ def test_boxing_says_what_is_missing(
     assert "right" in box(str(run), out=out, data=str(tmp_path / "moved"))
 
 
+def test_to_a_boxed_network_familiarity_is_added_and_its_weights_stay(
+    make_photos: MakePhotos, small_config: MakeConfig, tmp_path: Path
+) -> None:
+    photos, out = make_photos({"cat": 30, "dog": 30}), tmp_path / "m.safetensors"
+    box(str(train(small_config(photos, epochs=1), log=quiet)), out=out)  # too few photos to know any stranger by
+    weights, page = load_file(out), out.with_suffix(".md").read_text()
+    more = make_photos({"cat": 90, "dog": 90}, name="more")
+    said = add_to_the_box(more, "| a | table |", out)
+    found, card = load_file(out), load_model(out)[1]
+    assert found.keys() - weights.keys() == {*familiarity_shapes(0, 0, 0), "familiarity.directions.scale"}
+    assert all(found[name].tobytes() == array.tobytes() for name, array in weights.items())
+    assert card.familiarity == (len(found["familiarity.directions"]), len(found["familiarity.distances"]))
+    assert str(out.stat().st_size)[-3:] in said
+
+    once = out.with_suffix(".md").read_text()
+    start, rest = once.split("## What is like nothing it was trained on")
+    section, end = rest.split("## What it cannot do")
+    assert "unfamiliar (cat 87.0%)" in section and section.endswith("| a | table |\n\n")
+    without = f"{start}## What it cannot do{end}".replace(f"{out.stat().st_size:,} bytes", "SIZE")
+    assert without == re.sub(r"[\d,]+ bytes", "SIZE", page, count=1)
+    whole = out.read_bytes()
+    add_to_the_box(more, "| a | table |", out)
+    assert (out.read_bytes(), out.with_suffix(".md").read_text()) == (whole, once)
+
+
 def test_the_recipe_gives_the_configuration_again() -> None:
     flags: dict[str, Any] = {"hidden": (5, 6), "flip": False, "batch_norm": True, "loss": "svm", "image_size": (8, 9)}
     flags["learning_rate"] = 0.00123
@@ -298,7 +325,7 @@ def test_its_recipe_is_a_command_that_gives_its_architecture() -> None:
     card = load_model(TRAINED)[1]
     given = vars(build_parser().parse_args(card.recipe.split()[1:]))
     config = load_config(None, {name: value for name, value in given.items() if name in fields()})
-    model, shape = build_model(config, 2).state_dict(), expected_shapes(card)
+    model, shape = build_model(config, 2).state_dict(), expected_shapes(replace(card, familiarity=()))
     assert {name: tuple(t.shape) for name, t in model.items() if not name.endswith("num_batches_tracked")} == shape
     assert config.training.epochs >= card.validation["epoch"]
 
@@ -333,7 +360,7 @@ def test_a_new_user_asks_at_once(tmp_path: Path, package_untouched: None) -> Non
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path / "empty")
     assert done.returncode == 0, done.stderr
     answer = Classifier.load(TRAINED).predict(photo)
-    assert done.stdout == f"{answer.label} {answer.probability:.1%}  {photo}\n"
+    assert done.stdout == f"unfamiliar ({answer.label} {answer.probability:.1%})  {photo}\n"  # being drawn
     (line,) = done.stderr.splitlines()
     v = Classifier.load(TRAINED).card.validation
     assert line.startswith("cats-dogs, which comes with catdog, trained on 16,000 photographs: ")

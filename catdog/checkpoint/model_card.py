@@ -48,6 +48,8 @@ class ModelCard:
     """DRAWINGS, or "photos in" and the name of their folder; empty in older files."""
     started_from: str = ""
     """The network whose weights its training began with, and the SHA-256 of that one's file; empty for new weights."""
+    familiarity: tuple[int, ...] = ()
+    """How many directions and distances `catdog.familiarity` computes with; none where it is not known."""
 
 
 def unusable_model(path: Path, why: str) -> CatdogError:
@@ -95,7 +97,10 @@ def card_from_json(path: Path, text: str) -> tuple[ModelCard, str, str]:
             recipe=str(about.get("recipe", "")),
             trained_on=str(about.get("trained_on", "")),
             started_from=str(about.get("started_from", "")),
+            familiarity=_whole_numbers(about.get("familiarity", [])),
         )
+        if len(card.familiarity) not in (0, 2):
+            raise ValueError("familiarity")
         if card.storage not in STORAGES:
             raise ValueError("storage")
         if refused := next(filter(None, map(why_refused, card.classes)), ""):

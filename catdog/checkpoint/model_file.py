@@ -92,10 +92,16 @@ def load_model(path: Path) -> tuple[dict[str, NDArray[np.float32]], ModelCard]:
 
 
 def expected_shapes(card: ModelCard) -> dict[str, tuple[int, ...]]:
-    """Map name to shape of every array of the network that `card` describes."""
+    """Map name to shape of every array that the file of the network of `card` holds."""
     architecture, classes = card.architecture, len(card.classes)
     if architecture.is_mlp:
-        return architecture.state_shapes(classes)
-    from catdog.model.torchvision import state_shapes  # with torch, which an MLP does not need
+        shapes = architecture.state_shapes(classes)
+    else:
+        from catdog.model.torchvision import state_shapes  # with torch, which an MLP does not need
 
-    return state_shapes(architecture.model, architecture.image_size, classes)
+        shapes = state_shapes(architecture.model, architecture.image_size, classes)
+    if card.familiarity:
+        from catdog.familiarity import familiarity_shapes, feature_count
+
+        shapes |= familiarity_shapes(feature_count(architecture), *card.familiarity)
+    return shapes

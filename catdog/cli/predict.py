@@ -13,6 +13,7 @@ from typing import Any
 from catdog.cli.flags import add_run, add_verb, probability
 from catdog.errors import ImageError
 
+UNFAMILIAR = 0.05  # of photos like those trained on, one in twenty is called unfamiliar
 _FEW = 100  # answers that are soon on the terminal without a progress bar
 _FORMULA = r"'*[=+@\t\r＝＋－＠-]"  # https://owasp.org/www-community/attacks/CSV_Injection
 
@@ -38,6 +39,14 @@ def add_predict(verbs: Any) -> None:
         help='answer "not sure" where the likeliest class is less probable than P, from 0 to 1; the label is then null '
         "with --json, empty with --csv",
     )
+    parser.add_argument(
+        "--unfamiliar-below",
+        metavar="F",
+        type=probability,
+        default=UNFAMILIAR,
+        help='answer "unfamiliar" where a photo is less like those trained on than all but a share F of other such '
+        f"photos are; 0: never (default: {UNFAMILIAR:g})",
+    )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON object a line")
     form.add_argument("--csv", action="store_true", help="a table with a header, in UTF-8; formulas are made text")
@@ -57,7 +66,7 @@ def _predict(arguments: argparse.Namespace) -> int:
     print(introduction(model, classifier.card, classifier.in_words()), file=sys.stderr)
     if arguments.csv:
         write = _csv_writer()
-        write(("path", "label", "probability", *_columns(classifier.classes), "error"))
+        write(("path", "label", "probability", *_columns(classifier.classes), "familiarity", "error"))
     shown = dict(zip(classifier.classes, told_apart(classifier.classes), strict=True))
     failed = False
     answers: Any = classifier.predict_all(photos_of(arguments.inputs))
@@ -74,7 +83,7 @@ def _predict(arguments: argparse.Namespace) -> int:
             if arguments.json:
                 print(json_line({"path": name, "error": str(answer)}), flush=True)
             elif arguments.csv:
-                write((_path(name), "", "", *("" for _ in classifier.classes), _cell(str(answer))))
+                write((_path(name), "", "", *("" for _ in classifier.classes), "", _cell(str(answer))))
             else:
                 print(f"catdog: {answer}", file=sys.stderr)
             continue
@@ -83,10 +92,14 @@ def _predict(arguments: argparse.Namespace) -> int:
             print(json_line({"path": name, **vars(answer), "label": None if unsure else answer.label}), flush=True)
         elif arguments.csv:
             label = "" if unsure else _cell(answer.label)
-            write((_path(name), label, answer.probability, *answer.probabilities.values(), ""))
+            write((_path(name), label, answer.probability, *answer.probabilities.values(), answer.familiarity, ""))
         else:
             said = f"{shown[answer.label]} {answer.probability:.1%}"
-            print(f"not sure ({said})" if unsure else said, f" {on_one_line(name)}", flush=True)
+            if answer.familiarity is not None and answer.familiarity < arguments.unfamiliar_below:
+                said = f"unfamiliar ({said})"
+            elif unsure:
+                said = f"not sure ({said})"
+            print(said, f" {on_one_line(name)}", flush=True)
     return 1 if failed else 0
 
 
@@ -101,7 +114,10 @@ def _csv_writer() -> Callable[[Iterable[object]], object]:
 
 def _columns(classes: Sequence[str]) -> Sequence[str]:
     """Names of the columns of probabilities: the classes', unless one of them is another column's or a formula."""
-    if any(name.casefold() in ("path", "label", "probability", "error") or _cell(name) != name for name in classes):
+    if any(
+        name.casefold() in ("path", "label", "probability", "familiarity", "error") or _cell(name) != name
+        for name in classes
+    ):
         return [f"probability of {_cell(name)}" for name in classes]  # as in the column of labels
     return classes
 

@@ -22,6 +22,7 @@ from torch import nn
 from catdog.base.atomic import write_atomic
 from catdog.base.text import percent
 from catdog.checkpoint.model_card import ModelCard
+from catdog.checkpoint.model_file import MODEL_FILE
 from catdog.config.settings import Config
 from catdog.data.listing import Listing
 from catdog.data.photo_dataset import PhotoDataset
@@ -33,6 +34,7 @@ from catdog.runs.answers import Answer, write_answers
 from catdog.runs.locate import TRAINED_NAME
 from catdog.runtime.world import World
 from catdog.trainer.comparison import CATS_DOGS, as_it_comes
+from catdog.trainer.fit_familiarity import add_familiarity
 from catdog.trainer.loop import Trainer
 from catdog.trainer.sureness import how_sure, learning_curve
 
@@ -110,6 +112,11 @@ class TrainerOnAll(Trainer):
     def evaluate(self, photos: PhotoDataset) -> tuple[np.ndarray, np.ndarray]:
         return photos.labels.cpu().numpy(), self.answers[self.state.progress.epoch]
 
+    def _add_familiarity(self) -> None:
+        is_odd = [row % 2 > 0 for row in range(len(self.val))]  # the fit on half of the photos, measured with the others
+        even = self.val.select([not odd for odd in is_odd])
+        add_familiarity(self.run / MODEL_FILE, even, self.val.select(is_odd))
+
     def fit(self) -> None:
         super().fit()
         best = self.answers[self.state.progress.best_epoch]
@@ -152,6 +159,9 @@ class _Fold(Trainer):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.answers: dict[int, Logits] = {}
+
+    def _add_familiarity(self) -> None:
+        pass
 
     def evaluate(self, photos: PhotoDataset) -> tuple[np.ndarray, np.ndarray]:
         labels, logits = super().evaluate(photos)

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from catdog.base.atomic import write_text
 from catdog.base.signals import Interrupted, Signals
 from catdog.checkpoint.model_card import ModelCard
+from catdog.checkpoint.model_file import MODEL_FILE
 from catdog.config.settings import Config
 from catdog.data.batches import seed_step, shuffled_batches, steps_per_epoch
 from catdog.data.photo_dataset import PhotoDataset
@@ -202,12 +203,15 @@ class Trainer:
         check_loss(row["val_loss"], self.guess, state.model, images)
         is_best = progress.add(row)
         state.totals.zero_()
-        notes = what_is_not_learned(progress, training, self.card, labels, answers, self._is_done())
+        is_done = self._is_done()
+        notes = what_is_not_learned(progress, training, self.card, labels, answers, is_done)
         best, metrics, weights = progress.best, to_csv(progress.history), histograms_as_csv(progress.weights)
 
         def write(saved: dict[str, Any]) -> None:
             if is_best:
                 save_best(self.run, self.card, saved["average"] or saved["model"], labels, logits, best)
+            if is_done:
+                self._add_familiarity()
             write_text(self.run / "metrics.csv", metrics)
             write_text(self.run / WEIGHTS_FILE, weights)
 
@@ -216,6 +220,12 @@ class Trainer:
         self.checks_each_step = self.device.type == "cpu"
         if not self._is_done():
             self._stop_if_asked()
+
+    def _add_familiarity(self) -> None:
+        """Put into the model file what tells photos like these from others."""
+        from catdog.trainer.fit_familiarity import add_familiarity
+
+        add_familiarity(self.run / MODEL_FILE, self.train, self.val)
 
     def evaluate(self, photos: PhotoDataset) -> tuple[np.ndarray, np.ndarray]:
         """(labels: int64, N; logits: float32, N x C) of `photos`, by the averaged weights, as prediction has them."""

@@ -39,6 +39,7 @@ CARD = ModelCard(
     mean_colours=((1.0, 2.0, 3.0), (4.0, 5.0, 6.0)),
     train_counts=(10, 12),
     validation={"accuracy": 0.75, "loss": 0.5, "photos": 8, "epoch": 3},
+    familiarity=(2, 3),
 )
 ARRAYS = {
     name: np.random.default_rng(0).normal(size=shape).astype(np.float32)

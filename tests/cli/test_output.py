@@ -167,9 +167,10 @@ def test_csv_keeps_odd_names_apart_and_gives_a_spreadsheet_no_formula(odd: Path)
     done = catdog("predict --run run --csv photos", PYTHONIOENCODING="utf-8")
     (header, *rows) = rows_of(done.stdout.decode("utf-8", "surrogateescape"))
     classes = sorted(NAMES)
-    assert header == ["path", "label", "probability", *(f"probability of {shown(name)}" for name in classes), "error"]
+    columns = [f"probability of {shown(name)}" for name in classes]
+    assert header == ["path", "label", "probability", *columns, "familiarity", "error"]
     assert len(rows) == 3 * len(NAMES)
-    for path, label, probability, *each, error in rows:
+    for path, label, probability, *each, _familiarity, error in rows:
         assert os.path.exists(path)
         assert error == ""
         best = classes[max(range(len(classes)), key=lambda i: float(each[i]))]
@@ -179,11 +180,12 @@ def test_csv_keeps_odd_names_apart_and_gives_a_spreadsheet_no_formula(odd: Path)
 
 def test_csv_of_names_that_are_no_columns_has_them_as_columns(photos: Path) -> None:
     done = catdog("predict --run cats-dogs --csv photos/cat")
-    assert done.stdout.splitlines()[0] == b"path,label,probability,cat,dog,error"
+    assert done.stdout.splitlines()[0] == b"path,label,probability,cat,dog,familiarity,error"
 
 
 def test_names_that_differ_from_another_column_in_case_alone_are_kept_apart() -> None:
     assert _columns(["Error", "cat"]) == ["probability of Error", "probability of cat"]
+    assert _columns(["Familiarity", "cat"]) == ["probability of Familiarity", "probability of cat"]
     assert _columns(["cat", "LABEL"]) == ["probability of cat", "probability of LABEL"]
     assert _columns(["-", "+1"]) == ["probability of '-", "probability of '+1"]
     assert _columns(["Cat", "dog"]) == ["Cat", "dog"]

@@ -107,7 +107,11 @@ class Explanation:
     @property
     def weights(self) -> int:
         """Number of weights and biases that training found, with the gammas and betas of batch normalisation."""
-        return sum(array.size for name, array in self.classifier.tensors.items() if "running_" not in name)
+        return sum(
+            array.size
+            for name, array in self.classifier.tensors.items()
+            if not name.startswith("familiarity.") and "running_" not in name
+        )
 
     @property
     def mean_logits(self) -> Floats:
