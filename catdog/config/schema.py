@@ -117,7 +117,8 @@ def validate(config: Config) -> Config:
         if config.training.optimizer == "muon":
             raise CatdogError(f"optimizer muon is for mlp, not for {config.model.model}; leave --optimizer out.")
         for f in fields().values():
-            is_of_mlp = f.section == "model" and f.name not in ("model", "pretrained")
+            # Runs of torchvision's networks may hold batch_norm = false, which was the default once.
+            is_of_mlp = f.section == "model" and f.name not in ("model", "pretrained", "batch_norm")
             if is_of_mlp and getattr(config.model, f.name) != f.default:
                 raise CatdogError(f"{f.name} ({f.flag}) is for mlp, not for {config.model.model}; leave it out.")
     m = config.model
