@@ -138,7 +138,7 @@ def validate(config: Config) -> Config:
         )
     if (layers := sum(config.architecture.depths)) > MAX_LAYERS:
         raise CatdogError(f"blocks (--blocks) makes {layers:,} local layers, more than {MAX_LAYERS:,}; give fewer.")
-    check_parts(config.training, config.architecture.least_photos)
+    check_parts(config.training, config.architecture.least_photos, ", or --no-batch-norm")
     last = config.architecture.grids[-1]
     if last.height < 1 or last.width < 1:
         height, width = config.photos.image_size
@@ -149,8 +149,11 @@ def validate(config: Config) -> Config:
     return config
 
 
-def check_parts(training: Training, least: int) -> None:
-    """Raise CatdogError where a batch, in as many parts as are asked for, has fewer than `least` photos in a part."""
+def check_parts(training: Training, least: int, otherwise: str = "") -> None:
+    """Raise CatdogError where a batch, in as many parts as are asked for, has fewer than `least` photos in a part.
+
+    otherwise: what else than another batch the sentence advises.
+    """
     batch, parts = training.batch_size, training.accumulate
     if batch == 0 or batch >= least * parts:  # 0: chosen to be large enough
         return
@@ -161,5 +164,5 @@ def check_parts(training: Training, least: int) -> None:
     wanted = f"give --batch-size {least * parts} or more" + (", or a smaller --accumulate" if parts > 1 else "")
     raise CatdogError(
         f"batch_size ({batch}) is too small{f' for {parts} parts (accumulate)' if parts > 1 else ''}: the batch "
-        f"normalisation of this network compares photos that are computed together, and needs two or more; {wanted}."
+        f"normalisation of this network compares photos that are computed together, and needs two or more; {wanted}{otherwise}."
     )
