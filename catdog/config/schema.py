@@ -126,7 +126,8 @@ def validate(config: Config) -> Config:
         if config.training.optimizer == "muon":
             raise CatdogError(f"optimizer muon is for mlp, not for {config.model.model}; leave --optimizer out.")
         for f in fields().values():
-            is_of_mlp = f.section == "model" and f.name not in ("model", "pretrained", "start_from")
+            # Runs of torchvision's networks may hold batch_norm = false, which was the default once.
+            is_of_mlp = f.section == "model" and f.name not in ("model", "pretrained", "start_from", "batch_norm")
             if is_of_mlp and getattr(config.model, f.name) != f.default:
                 raise CatdogError(f"{f.name} ({f.flag}) is for mlp, not for {config.model.model}; leave it out.")
     m = config.model
@@ -146,7 +147,7 @@ def validate(config: Config) -> Config:
         )
     if (layers := sum(config.architecture.depths)) > MAX_LAYERS:
         raise CatdogError(f"blocks (--blocks) makes {layers:,} local layers, more than {MAX_LAYERS:,}; give fewer.")
-    check_parts(config.training, config.architecture.least_photos)
+    check_parts(config.training, config.architecture.least_photos, ", or --no-batch-norm")
     last = config.architecture.grids[-1]
     if last.height < 1 or last.width < 1:
         height, width = config.photos.image_size
@@ -157,8 +158,11 @@ def validate(config: Config) -> Config:
     return config
 
 
-def check_parts(training: Training, least: int) -> None:
-    """Raise CatdogError where a batch, in as many parts as are asked for, has fewer than `least` photos in a part."""
+def check_parts(training: Training, least: int, otherwise: str = "") -> None:
+    """Raise CatdogError where a batch, in as many parts as are asked for, has fewer than `least` photos in a part.
+
+    otherwise: what else than another batch the sentence advises.
+    """
     batch, parts = training.batch_size, training.accumulate
     if batch == 0 or batch >= least * parts:  # 0: chosen to be large enough
         return
@@ -169,5 +173,5 @@ def check_parts(training: Training, least: int) -> None:
     wanted = f"give --batch-size {least * parts} or more" + (", or a smaller --accumulate" if parts > 1 else "")
     raise CatdogError(
         f"batch_size ({batch}) is too small{f' for {parts} parts (accumulate)' if parts > 1 else ''}: the batch "
-        f"normalisation of this network compares photos that are computed together, and needs two or more; {wanted}."
+        f"normalisation of this network compares photos that are computed together, and needs two or more; {wanted}{otherwise}."
     )

@@ -22,7 +22,7 @@ class Photos:
 
     data: str = "data"
     """Folder of photos: DIR/<class>/*, or DIR/train/<class>/* with DIR/val/<class>/*."""
-    image_size: tuple[int, int] = _within(1, 10_000, default=(32, 32))
+    image_size: tuple[int, int] = _within(1, 10_000, default=(24, 24))
     """Height and width, in pixels, that every photo is squashed to. The network has 3 * height * width inputs;
     more pixels show more detail, cost more time and are learned by heart sooner."""
     val_share: float = _within(0.01, 0.9, default=0.2)
@@ -75,7 +75,7 @@ class Model:
     activation: Activation = "gelu"
     """The non-linearity after each hidden Wx + b. relu is the simplest; gelu is its smooth
     kin and does a little better."""
-    batch_norm: bool = False
+    batch_norm: bool = True
     """Normalise each unit over the batch before its activation: tolerates higher learning rates."""
     dropout: float = _within(0, 0.99, default=0.0)
     """Probability of silencing a hidden unit during training: against learning by heart (overfitting)."""
@@ -112,7 +112,7 @@ class Augment:
 class Training:
     """The loss, and how the weights move against its gradient."""
 
-    epochs: int = _within(1, 1_000_000, default=30)
+    epochs: int = _within(1, 1_000_000, default=40)
     """How many times the network sees every training photo."""
     train_layers: int = _within(0, 1000, default=0)
     """How many of the last layers are trained, 1 being the classifier alone (0: all). The others stay as they are, with
@@ -121,7 +121,7 @@ class Training:
     """Batch normalisation keeps the means and variances of the network that is started from: those of few photos are
     noisy."""
     batch_size: int = _within(0, 10_000_000, default=0)
-    """Photos in one step. Larger is quicker per photo, up to a point; smaller takes more steps. 0: 512 for 4,096
+    """Photos in one step. Larger is quicker per photo, up to a point; smaller takes more steps. 0: 256 for 2,048
     training photos or more; for fewer, the power of two from 8 on that makes 8 to 16 steps of an epoch."""
     accumulate: int = _within(1, 10_000_000, default=1)
     """Split each batch into so many parts and add up their gradients: the same step in less memory."""
@@ -140,9 +140,9 @@ class Training:
     share_epochs: int = _within(0, 1_000_000, default=0)
     """For so many epochs all places of a local layer have the same weights (a convolution); then each goes on with its
     own."""
-    learning_rate: float = _within(1e-12, 1e3, default=5e-4)
+    learning_rate: float = _within(1e-12, 1e3, default=7e-4)
     """lr: how far a step moves against the gradient; the highest rate reached, after warm-up. The default is for
-    batches of 512; of a smaller batch that is chosen (batch_size 0), it goes with the root of the batch."""
+    batches of 256; of a smaller batch that is chosen (batch_size 0), it goes with the root of the batch."""
     momentum: float = _within(0, 0.9999, default=0.9)
     """How much of the last step is kept in the next one (sgd only)."""
     weight_decay: float = _within(0, 1e3, default=0.5)

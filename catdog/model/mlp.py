@@ -1,7 +1,7 @@
 """The multilayer perceptron (MLP): flattens the image, then hidden layers, then a linear classifier.
 
-Each hidden layer computes f(x, W) = Wx + b and an activation; the last layer, the linear classifier, computes
-one logit a class. `catdog.numpy_net` is the same computation in NumPy.
+Each hidden layer computes f(x, W) = Wx + b, (batch normalisation) and an activation; the last layer, the linear
+classifier, computes one logit a class. `catdog.numpy_net` is the same computation in NumPy.
 """
 
 from collections.abc import Callable, Sequence

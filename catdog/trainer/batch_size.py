@@ -5,11 +5,11 @@ from dataclasses import replace
 
 from catdog.config.settings import Training
 
-_LARGEST = 512  # photos in a batch that is chosen; the default learning rate is for this one
+_LARGEST = 256  # photos in a batch that is chosen; the default learning rate is for this one
 
 
 def with_batch_size(training: Training, photos: int, least: int = 1) -> Training:
-    """`training` with a batch size where it leaves that open (0): a power of two for 8 to 16 steps an epoch, 8 to 512.
+    """`training` with a batch size where it leaves that open (0): a power of two for 8 to 16 steps an epoch, 8 to 256.
 
     least: photos that each part of a batch must hold. The default learning rate goes with the root of a batch that is
     chosen, as Adam's should (Malladi et al. 2022, https://arxiv.org/abs/2205.10287); any other rate is left alone.

@@ -113,7 +113,8 @@ class TrainerOnAll(Trainer):
         return photos.labels.cpu().numpy(), self.answers[self.state.progress.epoch]
 
     def _add_familiarity(self) -> None:
-        is_odd = [row % 2 > 0 for row in range(len(self.val))]  # the fit on half of the photos, measured with the others
+        # Fitted on half of the photos, and measured with the others: no photo is left that the network has not seen.
+        is_odd = [row % 2 > 0 for row in range(len(self.val))]
         even = self.val.select([not odd for odd in is_odd])
         add_familiarity(self.run / MODEL_FILE, even, self.val.select(is_odd))
 

@@ -46,7 +46,7 @@ class Part:
 
 
 # The network and the training of the tutorial's loop, as flags of catdog.
-PLAIN_NETWORK = ("--image-size", 64, 64, "--hidden", 512, 256, "--activation", "relu")
+PLAIN_NETWORK = ("--image-size", 64, 64, "--hidden", 512, 256, "--activation", "relu", "--no-batch-norm")
 PLAIN_TRAINING = (
     *("--label-smoothing", 0, "--optimizer", "adamw", "--learning-rate", 1e-3, "--weight-decay", 0),
     *("--ema", 0, "--clip-norm", 0, "--schedule", "constant", "--warmup-epochs", 0),

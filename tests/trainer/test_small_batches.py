@@ -81,16 +81,16 @@ def test_without_batch_norm_nothing_is_joined() -> None:
     assert [part.tolist() for part, _ in in_parts(rows, Targets(rows, rows, 1.0), 9)] == [[0], [1], [2], [3], [4]]
 
 
-def test_the_batch_that_is_chosen_makes_many_steps_of_few_photos_and_is_512_for_many() -> None:
+def test_the_batch_that_is_chosen_makes_many_steps_of_few_photos_and_is_256_for_many() -> None:
     for photos in range(2, 6000):
         size = with_batch_size(Training(), photos).batch_size
-        assert size in (8, 16, 32, 64, 128, 256, 512)
-        if 64 <= photos < 4096:
+        assert size in (8, 16, 32, 64, 128, 256)
+        if 64 <= photos < 2048:
             assert 8 <= steps_per_epoch(photos, size) <= 16
-    found = [with_batch_size(Training(), photos) for photos in (2, 63, 400, 4096, 10**6)]
-    assert [training.batch_size for training in found] == [8, 8, 32, 512, 512]
-    # The default rate goes with the root of a batch that is chosen: 5e-4 at 512, a quarter of it at 32.
-    assert [t.learning_rate for t in found] == [6.25e-5, 6.25e-5, 1.25e-4, 5e-4, 5e-4]
+    found = [with_batch_size(Training(), photos) for photos in (2, 63, 600, 2048, 10**6)]
+    assert [training.batch_size for training in found] == [8, 8, 64, 256, 256]
+    # The default rate goes with the root of a batch that is chosen: 7e-4 at 256, half of it at 64.
+    assert [t.learning_rate for t in found] == [1.24e-4, 1.24e-4, 3.5e-4, 7e-4, 7e-4]
     for given in (Training(learning_rate=1e-3), Training(batch_size=64)):
         assert with_batch_size(given, 60).learning_rate == given.learning_rate
 

@@ -36,11 +36,13 @@ from catdog.trainer.loop import Trainer
 MOST_PHOTOS = 2000  # in each of the two sets: a demo is to end in a minute or two
 MOST_SEEDS = 20
 # Without random changes to the photos, whose crops would make no sense of shuffled pixels, and so that nothing but the
-# network and its training differs; the rest is as in any training.
+# network and its training differs, and without batch norm, whose scaling would hide what activations and depth do to
+# the gradient; the rest is as in any training.
 SETTINGS: dict[str, Any] = {
     "image_size": (32, 32),
     "hidden": (256,),
     "activation": "relu",
+    "batch_norm": False,
     "flip": False,
     "crop_area": 1.0,
     "crop_ratio": 1.0,
@@ -49,6 +51,7 @@ SETTINGS: dict[str, Any] = {
     "saturation": 0.0,
     "epochs": 12,
     "batch_size": 64,
+    "learning_rate": 5e-4,
 }
 
 

@@ -7,7 +7,7 @@ import torch
 
 from catdog.base.text import in_shell, many, percent
 from catdog.data.photo_dataset import PhotoDataset
-from catdog.tools.doctor.patient import Finding, Patient, answers, steps
+from catdog.tools.doctor.patient import Finding, Patient, answers, or_batch_norm, steps
 
 FEW = 16  # photos to overfit
 _MOST_STEPS = 300
@@ -51,8 +51,8 @@ def check_initial_loss(patient: Patient) -> Finding:
             name,
             "ill",
             f"{what}: it is sure, and wrong, before it has seen anything.",
-            "The first weights are too large: draw them with a variance of 2 / inputs (relu, gelu), or try "
-            "--batch-norm.",
+            "The first weights are too large: draw them with a variance of 2 / inputs (relu, gelu)"
+            f"{or_batch_norm(model)}.",
         )
     if loss < 0.8 * guess:
         return Finding(
@@ -73,8 +73,8 @@ def check_initial_loss(patient: Patient) -> Finding:
             name,
             "warning",
             f"{what}; but its scores differ between photos by {spread:.1g} only: all photos look the same to it.",
-            "The first weights are too small, or the layers too many for this activation: try relu or gelu, or "
-            "--batch-norm.",
+            "The first weights are too small, or the layers too many for this activation: try relu or gelu"
+            f"{or_batch_norm(model)}.",
         )
     return Finding(name, "ok", f"{what}.")
 

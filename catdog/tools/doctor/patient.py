@@ -84,6 +84,11 @@ class Patient:
         return augment.normalise(pixels.to(self.device), mean, std)
 
 
+def or_batch_norm(model: MLP) -> str:
+    """The end of an advice, `, or --batch-norm`, for a network that does not have it."""
+    return "" if any("norm" in name for name, _ in model.named_parameters()) else ", or --batch-norm"
+
+
 @dataclass(frozen=True)
 class Step:
     """Of the batch of one step, before the weights moved: its loss, and how many of its photos were called right."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from catdog.model.local import LocalLinear
 from catdog.model.mlp import MLP, HiddenLayer
-from catdog.tools.doctor.patient import Finding, Patient, steps
+from catdog.tools.doctor.patient import Finding, Patient, or_batch_norm, steps
 from catdog.trainer.diagnosis import layer_outputs, named_layers
 
 _WEIGHTS_TRIED = 4  # weights compared of each matrix and each vector
@@ -116,9 +116,9 @@ def check_units(model: MLP, images: Tensor, which: str = "units") -> Finding:
     share, name, count = max(shares)
     found = f"of the units of {name}, {count:,} ({share:.1%}) are {what} {how} of {len(images)}"
     advice = (
-        "They learn nothing: try a lower --learning-rate, --activation gelu, or --batch-norm."
+        f"They learn nothing: try a lower --learning-rate or --activation gelu{or_batch_norm(model)}."
         if what == "silent"
-        else "They hardly learn: smaller first weights, --batch-norm, or --activation gelu keep them off their ends."
+        else f"They hardly learn: try smaller first weights or --activation gelu{or_batch_norm(model)}."
     )
     if share > 0.5:
         return Finding(which, "ill", f"{found}.", advice)
@@ -173,9 +173,9 @@ def check_update_ratio(patient: Patient) -> Finding:
     # From the layer that moves most, since the rate is the same for all.
     higher = f"Try --learning-rate {min(rate * 1e-3 / max(high, 1e-30), 1.0):.1g}."
     if low == 0:
-        higher = "No gradient reaches a layer: look at the units, and try another --activation, or --batch-norm."
+        higher = f"No gradient reaches a layer: look at the units, and try another --activation{or_batch_norm(model)}."
     elif high > 3e-4:
-        higher = "Other layers move well, so look at the units, and try another --activation, or --batch-norm."
+        higher = f"Other layers move well, so look at the units, and try another --activation{or_batch_norm(model)}."
     if low < 1e-6:
         return Finding(name, "ill", f"{what}: next to nothing, and about 1e-3 is healthy.", higher)
     if high > 0.05:

@@ -1,6 +1,7 @@
 """Takes the first step of a training on a copy of the network; keeps the numbers of one photo, neuron and weight."""
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -39,8 +40,11 @@ class FirstStep:
     bias: float
     sum: float
     """Wx + b of that neuron."""
+    mean: float
+    """Of that neuron's sums over the photos computed together, and `deviation` theirs, as batch normalisation has it."""
+    deviation: float
     normed: float
-    """The same after batch normalisation, if there is any."""
+    """The sum after batch normalisation, if there is any."""
     out: float
     """Its activation; the sum itself in a network without hidden layers."""
     by_out: float
@@ -109,11 +113,15 @@ def _first_step(trainer: Trainer) -> FirstStep:
         by_weight = _gradient(linear.weight)[neuron].clone()
         source = int(by_weight.abs().argmax())
         weights = linear.weight.detach()[neuron].clone()
+        together = kept["sum"][0].detach()[:, neuron]
+        epsilon = getattr(layer.norm, "eps", 0.0) if isinstance(layer, HiddenLayer) else 0.0
         found.update(
             neuron=neuron,
             weights=weights.cpu(),
             bias=float(linear.bias.detach()[neuron]),
             sum=float(values["sum"][0, neuron]),
+            mean=float(together.mean()),
+            deviation=math.sqrt(float(together.var(correction=0)) + epsilon),
             normed=float(values.get("normed", values["sum"])[0, neuron]),
             out=float(values.get("out", values["sum"])[0, neuron]),
             by_out=float(gradients.get("out", by_sum)[0, neuron]),

@@ -122,15 +122,20 @@ def _forward(s: FirstStep, trainer: Trainer) -> list[Paragraph]:
     found = [[about, plus(terms) + others, f"Wx + b = {number(float(products.sum()))} {bias} = {number(s.sum)}"]]
     if not len(model.hidden):
         return found
-    lines = []
     if card.architecture.batch_norm:
-        lines.append(f"normalised over the batch: {number(s.sum)} becomes {number(s.normed)}")
+        found.append(
+            [
+                "Batch norm makes a neuron's sums comparable: less their mean over the photos that are computed together, "
+                "over their deviation (times gamma plus beta, which are still 1 and 0):",
+                f"({number(s.sum)} - {signed(s.mean)}) / {number(s.deviation)} = {number(s.normed)}",
+            ]
+        )
     activation = card.architecture.activation
-    lines.append(f"{activation}({number(s.normed)}) = {number(s.out)}")
     more = len(model.hidden) - 1
     layers = "layer does" if more == 1 else "layers do"
     then = f" {more} more hidden {layers} the same with the numbers of the one before." if more else ""
-    return [*found, [f"The activation bends that number; this is what the neuron passes on.{then}", *lines]]
+    about = f"The activation bends that number; this is what the neuron passes on.{then}"
+    return [*found, [about, f"{activation}({number(s.normed)}) = {number(s.out)}"]]
 
 
 def _neuron(s: FirstStep, trainer: Trainer) -> str:
@@ -203,15 +208,16 @@ def _backward(s: FirstStep, trainer: Trainer) -> list[Paragraph]:
     by_sum, x = float(s.by_sum[0]), float(s.x[s.source])
     lines = []
     if len(mlp_of(trainer).hidden):
-        # Through batch normalisation the other photos have a say too, and there is no single slope to multiply by.
-        if architecture.batch_norm:
-            lines.append(f"dE/d(Wx + b) = {number(by_sum)}, back through the layers above, activation and batch norm")
-        else:
-            slope = float(SLOPES[architecture.activation](torch.tensor(s.normed).double().numpy()))
+        slope = float(SLOPES[architecture.activation](torch.tensor(s.normed).double().numpy()))
+        z = "dz" if architecture.batch_norm else "d(Wx + b)"
+        lines.append(
+            f"dE/{z} = dE/da * {architecture.activation}'({number(s.normed)}) = {times(s.by_out, slope)} = "
+            f"{number(s.by_out * slope)}, where dE/da, by what the neuron passes on, came from the layers above"
+        )
+        if architecture.batch_norm:  # through which the other photos have a say too: no single slope to multiply by
             lines.append(
-                f"dE/d(Wx + b) = dE/da * {architecture.activation}'({number(s.normed)}) = "
-                f"{times(s.by_out, slope)} = {number(by_sum)}, where dE/da, by what the neuron passes on, came from "
-                "the layers above"
+                f"dE/d(Wx + b) = {number(by_sum)}, back through batch norm, where z is its result: each photo's sum also "
+                "moves the mean and the deviation, and so the z of all the others"
             )
     else:
         lines.append(f"dE/d(Wx + b) = {number(by_sum)}, from the loss")

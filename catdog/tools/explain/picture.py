@@ -92,7 +92,9 @@ def photo(figure: Any, e: Explanation) -> None:
 
 def layers(figure: Any, e: Explanation) -> None:
     """Draw the activations of the hidden layers, a square a unit, and the scores of the classes."""
-    _title(figure, "2. Forward: what each unit gives, the activation of Wx + b; a square is a unit, white is 0")
+    normalised = "the normalised " * any(layer.norm is not None for layer in e.network.layers)
+    what = f"what each unit gives, the activation of {normalised}Wx + b; a square is a unit, white is 0"
+    _title(figure, f"2. Forward: {what}")
     hidden = len(e.path)
     columns = min(max(hidden, 1), 4) + 1
     rows = -(-max(hidden, 1) // 4)

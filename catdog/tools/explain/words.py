@@ -120,12 +120,13 @@ def forward(e: Explanation) -> Section:
             lines.append(f"softmax: {e.classes[j]} {e.probabilities[j]:.5f} = exp({number(e.logits[j])}) / ({terms})")
         if e.seen_alone:
             lines.append(f"that is of the photo {e.seen_alone}, as in training; for the answer see The prediction")
-    return Section(
-        "forward",
-        "Forward",
-        "Each layer computes f(x, W) = Wx + b and then an activation; the last gives the scores.",
-        lines,
-    )
+    about = "Each layer computes f(x, W) = Wx + b and then an activation; the last gives the scores."
+    if any(layer.norm is not None for layer in e.network.layers):
+        about += (
+            " Between the two, batch norm: Wx + b less its mean in training, over its deviation there, times gamma plus "
+            "beta, which training found for each unit."
+        )
+    return Section("forward", "Forward", about, lines)
 
 
 def _by_class(e: Explanation, values: Floats) -> str:

@@ -226,7 +226,7 @@ def _catdog_time_to(place: Place, round: int) -> Figures:
 
 
 def _tutorial_time_to(place: Place, round: int) -> Figures:
-    network = ("--image-size", 32, "--hidden", 1024, 1024, 1024)
+    network = ("--image-size", 24, "--hidden", 1024, 1024, 1024)
     flags = ("--epochs", place.sizes.epochs, "--seed", round)
     with place.fresh() as folder:
         return _time_to(peer_train("tutorial", place.photos(), Path(folder), *network, *flags, until=_is_accurate))

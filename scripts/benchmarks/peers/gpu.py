@@ -54,7 +54,7 @@ def operations_a_second(device: torch.device, dtype: torch.dtype, side: int) -> 
 
 def measure(device: torch.device, precision: str, photos: int, side: int) -> dict[str, float]:
     """side: of the matrix multiplied, whose square is the number of elements copied, 8 bytes each."""
-    config = load_config(None, {"device": str(device), "precision": precision, "batch_size": 512})
+    config = load_config(None, {"device": str(device), "precision": precision, "batch_size": 256})
     height, width = config.photos.image_size
     pixels = torch.randint(256, (photos, 3, height, width), dtype=torch.uint8)
     train = PhotoDataset.from_tensors(pixels, torch.arange(photos) % 2, ("cat", "dog"))

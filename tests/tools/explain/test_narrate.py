@@ -46,7 +46,7 @@ CASES: dict[str, dict[str, Any]] = {
     "defaults": {},
     "plain": {
         "optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.0, "label_smoothing": 0.0, "clip_norm": 0.0,
-        "activation": "relu", "hidden": (7,),
+        "activation": "relu", "hidden": (7,), "batch_norm": False,
     },
     "svm": {"loss": "svm", "optimizer": "sgd", "activation": "tanh", "clip_norm": 0.01},
     "squared_svm_of_three": {"loss": "svm", "squared_hinge": True, "activation": "sigmoid"},
