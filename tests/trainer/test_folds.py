@@ -146,3 +146,29 @@ def test_what_more_photos_may_give_goes_on_as_the_mistakes_fell() -> None:
     assert low < 1 - twice < high
     assert high - low < 0.12
     assert "may be 70% to 70%" not in learning_curve(right_of_more, right_of_half, 0.8)  # worse with more: no fall
+
+
+def test_where_cats_dogs_is_better_it_is_said_in_training_and_at_prediction(
+    make_photos: MakePhotos, small_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from catdog.predict import CATS_DOGS, Classifier
+    from catdog.trainer.comparison import as_it_comes
+
+    photos = make_photos({"cat": 6, "dog": 6})
+    classifier = Classifier.load("cats-dogs")
+    right = [classifier.predict(path).label == path.parent.name for path in photos.rglob("*.png")]
+    assert as_it_comes(list_photos(photos)) == {CATS_DOGS: sum(right) / 12}
+    assert as_it_comes(list_photos(make_photos({"cat": 3, "hen": 3}, name="others"))) == {}
+
+    monkeypatch.setattr("catdog.trainer.folds.as_it_comes", lambda listing: {CATS_DOGS: 1.0})
+    lines: list[str] = []
+    run = train(small_config(photos, folds=2, epochs=1, learning_rate=1e-6), log=lines.append)
+    own = load_model(run / "model.safetensors")[1].validation["accuracy"]
+    assert own < 1
+    assert any("cats-dogs, which comes with catdog, is right on 100.00% of these photos" in line for line in lines)
+    assert "cats-dogs was better, right on 100.00% of the same photos" in Classifier.load(run).in_words()
+
+    monkeypatch.setattr("catdog.trainer.folds.as_it_comes", lambda listing: {CATS_DOGS: 0.01})
+    lines.clear()
+    train(small_config(photos, folds=2, epochs=1, out="other"), log=lines.append)
+    assert not any("cats-dogs" in line for line in lines)

@@ -1,0 +1,55 @@
+"""Where a training starts that leaves it open."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from catdog.checkpoint.model_file import load_model
+from catdog.config.toml import load_config
+from catdog.data.drawn import write_sample
+from catdog.runs.locate import TRAINED
+from catdog.runs.start import FOR_FEW, choose_start
+
+MakePhotos = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def _few_photos_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("catdog.runs.start.FEW", 8)
+
+
+def test_few_photos_start_from_cats_dogs_with_its_architecture_and_settings_for_few(make_photos: MakePhotos) -> None:
+    photos = make_photos({"cat": 9, "dog": 6})
+    config = choose_start(load_config(None, {"data": str(photos)}))
+    card = load_model(TRAINED)[1]
+    assert config.model.start_from == "cats-dogs"
+    assert config.architecture == card.architecture
+    for name, value in FOR_FEW.items():
+        assert getattr(config.training, name) == value
+    config = choose_start(load_config(None, {"data": str(photos), "epochs": 3, "learning_rate": 0.1}))
+    assert (config.training.epochs, config.training.learning_rate) == (3, 0.1)
+
+
+def test_many_photos_drawings_and_a_given_network_start_anew(make_photos: MakePhotos, tmp_path: Path) -> None:
+    photos = make_photos({"cat": 8, "dog": 8})
+    few = make_photos({"cat": 4, "dog": 4}, name="few")
+    write_sample(tmp_path / "drawn", 8, (16, 16))
+    for given in (
+        {"data": str(photos)},
+        {"data": "sample"},
+        {"data": str(tmp_path / "drawn")},
+        {"data": str(few), "hidden": (16,)},
+        {"data": str(few), "image_size": (8, 8)},
+        {"data": str(few), "start_from": "none"},
+    ):
+        config = choose_start(load_config(None, given))
+        assert config.model.start_from == "none", given
+        plain = load_config(None, {**given, "start_from": "none"})
+        assert (config.model, config.training, config.photos) == (plain.model, plain.training, plain.photos)
+
+
+def test_only_the_photos_to_train_on_count(make_photos: MakePhotos, tmp_path: Path) -> None:
+    make_photos({"cat": 4, "dog": 4}, name="split/train")
+    make_photos({"cat": 20, "dog": 20}, name="split/val", first=50)
+    assert choose_start(load_config(None, {"data": str(tmp_path / "split")})).model.start_from == "cats-dogs"
