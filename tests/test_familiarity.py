@@ -93,10 +93,11 @@ def test_features_are_the_channels_means_at_length_1_in_the_last_layer_of_each_g
     with torch.no_grad():
         images = (torch.from_numpy(pixels) - mean) / std
         ways = [images, images.flip(3)] if average_mirrored else [images]
-        logits = sum(model(way) for way in ways) / len(ways)
+        logits = torch.stack([model(way) for way in ways]).mean(dim=0)
     unit = [(out.reshape(5, -1, c).mean(1), c) for out, c in zip(seen, (3, 4) * len(ways), strict=True)]
     lengths = [means / means.norm(dim=1, keepdim=True) for means, _ in unit]
-    expected = sum(torch.cat(lengths[2 * way : 2 * way + 2], dim=1) for way in range(len(ways))) / len(ways)
+    by_way = [torch.cat(lengths[2 * way : 2 * way + 2], dim=1) for way in range(len(ways))]
+    expected = torch.stack(by_way).mean(dim=0)
 
     card = replace(CARD, average_mirrored=average_mirrored)
     classifier = Classifier(arrays_of(model), card)

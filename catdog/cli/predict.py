@@ -41,10 +41,10 @@ def add_predict(verbs: Any) -> None:
     )
     parser.add_argument(
         "--unfamiliar-below",
-        metavar="F",
+        metavar="P",
         type=probability,
         default=UNFAMILIAR,
-        help='answer "unfamiliar" where a photo is less like those trained on than all but a share F of other such '
+        help='answer "unfamiliar" where a photo is less like those trained on than all but a share P of other such '
         f"photos are; 0: never (default: {UNFAMILIAR:g})",
     )
     form = parser.add_mutually_exclusive_group()
