@@ -161,8 +161,8 @@ def check_parts(training: Training, least: int, otherwise: str = "") -> None:
         raise CatdogError(
             f"accumulate ({parts}) must not exceed batch_size ({batch}): a part needs at least one photo."
         )
-    wanted = f"give --batch-size {least * parts} or more" + (", or a smaller --accumulate" if parts > 1 else "")
+    wanted = f"give --batch-size {least * parts} or more{', or a smaller --accumulate' * (parts > 1)}{otherwise}"
     raise CatdogError(
         f"batch_size ({batch}) is too small{f' for {parts} parts (accumulate)' if parts > 1 else ''}: the batch "
-        f"normalisation of this network compares photos that are computed together, and needs two or more; {wanted}{otherwise}."
+        f"normalisation of this network compares photos that are computed together, and needs two or more; {wanted}."
     )

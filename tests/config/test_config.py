@@ -62,7 +62,10 @@ def test_every_recipe_loads(recipe: Path) -> None:
         ("[model]\nhidden = [64.5]", "hidden (--hidden) must be a list of whole numbers"),
         ("[model]\nactivation = 'rel'", "must be one of relu, gelu, tanh, sigmoid, not 'rel'; did you mean relu?"),
         ("[photos]\nstrict = 1", "strict (--strict) must be true or false"),
-        ("[model]\nbatch_norm = false\n[training]\nbatch_size = 4\naccumulate = 5", "accumulate (5) must not exceed batch_size (4)"),
+        (
+            "[model]\nbatch_norm = false\n[training]\nbatch_size = 4\naccumulate = 5",
+            "accumulate (5) must not exceed batch_size (4)",
+        ),
         ("[model]\nbatch_norm = true\n[training]\nbatch_size = 1", "batch_size (1) is too small: the batch norm"),
         (
             "[model]\nbatch_norm = true\n[training]\nbatch_size = 3\naccumulate = 2",

@@ -78,7 +78,11 @@ def steps(e: Explanation) -> Iterator[tuple[str, str]]:
             same = ", by the same weights wherever that is" if hidden[0].shape.shared else ""
             window = f" (a small window of the layer before{same})"
         neurons = [layer for layer in hidden if not isinstance(layer, Pool)]
-        normed = ", takes away what that is on average in training, divides by its spread (batch norm)" if hidden[0].norm is not None else ""
+        normed = (
+            ", takes away what that is on average in training, divides by its spread (batch norm)"
+            if hidden[0].norm is not None
+            else ""
+        )
         added = ", adds what came into its block (at the end of one)" * any(layer.adds for layer in hidden)
         yield (
             "layers",
