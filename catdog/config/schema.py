@@ -150,10 +150,7 @@ def validate(config: Config) -> Config:
 
 
 def check_parts(training: Training, least: int, otherwise: str = "") -> None:
-    """Raise CatdogError where a batch, in as many parts as are asked for, has fewer than `least` photos in a part.
-
-    otherwise: what else than another batch the sentence advises.
-    """
+    """Raise CatdogError, which ends in `otherwise`, where a part of a batch would have fewer than `least` photos."""
     batch, parts = training.batch_size, training.accumulate
     if batch == 0 or batch >= least * parts:  # 0: chosen to be large enough
         return
