@@ -127,8 +127,8 @@ class Architecture:
         """How many photos an MLP must be given at once in training: 2 where batch normalisation of a layer sees one
         number a photo, of which a single photo has no variance, else 1.
         """
-        has_one = any(layer.norm and layer.units == layer.channels for layer in self.hidden_layers())
-        return 2 if self.is_mlp and has_one else 1
+        by_unit = (layer.norm and layer.units == layer.channels for layer in self.hidden_layers())
+        return 2 if self.is_mlp and any(by_unit) else 1
 
     def hidden_layers(self) -> list[LayerShape]:
         """The hidden layers of an MLP, from the photo on: local ones, then dense ones."""

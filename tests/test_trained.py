@@ -293,7 +293,7 @@ def test_to_a_boxed_network_familiarity_is_added_and_its_weights_stay(
 
 
 def test_the_recipe_gives_the_configuration_again() -> None:
-    flags: dict[str, Any] = {"hidden": (5, 6), "flip": False, "batch_norm": True, "loss": "svm", "image_size": (8, 9)}
+    flags: dict[str, Any] = {"hidden": (5, 6), "flip": False, "batch_norm": False, "loss": "svm", "image_size": (8, 9)}
     flags["learning_rate"] = 0.00123
     config = load_config(None, {**flags, "data": "photos", "out": "there"})
     words = recipe(config).split()

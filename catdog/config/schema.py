@@ -159,10 +159,7 @@ def validate(config: Config) -> Config:
 
 
 def check_parts(training: Training, least: int, otherwise: str = "") -> None:
-    """Raise CatdogError where a batch, in as many parts as are asked for, has fewer than `least` photos in a part.
-
-    otherwise: what else than another batch the sentence advises.
-    """
+    """Raise CatdogError, which ends in `otherwise`, where a part of a batch would have fewer than `least` photos."""
     batch, parts = training.batch_size, training.accumulate
     if batch == 0 or batch >= least * parts:  # 0: chosen to be large enough
         return
@@ -170,8 +167,8 @@ def check_parts(training: Training, least: int, otherwise: str = "") -> None:
         raise CatdogError(
             f"accumulate ({parts}) must not exceed batch_size ({batch}): a part needs at least one photo."
         )
-    wanted = f"give --batch-size {least * parts} or more" + (", or a smaller --accumulate" if parts > 1 else "")
+    wanted = f"give --batch-size {least * parts} or more{', or a smaller --accumulate' * (parts > 1)}{otherwise}"
     raise CatdogError(
         f"batch_size ({batch}) is too small{f' for {parts} parts (accumulate)' if parts > 1 else ''}: the batch "
-        f"normalisation of this network compares photos that are computed together, and needs two or more; {wanted}{otherwise}."
+        f"normalisation of this network compares photos that are computed together, and needs two or more; {wanted}."
     )

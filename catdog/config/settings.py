@@ -124,7 +124,7 @@ class Training:
     """Photos in one step. Larger is quicker per photo, up to a point; smaller takes more steps. 0: 256 for 2,048
     training photos or more; for fewer, the power of two from 8 on that makes 8 to 16 steps of an epoch."""
     accumulate: int = _within(1, 10_000_000, default=1)
-    """Split each batch into so many parts and add up their gradients: the same step in less memory."""
+    """Split each batch into parts and add up their gradients: the same step (batch norm: nearly) in less memory."""
     loss: Literal["softmax", "svm"] = "softmax"
     """softmax: cross-entropy of the probabilities. svm: multi-class hinge loss with margin 1."""
     squared_hinge: bool = False

@@ -78,7 +78,7 @@ def test_pixels_are_kept_on_the_gpu_where_they_fit_beside_the_training(
     monkeypatch: pytest.MonkeyPatch, free_mib: int, fits: bool
 ) -> None:
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free_mib * 2**20, 8000 * 2**20))
-    config = load_config(None, {"hidden": (16,)})
+    config = load_config(None, {"hidden": (16,), "image_size": (32, 32)})
     found, words = _place_of_pixels(config, build_model(config, 2), 50_000, torch.device("cuda:0"))
     assert found == fits
     assert f"146 MiB, uint8; {free_mib:,} MiB are free there" in words

@@ -32,7 +32,7 @@ MakePhotos = Callable[..., Path]
 MakeConfig = Callable[..., Config]
 EXPLODING: dict[str, Any] = {
     "optimizer": "sgd", "momentum": 0.9, "clip_norm": 0.0, "ema": 0.0, "warmup_epochs": 0.0, "schedule": "constant",
-    "activation": "relu", "weight_decay": 0.0,
+    "activation": "relu", "batch_norm": False, "weight_decay": 0.0,
 }  # fmt: skip
 
 
@@ -109,7 +109,7 @@ def test_a_bad_state_is_never_saved(
     make_photos: MakePhotos, small_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Weights that go bad in the very last step before a checkpoint, with a loss that shows nothing of it."""
-    config = small_config(make_photos({"cat": 20, "dog": 20}), activation="tanh", hidden=(8, 8))
+    config = small_config(make_photos({"cat": 20, "dog": 20}), activation="tanh", hidden=(8, 8), batch_norm=False)
     update = trainer.AveragedWeights.update
     steps = 0
 
@@ -151,11 +151,11 @@ def test_where_the_loss_is_read_now_and_then_the_same_step_is_found(
     with pytest.raises(
         CatdogError, match=r"in epoch 1, step 5, .* outputs of hidden layer 2 .* after epoch 0;"
     ) as direct:
-        train(small_config(photos), log=quiet)
+        train(small_config(photos, batch_norm=False), log=quiet)
     monkeypatch.setattr(trainer.Trainer, "__init__", make_as_on_a_gpu)
     lines: list[str] = []
     with pytest.raises(CatdogError) as traced:
-        train(small_config(photos, out=str(tmp_path / "run2")), log=lines.append)
+        train(small_config(photos, out=str(tmp_path / "run2"), batch_norm=False), log=lines.append)
     assert str(traced.value) == str(direct.value).replace(str(tmp_path / "run"), str(tmp_path / "run2"))
     assert sum("going over it again, looking at each step" in line for line in lines) == 1
 
@@ -230,7 +230,7 @@ def notes(run: Path) -> list[str]:
     return [line for line in (run / "train.log").read_text().splitlines() if line.startswith("note:")]
 
 
-LOPSIDED: dict[str, Any] = {"epochs": 9, "learning_rate": 1e-3, "ema": 0.0}
+LOPSIDED: dict[str, Any] = {"epochs": 9, "learning_rate": 1e-3, "ema": 0.0, "batch_norm": False}
 
 
 def look_alikes(folder: Path) -> Path:

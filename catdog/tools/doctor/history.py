@@ -100,8 +100,8 @@ def check_collapse(classifier: Classifier, val: PhotoDataset) -> Finding:
 
 
 def trained_model(classifier: Classifier) -> MLP:
-    """Build the run's network as a PyTorch module, without dropout."""
+    """Build the run's network as a PyTorch module, as it is in prediction."""
     model = MLP.of(replace(classifier.card.architecture, dropout=0.0), len(classifier.classes))
     # Not strict, since num_batches_tracked of batch normalisation is not stored.
     model.load_state_dict({name: torch.from_numpy(array) for name, array in classifier.tensors.items()}, strict=False)
-    return model
+    return model.eval()

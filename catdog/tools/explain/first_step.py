@@ -41,7 +41,7 @@ class FirstStep:
     sum: float
     """Wx + b of that neuron."""
     mean: float
-    """Of that neuron's sums over the photos computed together, and `deviation` theirs, as batch normalisation has it."""
+    """Mean of that neuron's sums over the photos that are computed together, and their `deviation`: for batch norm."""
     deviation: float
     normed: float
     """The sum after batch normalisation, if there is any."""

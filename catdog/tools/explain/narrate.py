@@ -125,8 +125,8 @@ def _forward(s: FirstStep, trainer: Trainer) -> list[Paragraph]:
     if card.architecture.batch_norm:
         found.append(
             [
-                "Batch norm makes a neuron's sums comparable: less their mean over the photos that are computed together, "
-                "over their deviation (times gamma plus beta, which are still 1 and 0):",
+                "Batch norm takes from a neuron's sum its mean over the photos that are computed together, and divides "
+                "by its deviation there (then times gamma plus beta, which are still 1 and 0):",
                 f"({number(s.sum)} - {signed(s.mean)}) / {number(s.deviation)} = {number(s.normed)}",
             ]
         )
@@ -216,8 +216,8 @@ def _backward(s: FirstStep, trainer: Trainer) -> list[Paragraph]:
         )
         if architecture.batch_norm:  # through which the other photos have a say too: no single slope to multiply by
             lines.append(
-                f"dE/d(Wx + b) = {number(by_sum)}, back through batch norm, where z is its result: each photo's sum also "
-                "moves the mean and the deviation, and so the z of all the others"
+                f"dE/d(Wx + b) = {number(by_sum)}, back through batch norm, which gave z: each photo's sum also moves "
+                "the mean and the deviation, and so the z of all the others"
             )
     else:
         lines.append(f"dE/d(Wx + b) = {number(by_sum)}, from the loss")

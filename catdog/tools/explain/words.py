@@ -123,8 +123,8 @@ def forward(e: Explanation) -> Section:
     about = "Each layer computes f(x, W) = Wx + b and then an activation; the last gives the scores."
     if any(layer.norm is not None for layer in e.network.layers):
         about += (
-            " Between the two, batch norm: Wx + b less its mean in training, over its deviation there, times gamma plus "
-            "beta, which training found for each unit."
+            " Between the two, batch norm: Wx + b less its mean in training, over its deviation there, times gamma "
+            "plus beta, which training found for each unit."
         )
     return Section("forward", "Forward", about, lines)
 

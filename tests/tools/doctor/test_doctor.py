@@ -105,7 +105,7 @@ def test_a_rate_that_training_calls_too_high_is_not_ok_for_the_doctor(
     patient_of: MakePatient, tmp_path: Path, rate: float
 ) -> None:
     """Whether a rate is too high, by the losses of a training with it, and by the doctor beforehand."""
-    patient = patient_of(learning_rate=rate, epochs=3, warmup_epochs=1.0)
+    patient = patient_of(learning_rate=rate, epochs=3, warmup_epochs=1.0, batch_norm=False)
     finding = check_rate(sweep(patient), rate, first_epochs(patient), patient.guess)
     photos = (patient.train, patient.val, patient.card)
     trainer = Trainer(patient.config, patient.model(), *photos, tmp_path, patient.device, quiet)
@@ -192,7 +192,7 @@ def test_dead_relus(patient_of: MakePatient) -> None:
     def change(model: MLP) -> None:
         model.hidden[1].linear.bias.sub_(100)  # type: ignore[operator, union-attr]
 
-    ill = changed(patient_of(activation="relu"), change)
+    ill = changed(patient_of(activation="relu", batch_norm=False), change)
     finding = check_units(ill.model(), ill.photos(512)[0])
     assert finding.state == "ill"
     assert "hidden layer 2, 12 (100.0%) are silent" in finding.message
