@@ -194,12 +194,10 @@ def _summarize(trainer: Trainer, seconds: float) -> None:
 
     progress, run = trainer.state.progress, trainer.run
     trial = "evaluate" if trainer.card.trained_on == DRAWINGS else "predict PHOTO"  # it has seen no photograph
+    if (few := len(trainer.val)) < LEAST:
+        trainer.log(f"no photo will be called unfamiliar: that takes {LEAST} validation photos, and there are {few}")
     trainer.log(
         f"trained in {seconds:.0f} s; best after epoch {progress.best['epoch']}: "
         f"{percent(progress.best['val_accuracy'])} of {len(trainer.val):,} validation photos right\n"
         f"the network is {run / MODEL_FILE}; try: catdog {trial} --run {in_shell(run)}"
     )
-    if len(trainer.val) < LEAST:
-        trainer.log(
-            f"it calls no photo unfamiliar: that takes {LEAST} validation photos, and there are {len(trainer.val)}"
-        )
