@@ -224,12 +224,11 @@ def _summarize(trainer: Trainer, seconds: float) -> None:
     sure = "".join(f"{sentence}\n" for sentence in trainer.in_words())
     trial = "evaluate" if trainer.card.trained_on == DRAWINGS else "predict PHOTO"  # it has seen no photograph
     start = f" from the weights of {trainer.card.started_from}" * bool(trainer.card.started_from)
+    needed = LEAST * (2 if trainer.config.photos.folds > 1 else 1)  # with folds, half of the photos count
+    if (few := len(trainer.val)) < needed:
+        trainer.log(f"no photo will be called unfamiliar: that takes {needed} validation photos, and there are {few}")
     trainer.log(
         f"trained in {seconds:.0f} s{start}; best after epoch {progress.best['epoch']}: "
         f"{percent(progress.best['val_accuracy'])} of {len(trainer.val):,} {trainer.validated_on}\n"
         f"{sure}the network is {run / MODEL_FILE}; try: catdog {trial} --run {in_shell(run)}"
     )
-    if len(trainer.val) < LEAST:
-        trainer.log(
-            f"it calls no photo unfamiliar: that takes {LEAST} validation photos, and there are {len(trainer.val)}"
-        )

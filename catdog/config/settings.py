@@ -55,9 +55,9 @@ class Model:
     """Begin with torchvision's own weights for that network, which are downloaded once (not for mlp)."""
     start_from: str = "auto"
     """Begin with the weights of another network: a run, a model file, cats-dogs, which comes with catdog, or none.
-    auto: cats-dogs where there are few photos, and no other field of this section is given. What
-    fits is copied, of the classifier the rows of classes of the same name. Picture size and the fields of this section
-    are that network's unless they are given."""
+    What fits is copied, of the classifier the rows of classes of the same name. Picture size and the fields of this
+    section are that network's unless they are given. auto: cats-dogs where there are fewer than 1,000 photos of cats
+    and of dogs, and no other field of this section is given."""
     hidden: tuple[int, ...] = _within(1, 1_000_000, default=(1024, 1024, 1024))
     """Width of each hidden layer; an empty list leaves the linear classifier alone."""
     local: tuple[int, ...] = _within(1, 100_000, default=())

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from catdog.base.text import listed
+from catdog.base.text import class_key, listed
 from catdog.config.settings import Training
 from catdog.model.mlp import MLP
 from catdog.numpy_net import Floats
@@ -17,15 +17,15 @@ def copy_weights(
     model: nn.Module, tensors: Mapping[str, Floats], theirs: Sequence[str], ours: Sequence[str]
 ) -> tuple[int, list[str]]:
     """Copy into `model` each layer of `tensors` that fits by name and shape, and of the classifier the rows of classes
-    of the same name; the others keep their first values.
+    of the same name (`class_key`); the others keep their first values.
 
     theirs, ours: the classes of both, in order. Returns how many weights were copied, and the classes with new rows.
     """
     head, weights = head_name(model), dict(model.named_parameters())
     state = {name: own for name, own in model.state_dict().items() if not name.endswith("num_batches_tracked")}
-    known = {name: row for row, name in enumerate(theirs)}
-    rows = [row for row, name in enumerate(ours) if name in known]
-    their_rows = [known[ours[row]] for row in rows]
+    known = {class_key(name): row for row, name in enumerate(theirs)}
+    rows = [row for row, name in enumerate(ours) if class_key(name) in known]
+    their_rows = [known[class_key(ours[row])] for row in rows]
 
     def fits(name: str) -> bool:
         own, other = state[name].shape, tensors[name].shape if name in tensors else None
@@ -38,7 +38,7 @@ def copy_weights(
             mine, its = (rows, their_rows) if layer == head else (slice(None), slice(None))
             own[mine] = torch.from_numpy(tensors[name])[its]
             copied += own[mine].numel() if name in weights else 0
-    return copied, [name for name in ours if name not in known or head in new_layers]
+    return copied, [name for name in ours if class_key(name) not in known or head in new_layers]
 
 
 def _layer(name: str) -> str:

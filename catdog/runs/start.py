@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from catdog.architecture import Architecture
-from catdog.base.text import listed, on_one_line
+from catdog.base.text import class_key, listed, on_one_line
 from catdog.checkpoint.model_card import ModelCard
 from catdog.checkpoint.model_file import MODEL_FILE, load_model
 from catdog.config.schema import fields, validate
@@ -19,17 +19,16 @@ from catdog.data.listing import list_photos, photos_below, subfolders
 from catdog.data.splits import SAMPLE, find_splits
 from catdog.errors import CatdogError
 from catdog.numpy_net import Floats
-from catdog.runs.locate import TRAINED_NAME, comes_with_catdog, find_model
+from catdog.runs.locate import TRAINED, TRAINED_NAME, comes_with_catdog, find_model
 
 if TYPE_CHECKING:
     from catdog.model.build import Network
     from catdog.runtime.world import World
 
-FEW = 1000  # photos a class, below which a training starts from the network that comes with catdog (docs/own-photos.md)
-FOR_FEW: dict[str, Any] = {
-    "epochs": 8,
-    "learning_rate": 1e-3,
-}  # settings of a training from other weights, which knows much already
+FEW = 1000  # photos a class, below which cats and dogs start from the network that comes with catdog
+SETTINGS: dict[str, Any] = {"learning_rate": 3e-4}  # of a training from another network, which knows much already
+FOR_FEW: dict[str, Any] = {"learning_rate": 1e-3, "train_layers": 1, "epochs": 2}
+"""Where that one is chosen for few photos: all it learned of many stays."""
 _SAME = ("model", "local", "field", "shared", "blocks", "batch_norm")  # without which no weights fit
 
 
@@ -39,7 +38,9 @@ def choose_start(config: Config) -> Config:
 
     Raises CatdogError where there is no such network, and where what is given contradicts it.
     """
+    settings = SETTINGS
     if config.model.start_from == "auto":
+        settings = FOR_FEW
         config = validate(replace(config, model=replace(config.model, start_from=_chosen(config))))
     if config.model.start_from == "none":
         return config
@@ -58,7 +59,7 @@ def choose_start(config: Config) -> Config:
         config,
         photos=replace(config.photos, image_size=size),
         model=replace(config.model, start_from=place, **ours),
-        training=replace(config.training, **{k: v for k, v in FOR_FEW.items() if k not in config.given}),
+        training=replace(config.training, **{k: v for k, v in settings.items() if k not in config.given}),
         given=frozenset(fields()),
     )
     _check_fits(asdict(config.architecture), theirs, _name_of(model))
@@ -66,16 +67,17 @@ def choose_start(config: Config) -> Config:
 
 
 def _chosen(config: Config) -> str:
-    """Where a training starts that leaves it open: from cats-dogs where photos are few and nothing of the network is
-    given, else from new weights."""
-    of_network = {name for name, field in fields().items() if field.section == "model"} - {"start_from"} | {
-        "image_size"
-    }
-    if config.photos.data == SAMPLE or of_network & config.given:
+    """Where a training starts that leaves it open: from cats-dogs where photos are few and of its classes, and nothing
+    of the network is given; else from new weights."""
+    of_network = {name for name, field in fields().items() if field.section == "model"} | {"image_size"}
+    if config.photos.data == SAMPLE or (of_network - {"start_from"}) & config.given:
         return "none"
     root = Path(config.photos.data)
     root = find_splits(root).get("train", root)
-    most = FEW * len(classes := subfolders(root))
+    classes = subfolders(root)
+    if not set(map(class_key, classes)) <= set(map(class_key, load_model(TRAINED)[1].classes)):
+        return "none"
+    most = FEW * len(classes)
     count = sum(1 for _ in islice(chain.from_iterable(photos_below(root / name) for name in classes), most))
     return TRAINED_NAME if 0 < count < most and not are_drawn(list_photos(root)) else "none"
 

@@ -1,5 +1,6 @@
 """How often the network that comes with catdog is right on the photos that a training is validated on."""
 
+from catdog.base.text import class_key
 from catdog.checkpoint.model_file import load_model
 from catdog.data.listing import Listing
 from catdog.predict import CATS_DOGS, Classifier, Prediction
@@ -9,9 +10,9 @@ from catdog.runs.locate import TRAINED
 def as_it_comes(photos: Listing) -> dict[str, float]:
     """{CATS_DOGS: its accuracy on `photos`}; empty where it does not know their classes, or none can be read."""
     tensors, card = load_model(TRAINED)
-    if not set(photos.classes) <= set(card.classes):
+    if not set(map(class_key, photos.classes)) <= set(map(class_key, card.classes)):
         return {}
     samples = ((photos.classes[label], path) for path, label in photos.samples)
     answers = list(Classifier(tensors, card).predict_all(samples))
-    right = [answer.label == name for name, answer in answers if isinstance(answer, Prediction)]
+    right = [class_key(answer.label) == class_key(name) for name, answer in answers if isinstance(answer, Prediction)]
     return {CATS_DOGS: sum(right) / len(right)} if right else {}

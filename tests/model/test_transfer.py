@@ -263,7 +263,7 @@ def test_the_linear_classifier_of_other_classes_has_nothing_to_start_from(
 @pytest.mark.parametrize("flags", [{"train_layers": 1}, {"keep_statistics": True}])
 def test_nothing_is_kept_of_new_weights(flags: dict[str, Any]) -> None:
     with pytest.raises(CatdogError, match="give --start-from RUN too, or leave them out"):
-        load_config(None, flags)
+        load_config(None, {"start_from": "none", **flags})
 
 
 def test_the_header_tells_of_which_networks_it_was_made(
@@ -290,7 +290,8 @@ def test_the_network_that_comes_with_catdog_is_started_from_by_its_name(
     photos = make_photos({"dog": 4, "cat": 4})
     beginning = start_from("cats-dogs", photos, tmp_path / "run", train_layers=1)
     for name, array in before.items():
-        np.testing.assert_array_equal(beginning.weights[name], array)
+        if not name.startswith("familiarity."):
+            np.testing.assert_array_equal(beginning.weights[name], array)
     config = load_config(tmp_path / "run" / "config.toml")
     assert (config.architecture, config.model.start_from) == (card.architecture, "cats-dogs")
     assert any(
