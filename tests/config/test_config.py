@@ -33,6 +33,13 @@ def test_flags_go_over_the_file_and_the_file_over_the_defaults(tmp_path: Path) -
     assert (found.training.epochs, found.training.batch_size, found.run.seed) == (5, 16, Config().run.seed)
 
 
+def test_batch_norm_says_nothing_of_torchvisions_networks() -> None:
+    """Runs that hold false, once the default, are resumed; whether one photo is enough, the network itself says."""
+    for batch_norm in (False, True):
+        fields = {"model": "squeezenet1_1", "batch_norm": batch_norm, "batch_size": 1}
+        assert load_config(None, fields).model.batch_norm == batch_norm
+
+
 def test_the_default_recipe_is_the_default() -> None:
     assert load_config(CONFIGS / "default.toml") == Config()
 

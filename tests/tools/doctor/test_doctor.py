@@ -126,10 +126,12 @@ def test_with_no_scores_at_all_the_initial_loss_is_that_of_guessing(patient_of: 
         assert "all photos look the same" in finding.message
 
 
-def test_first_weights_that_are_too_large(patient_of: MakePatient) -> None:
-    finding = check_initial_loss(changed(patient_of(), all_times(10)))
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_first_weights_that_are_too_large(patient_of: MakePatient, batch_norm: bool) -> None:
+    finding = check_initial_loss(changed(patient_of(batch_norm=batch_norm), all_times(10)))
     assert finding.state == "ill"
     assert "first weights are too large" in finding.advice
+    assert ("--batch-norm" in finding.advice) != batch_norm
 
 
 def test_a_loss_on_another_scale(patient_of: MakePatient) -> None:

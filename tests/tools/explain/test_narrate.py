@@ -87,6 +87,8 @@ def test_the_step_told_is_the_first_one_taken(
     for name, value in seen.items():
         assert getattr(told, name) == pytest.approx(value, rel=1e-6, abs=1e-12), name
     assert told.gradient != 0
+    if config.model.batch_norm and config.model.hidden:  # what the layer itself made of the sum
+        assert told.normed == pytest.approx((told.sum - told.mean) / told.deviation, rel=1e-4)
     assert (told.clipped != told.gradient) == (told.norm > (config.training.clip_norm or float("inf")))
     words = in_words(told, trainer, listing.path)
     assert listing.path(told.row) in words.replace("\n   ", " ")
