@@ -172,7 +172,7 @@ def test_predict_calls_strangers_unfamiliar(
     assert main([*asked, "--json"]) == 0
     answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     shares = [answer["familiarity"] for answer in answers]
-    assert shares[0] == 0 and answers[0]["label"] in ("cat", "dog")
+    assert shares[0] < 0.05 and answers[0]["label"] in ("cat", "dog")
     assert all(0 <= share <= 1 for share in shares)
     assert np.median(shares[1:]) > 0.2  # 0.5, but for the few photos that it is fitted on
 

@@ -25,6 +25,11 @@ MakePhotos = Callable[..., Path]
 MakeConfig = Callable[..., Config]
 
 
+@pytest.fixture(autouse=True)
+def _few_photos_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("catdog.trainer.folds.FEW", 1000)
+
+
 def test_every_class_is_dealt_out_evenly_whatever_the_order_of_the_files() -> None:
     names = [f"cat/{i}.jpg" for i in range(23)] + [f"dog/{i}.jpg" for i in range(9)]
     listing = Listing(Path("photos"), ("cat", "dog"), names, [0] * 23 + [1] * 9)
@@ -100,9 +105,8 @@ def test_a_stop_loses_no_finished_fold_and_changes_nothing(
 
 
 def test_folds_are_chosen_for_few_photos_that_are_neither_drawn_nor_split(
-    make_photos: MakePhotos, small_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_photos: MakePhotos, small_config: MakeConfig, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("catdog.trainer.folds.FEW", 1000)
     lines: list[str] = []
     photos = make_photos({"cat": 6, "dog": 6})
     train(small_config(photos, folds=0, epochs=1), log=lines.append)
