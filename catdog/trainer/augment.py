@@ -6,7 +6,6 @@ photo: what is done to its geometry is one 2 x 3 matrix, what is done to its col
 folded in, one 3 x 3 matrix and an offset.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -102,15 +101,13 @@ def apply(images: Tensor, drawn: Draw, mean: Tensor, std: Tensor) -> Tensor:
         mirrored = drawn.mirrored.to(device, non_blocking=True)
         images = torch.where(mirrored.view(count, 1, 1, 1), images.flip(3), images)
     chunk = max(1, _CHUNK // (channels * height * width)) if device.type == "cpu" else count
-    crop = None if drawn.geometry is None else _Crop(drawn.geometry.to(device, non_blocking=True), images.shape, chunk)
-    colours, cast, blur = (
-        None if one is None else one.to(device, non_blocking=True) for one in (drawn.colours, drawn.cast, drawn.blur)
-    )
+    of_each = (drawn.geometry, drawn.colours, drawn.cast, drawn.blur)
+    geometry, colours, cast, blur = (None if one is None else one.to(device, non_blocking=True) for one in of_each)
     recolour = None if colours is None else _Recolour(colours, cast, mean, std)
     pixels = torch.empty(images.shape, device=device)
     for start in range(0, count, chunk):
         rows = slice(start, start + chunk)
-        found = images[rows] if crop is None else crop(images[rows], rows)
+        found = images[rows] if geometry is None else _crop(images[rows], geometry[rows])
         if blur is not None:
             found = _soften(found.to(torch.float32), blur[rows])
         if recolour is None:
@@ -123,56 +120,10 @@ def apply(images: Tensor, drawn: Draw, mean: Tensor, std: Tensor) -> Tensor:
     return pixels
 
 
-class _Crop:
-    """Bilinear samples at the places that F.affine_grid makes of `geometry`, as F.grid_sample gives them.
-
-    A crop keeps rows and columns, so x depends on the column alone and y on the row alone. On a CPU, that makes it two
-    weighted sums of whole rows, of which the first is taken with rows and columns exchanged.
-    """
-
-    def __init__(self, geometry: Tensor, shape: Sequence[int], chunk: int) -> None:
-        _, _, height, width = shape
-        self.x = geometry[:, 0, 0, None] * _centres(width, geometry.device) + geometry[:, 0, 2, None]
-        self.y = geometry[:, 1, 1, None] * _centres(height, geometry.device) + geometry[:, 1, 2, None]
-        self.is_on_cpu = geometry.device.type == "cpu"
-        if self.is_on_cpu:
-            self.columns, self.rows = _nearest(self.x, chunk), _nearest(self.y, chunk)
-
-    def __call__(self, images: Tensor, photos: slice) -> Tensor:
-        """images: B x 3 x H x W, the `photos` of the batch -> float32."""
-        if self.is_on_cpu:
-            exchanged = _sum_rows(images.transpose(2, 3), *self.columns, photos)
-            return _sum_rows(exchanged.transpose(2, 3), *self.rows, photos)
-        x, y = self.x[photos, None, :], self.y[photos, :, None]
-        grid = torch.stack(torch.broadcast_tensors(x, y), dim=3)
-        return F.grid_sample(images.to(torch.float32), grid, padding_mode="border", align_corners=False)
-
-
-def _centres(size: int, device: torch.device) -> Tensor:
-    """Where the pixels of a line lie in [-1, 1]."""
-    return (2 * torch.arange(size, device=device) + 1) / size - 1
-
-
-def _nearest(y: Tensor, chunk: int) -> tuple[Tensor, Tensor]:
-    """The two rows nearest to each y (B x H, in [-1, 1]), and the weight of each: both B x 3 x H x 2.
-
-    They are numbered through the channels and photos of a chunk.
-    """
-    count, height = y.shape
-    at = ((y + 1) * height - 1).div_(2).clamp_(0, height - 1)
-    above = at.floor()
-    below = (above + 1).clamp_(max=height - 1)
-    first = 3 * height * (torch.arange(count) % chunk)[:, None] + height * torch.arange(3)
-    rows = torch.stack([above, below], dim=2)[:, None].int() + first.int()[:, :, None, None]
-    weights = torch.stack([1 + above - at, at - above], dim=2)[:, None].expand_as(rows)
-    return rows, weights.contiguous()
-
-
-def _sum_rows(images: Tensor, rows: Tensor, weights: Tensor, photos: slice) -> Tensor:
-    """B x 3 x H x W -> float32: the weighted sum of two rows in the place of each."""
-    pixels = images.to(torch.float32, memory_format=torch.contiguous_format).contiguous()
-    table, pairs, weights = pixels.view(-1, pixels.shape[3]), rows[photos].view(-1, 2), weights[photos].view(-1, 2)
-    return F.embedding_bag(pairs, table, per_sample_weights=weights, mode="sum").view(images.shape)
+def _crop(images: Tensor, geometry: Tensor) -> Tensor:
+    """Bilinear samples of B x 3 x H x W at the places that `geometry` (B x 2 x 3) means -> float32."""
+    grid = F.affine_grid(geometry, list(images.shape), align_corners=False)
+    return F.grid_sample(images.to(torch.float32), grid, padding_mode="border", align_corners=False)
 
 
 def _soften(pixels: Tensor, deviation: Tensor) -> Tensor:
