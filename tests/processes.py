@@ -40,6 +40,8 @@ def _run(argv: Sequence[str], output: str, folder: str, environment: dict[str, s
     os.chdir(folder)
     os.environ.update(environment)
     PATCH.setattr("catdog.drawing.curves.draw_curves", lambda history, path: None)  # takes longer than all else
+    for room in ("trainer.folds", "runs.start"):  # one training, with new weights, unless the flags say otherwise
+        PATCH.setattr(f"catdog.{room}.FEW", 0)
     if largest_file is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, resource.RLIM_INFINITY))
     from catdog.cli.main import main

@@ -75,11 +75,16 @@ def _chosen(config: Config) -> str:
     root = Path(config.photos.data)
     root = find_splits(root).get("train", root)
     classes = subfolders(root)
-    if not set(map(class_key, classes)) <= set(map(class_key, load_model(TRAINED)[1].classes)):
+    if not are_known(classes):
         return "none"
     most = FEW * len(classes)
     count = sum(1 for _ in islice(chain.from_iterable(photos_below(root / name) for name in classes), most))
     return TRAINED_NAME if 0 < count < most and not are_drawn(list_photos(root)) else "none"
+
+
+def are_known(classes: Sequence[str]) -> bool:
+    """Whether the network that comes with catdog knows all `classes`."""
+    return set(map(class_key, classes)) <= set(map(class_key, load_model(TRAINED)[1].classes))
 
 
 def _check_fits(ours: dict[str, Any], theirs: dict[str, Any], name: str) -> None:

@@ -30,7 +30,7 @@ from catdog.data.splits import folds
 from catdog.errors import CatdogError
 from catdog.metrics import fit_temperature
 from catdog.numpy_net import softmax
-from catdog.runs.answers import Answer, write_answers
+from catdog.runs.answers import Answers, write_answers
 from catdog.runs.locate import TRAINED_NAME
 from catdog.runtime.world import World
 from catdog.trainer.comparison import CATS_DOGS, as_it_comes
@@ -120,18 +120,10 @@ class TrainerOnAll(Trainer):
 
     def fit(self) -> None:
         super().fit()
-        best = self.answers[self.state.progress.best_epoch]
-        listing = self.val.listing
-        probabilities = softmax(best / np.float32(fit_temperature(np.array(listing.labels), best)))
-        classes, answers = listing.classes, best.argmax(axis=1).tolist()
-        rows = enumerate(zip(listing.paths, listing.labels, answers, strict=True))
-        write_answers(
-            self.run,
-            [
-                Answer(path, classes[label], classes[answer], probabilities[i, label], probabilities[i, answer])
-                for i, (path, label, answer) in rows
-            ],
-        )
+        logits, listing = self.answers[self.state.progress.best_epoch], self.val.listing
+        labels = np.array(listing.labels)
+        probabilities = softmax(logits / fit_temperature(labels, logits))
+        write_answers(self.run, Answers(listing.classes, listing.paths, labels, probabilities))
 
     def in_words(self) -> list[str]:
         """How sure the figure is, and what more photos may give."""

@@ -74,7 +74,7 @@ def test_a_terminal_that_is_closed_saves_and_one_that_nohup_ignores_does_not_sto
     for ignored in (False, True):
         run = tmp_path / f"run-{ignored}"
         terminal, its_end = pty.openpty()
-        command = [sys.executable, "-m", "catdog", "train", "--data", str(photos), "--out", str(run)]
+        command = [sys.executable, "-m", "catdog", "train", "--data", str(photos), "--out", str(run), "--folds", "1"]
 
         def own_it(its_end: int = its_end, ignored: bool = ignored) -> None:
             fcntl.ioctl(its_end, termios.TIOCSCTTY, 0)

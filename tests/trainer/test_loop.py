@@ -301,7 +301,20 @@ def test_training_works_outside_the_main_thread(make_photos: MakePhotos, small_c
 @pytest.mark.slow
 def test_ctrl_c_saves_says_how_to_go_on_and_exits_with_130(make_photos: MakePhotos, tmp_path: Path) -> None:
     photos, run = make_photos({"cat": 20, "dog": 20}), tmp_path / "run"
-    command = [sys.executable, "-m", "catdog", "train", "--data", str(photos), "--out", str(run), "--epochs", "100000"]
+    command = [
+        sys.executable,
+        "-m",
+        "catdog",
+        "train",
+        "--data",
+        str(photos),
+        "--out",
+        str(run),
+        "--epochs",
+        "100000",
+        "--folds",
+        "1",
+    ]
     with subprocess.Popen([*command, "--hidden", "8"], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:

@@ -11,6 +11,7 @@ from catdog.base.atomic import write_atomic
 from catdog.base.output import json_line
 from catdog.base.progress import working
 from catdog.base.text import many, on_one_line, percent
+from catdog.config.settings import Config
 from catdog.config.toml import load_config
 from catdog.data import pixel_cache as cache
 from catdog.data.held_out import held_out_photos
@@ -22,6 +23,7 @@ from catdog.drawing.fonts import shorten
 from catdog.drawing.page import how_to_open
 from catdog.errors import CatdogError
 from catdog.predict import Classifier
+from catdog.runs.answers import read_answers
 from catdog.runs.introduction import figures_in_words, introduction
 from catdog.runs.locate import TRAINED_NAME, comes_with_catdog, find_model, name_of, output_folder
 from catdog.runs.metrics_csv import read_metrics
@@ -49,15 +51,23 @@ def main(run: str | None, data: str | None, as_json: bool, out: str | None) -> i
         )
     folder = Path(data) if data is not None else photo_folder(config.photos)  # type: ignore[union-attr]
     photos = held_out_photos(folder, config).with_classes(classifier.classes, whose="the model")
+    answered = _answers_of_folds(model.parent, folder, config)
+    if answered is not None:
+        photos = photos.select([path in answered for path in photos.paths])
     print(introduction(model, classifier.card, classifier.in_words()), file=sys.stderr, flush=True)
     for remark in remarks(folder, photos):
         print(remark, file=sys.stderr)
     has_folder = config is not None or comes_with_catdog(model)
     place = _report_path(out, folder, output_folder(model) if has_folder and not as_json else None)
     cache_folder = config.photos.cache if config else "auto"
-    result, decoded, probabilities = evaluate(classifier, photos, cache_folder)
+    result, decoded, probabilities = evaluate(classifier, photos, cache_folder, answered)
     fit_note, validated, missing = "", False, ""
-    if place is not None and config is not None:
+    if answered is not None:
+        fit_note = missing = (
+            "The network has learned from all of these photos, so each is answered by a network that had not seen it "
+            "(answers.csv of the run). That leaves no photos to fit simple rules to, to compare with."
+        )
+    elif place is not None and config is not None:
         try:
             known, val = train_and_val(photo_folder(config.photos), config.photos.val_share, config.run.seed)
             validated = val.root.resolve() == photos.root.resolve() and list(val.paths) == list(photos.paths)
@@ -99,6 +109,14 @@ def main(run: str | None, data: str | None, as_json: bool, out: str | None) -> i
         place = place / PAGE
     print(f"report in {place}\n{how_to_open(place)}", file=sys.stderr)
     return 0
+
+
+def _answers_of_folds(run: Path, folder: Path, config: Config | None) -> dict[str, np.ndarray] | None:
+    """Where the run has learned from all photos of `folder`: what others, who had not seen them, said, by paths."""
+    if config is None or config.photos.folds <= 1 or photo_folder(config.photos).resolve() != folder.resolve():
+        return None
+    answers = read_answers(run)
+    return dict(zip(answers.paths, answers.probabilities, strict=True))
 
 
 def _is_page(place: Path) -> bool:

@@ -1,9 +1,11 @@
 """Evaluates a network on photos: accuracy, loss, AUC, calibration error, confusion matrix. Needs NumPy alone."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from catdog import metrics
 from catdog.base.progress import bar
@@ -39,9 +41,14 @@ class Evaluation:
 
 
 def evaluate(
-    classifier: Classifier, photos: Listing, cache_folder: str = "auto"
+    classifier: Classifier,
+    photos: Listing,
+    cache_folder: str = "auto",
+    answered: Mapping[str, NDArray[np.float64]] | None = None,
 ) -> tuple[Evaluation, cache.Decoded, np.ndarray]:
     """Evaluate on `photos`: (the figures, the pixels, the probabilities, N x C, of the N photos that could be read).
+
+    answered: the probabilities of each photo, by its path, where they are known, and the network is not asked.
 
     Raises CatdogError if a class is not one of the model's, or no photo can be read.
     """
@@ -58,12 +65,15 @@ def evaluate(
         )
     labels = np.array(readable(photos, decoded).labels)
     batches = [pixels[start : start + _BATCH] for start in range(0, len(pixels), _BATCH)]
-    logits = []
-    with bar("asking the network", len(pixels)) as progress:
-        for batch in batches:
-            logits.append(classifier.logits(batch))
-            progress.update(len(batch))
-    scaled = np.concatenate(logits) / card.temperature
+    if answered is None:
+        logits = []
+        with bar("asking the network", len(pixels)) as progress:
+            for batch in batches:
+                logits.append(classifier.logits(batch))
+                progress.update(len(batch))
+        scaled = np.concatenate(logits) / card.temperature
+    else:
+        scaled = np.log(np.maximum([answered[path] for path in readable(photos, decoded).paths], 1e-12))
     colours = np.concatenate([batch.mean(axis=(2, 3)) for batch in batches])
     probabilities = softmax(scaled)
     predicted = probabilities.argmax(axis=1)

@@ -1,16 +1,18 @@
 """Labels in doubt: photos that networks, which had not seen them, call another class than their own."""
 
 import csv
+import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import quiet
 
 from catdog.cli.main import main
 from catdog.config.settings import Config
 from catdog.errors import CatdogError
-from catdog.runs.answers import ANSWERS_FILE, Answer, read_answers, write_answers
+from catdog.runs.answers import ANSWERS_FILE, Answers, read_answers, write_answers
 from catdog.tools.dataset.labels import PAGE, doubtful_labels, in_doubt
 from catdog.train import train
 
@@ -21,16 +23,11 @@ MakeConfig = Callable[..., Config]
 
 def test_a_label_is_in_doubt_where_another_class_is_surer_than_its_own_photos_are() -> None:
     """Against the rule by hand: photos labelled b are called b with 0.8 in the mean."""
-    answers = [
-        Answer("a/1", "a", "a", 0.9, 0.9),
-        Answer("a/2", "a", "b", 0.2, 0.8),  # as sure as b's own
-        Answer("a/3", "a", "b", 0.25, 0.75),  # less sure
-        Answer("a/4", "a", "b", 0.05, 0.95),
-        Answer("b/1", "b", "b", 0.7, 0.7),
-        Answer("b/2", "b", "b", 0.9, 0.9),
-    ]
-    assert in_doubt(answers).tolist() == [3, 1]
-    assert in_doubt(answers[4:]).tolist() == []
+    of_a = np.array([0.9, 0.2, 0.25, 0.05, 0.3, 0.1])
+    labels = np.array([0, 0, 0, 0, 1, 1])
+    answers = Answers(("a", "b"), list("123456"), labels, np.stack([of_a, 1 - of_a], axis=1))
+    assert in_doubt(answers).tolist() == [3, 1]  # as sure as b's own; 2 is less sure
+    assert in_doubt(Answers(("a", "b"), list("56"), labels[4:], answers.probabilities[4:])).tolist() == []
 
 
 @pytest.mark.slow
@@ -41,10 +38,8 @@ def test_photos_in_the_wrong_folder_are_found_and_nothing_is_moved(
     for i in (3, 8):
         (photos / "dog" / f"dog-{i:03}.png").rename(photos / "cat" / f"moved-{i}.png")
     before = {path: path.read_bytes() for path in photos.rglob("*.png")}
-    monkeypatch.setattr(
-        "catdog.tools.dataset.labels.SETTINGS",
-        {"folds": 5, "start_from": "none", "image_size": (6, 8), "hidden": (16,), "epochs": 15, "learning_rate": 1e-2},
-    )
+    small = {"start_from": "none", "image_size": (6, 8), "hidden": (16,), "epochs": 15, "learning_rate": 1e-2}
+    monkeypatch.setattr("catdog.tools.dataset.labels.FOR_FEW", small)  # goes over the network that comes with catdog
     finding, where = doubtful_labels(photos, quiet)
     assert finding is not None
     found = [item["path"] for item in finding.items]
@@ -66,9 +61,14 @@ def test_photos_in_the_wrong_folder_are_found_and_nothing_is_moved(
 def test_answers_are_read_as_they_were_written(
     tmp_path: Path, make_photos: MakePhotos, small_config: MakeConfig
 ) -> None:
-    answers = [Answer('a/"x", y.jpg', "a", "b", 0.25, 0.5), Answer("b/\udcff.jpg", "b", "b", 0.5, 0.5)]
+    answers = Answers(
+        ("a", "b"), ['a/"x", y.jpg', "b/\udcff.jpg"], np.array([0, 1]), np.array([[0.25, 0.75], [0.5, 0.5]])
+    )
     write_answers(tmp_path, answers)
-    assert read_answers(tmp_path) == answers
+    found = read_answers(tmp_path)
+    assert (found.classes, found.paths) == (answers.classes, answers.paths)
+    np.testing.assert_array_equal(found.labels, answers.labels)
+    np.testing.assert_array_equal(found.probabilities, answers.probabilities)
     (tmp_path / ANSWERS_FILE).write_text("no,table\n")
     with pytest.raises(CatdogError, match=r"answers\.csv is no table of answers"):
         read_answers(tmp_path)
@@ -76,6 +76,24 @@ def test_answers_are_read_as_they_were_written(
     with pytest.raises(CatdogError, match="give a run that was trained with --folds"):
         read_answers(run)
     run = train(small_config(make_photos({"cat": 6, "dog": 6}), epochs=1, folds=2, out=str(tmp_path / "2")), log=quiet)
-    assert [answer.path for answer in read_answers(run)] == [
-        f"{c}/{c}-{i:03}.png" for c in ("cat", "dog") for i in range(6)
-    ]
+    assert read_answers(run).paths == [f"{c}/{c}-{i:03}.png" for c in ("cat", "dog") for i in range(6)]
+
+
+def test_a_run_of_folds_is_evaluated_by_what_was_said_of_photos_unseen(
+    make_photos: MakePhotos, small_config: MakeConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = make_photos({"cat": 12, "dog": 12})
+    run = train(small_config(photos, folds=3, learning_rate=1e-4), log=quiet)
+    answers = read_answers(run)
+    assert main(["evaluate", "--run", str(run), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["n"] == 24
+    assert result["accuracy"] == (answers.called == answers.labels).mean()
+    own = answers.probabilities[np.arange(24), answers.labels]
+    assert result["loss"] == pytest.approx(-np.log(own).mean(), abs=1e-5)
+
+    (photos / "cat" / "cat-000.png").rename(photos / "cat" / "new.png")  # of which nothing was said
+    assert main(["evaluate", "--run", str(run)]) == 0
+    shown = capsys.readouterr()
+    assert "of 23 photos" in shown.out
+    assert "each is answered by a network that had not seen it" in shown.err
