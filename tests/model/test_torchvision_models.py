@@ -124,7 +124,7 @@ def test_a_file_of_an_unknown_network_is_refused(config: Config, tmp_path: Path)
         pytest.param(
             {"model": "inception_v3", "image_size": [299, 299]}, "more than one output", marks=pytest.mark.slow
         ),
-        pytest.param({"model": "vit_b_16"}, "does not take photos of 32 x 32 pixels", marks=pytest.mark.slow),
+        pytest.param({"model": "vit_b_16"}, "does not take photos of 24 x 24 pixels", marks=pytest.mark.slow),
     ],
 )
 def test_networks_that_cannot_be_are_refused_before_anything_is_written(

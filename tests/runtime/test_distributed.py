@@ -155,7 +155,8 @@ def test_one_two_and_four_processes_give_the_same_curve(
 ) -> None:
     """26 training photos: batches of 13, which neither two nor four processes share equally."""
     photos = make_photos({"cat": 20, "dog": 12})
-    changes = {"batch_size": 14, "epochs": 3, **TRAININGS[name]}
+    # Without batch norm, where adamw makes full steps of what rounding leaves of the gradient of a bias before it.
+    changes = {"batch_size": 14, "epochs": 3, "batch_norm": False, **TRAININGS[name]}
     alone = curve(train(small_config(photos, out=str(tmp_path / "1"), **changes), log=quiet))
     for size in (2, 4):
         together = curve(train_by(size, small_config(photos, out=str(tmp_path / f"{size}"), **changes)))
@@ -405,7 +406,7 @@ def test_photos_that_are_not_kept_are_decoded_by_slices(
     make_photos: MakePhotos, small_config: MakeConfig, tmp_path: Path
 ) -> None:
     photos = make_photos({"cat": 20, "dog": 12})
-    changes = {"cache": "none", "epochs": 2}
+    changes = {"cache": "none", "epochs": 2, "batch_norm": False}
     alone = curve(train(small_config(photos, out=str(tmp_path / "1"), **changes), log=quiet))
     together = curve(train_by(2, small_config(photos, out=str(tmp_path / "2"), **changes)))
     for row, expected in zip(together, alone, strict=True):
@@ -414,7 +415,7 @@ def test_photos_that_are_not_kept_are_decoded_by_slices(
 
 @pytest.mark.slow
 def test_a_batch_too_small_to_share_is_refused(make_photos: MakePhotos, small_config: MakeConfig) -> None:
-    config = small_config(make_photos({"cat": 20, "dog": 12}), batch_size=3, accumulate=2)
+    config = small_config(make_photos({"cat": 20, "dog": 12}), batch_size=3, accumulate=2, batch_norm=False)
     processes = Processes(2, config)
     assert processes.wait() == [2, 2]
     expected = "is too small for 2 processes in 2 parts; give a larger --batch-size, or start fewer processes.\n"
