@@ -38,7 +38,14 @@ def test_photos_in_the_wrong_folder_are_found_and_nothing_is_moved(
     for i in (3, 8):
         (photos / "dog" / f"dog-{i:03}.png").rename(photos / "cat" / f"moved-{i}.png")
     before = {path: path.read_bytes() for path in photos.rglob("*.png")}
-    small = {"start_from": "none", "image_size": (6, 8), "hidden": (16,), "epochs": 15, "learning_rate": 1e-2}
+    small = {
+        "start_from": "none",
+        "image_size": (6, 8),
+        "hidden": (16,),
+        "batch_norm": False,
+        "epochs": 15,
+        "learning_rate": 1e-2,
+    }
     monkeypatch.setattr("catdog.tools.dataset.labels.FOR_FEW", small)  # goes over the network that comes with catdog
     finding, where = doubtful_labels(photos, quiet)
     assert finding is not None
