@@ -24,6 +24,7 @@ from catdog.tools.dataset.layout import Finding
 
 PAGE = "labels.html"
 _FOLDS = 5
+_NEARLY = 0.9
 _PICTURED = 200
 _SIDE = 240  # pixels of the longer side of a picture
 
@@ -61,8 +62,8 @@ def doubtful_labels(root: Path, log: Callable[[str], None]) -> tuple[Finding | N
 def in_doubt(answers: Answers) -> NDArray[np.int64]:
     """Indices of the photos whose label is in doubt, the most doubtful first.
 
-    Confident learning (Northcutt, Jiang and Chuang 2021, section 3.1): the answer is another class, and it is as sure
-    of that class as it is, in the mean, of photos that are labelled so.
+    Much as in confident learning (Northcutt, Jiang and Chuang 2021, section 3.1): the answer is another class, and it
+    is nearly as sure of that class as it is, in the mean, of photos that are labelled so.
     """
     labels, called, probabilities = answers.labels, answers.called, answers.probabilities
     rows = np.arange(len(labels))
@@ -70,7 +71,7 @@ def in_doubt(answers: Answers) -> NDArray[np.int64]:
     usual = np.array(
         [of_label[labels == c].mean() if (labels == c).any() else 1.0 for c in range(len(answers.classes))]
     )
-    found = np.flatnonzero((called != labels) & (probabilities[rows, called] >= usual[called]))
+    found = np.flatnonzero((called != labels) & (probabilities[rows, called] >= _NEARLY * usual[called]))
     return found[np.argsort(of_label[found], kind="stable")]
 
 
