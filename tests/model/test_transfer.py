@@ -336,7 +336,7 @@ def test_two_processes_start_from_it_as_one_does_and_go_on_without_it(
     before, _ = load_model(network / MODEL_FILE)
     photos = make_photos({"ant": 20, "cat": 20, "dog": 20})
     settings = {"data": str(photos), "start_from": str(network), "batch_size": 14, "epochs": 2, "device": "cpu"}
-    settings |= {"optimizer": "sgd", "learning_rate": 0.02}
+    settings |= {"optimizer": "sgd", "learning_rate": 0.02, "folds": 1}
     for size, name in ((1, "one"), (2, "two")):
         train_by(size, load_config(None, {"threads": 1, **settings, **changes, "out": str(tmp_path / name)}))
     (_, card), (two, two_card) = (load_model(tmp_path / name / MODEL_FILE) for name in ("one", "two"))
