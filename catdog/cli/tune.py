@@ -65,6 +65,8 @@ def _tune(arguments: argparse.Namespace) -> int:
     config = load_config(arguments.config, given)
     if config.model.start_from == "auto":  # a search is for a network of one's own
         config = replace(config, model=replace(config.model, start_from="none"))
+    if config.photos.folds == 0:  # and many trainings already
+        config = replace(config, photos=replace(config.photos, folds=1))
     config = choose_start(config)
     space = search_space.dimensions(config, arguments.search, fixed=given)
     with nothing_trained_yet():

@@ -234,7 +234,18 @@ def test_trials_that_diverge_are_failed_trials_and_not_the_end(
 ) -> None:
     study = tmp_path / "study"
     Path("wild.toml").write_text("[training]\nlearning_rate = 0.02\n")
-    plain = ("--optimizer", "sgd", "--momentum", 0, "--clip-norm", 0, "--loss", "svm", "--squared-hinge")
+    plain = (
+        "--no-batch-norm",
+        "--optimizer",
+        "sgd",
+        "--momentum",
+        0,
+        "--clip-norm",
+        0,
+        "--loss",
+        "svm",
+        "--squared-hinge",
+    )
     search = ("--config", "wild.toml", "--search", "learning_rate", "--trials", 6)
     assert tune(*flags, *search, *plain, "--activation", "relu", "--epochs", 2, "--out", study) == 0
     rows = table(study)
