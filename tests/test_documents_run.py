@@ -189,7 +189,7 @@ def test_the_readme_can_be_followed_from_its_first_line_to_its_last() -> None:
     )
     assert first[0].startswith("cats-dogs, which comes with catdog, trained on 16,000 photographs: ")
     assert at_once[0].startswith("cats-dogs, ") and "trained on drawings) instead, give: --run runs/" in at_once[0]
-    assert first[1:] == at_once[1:] and re.fullmatch(r"(cat|dog) [\d.]+%  photo\.jpg", first[1])
+    assert first[1:] == at_once[1:] and re.fullmatch(r"((cat|dog) [\d.]+%|unfamiliar \(.*\))  photo\.jpg", first[1])
     if "CATDOG_PHOTOS" in os.environ:
         assert first[1].startswith("cat ")
     assert re.match(r"runs/\S+/model\.safetensors, trained on \d+ photos in data: ", own[0])
