@@ -192,7 +192,7 @@ def test_the_readme_can_be_followed_from_its_first_line_to_its_last() -> None:
     assert first[1:] == at_once[1:] and re.fullmatch(r"((cat|dog) [\d.]+%|unfamiliar \(.*\))  photo\.jpg", first[1])
     if "CATDOG_PHOTOS" in os.environ:
         assert first[1].startswith("cat ")
-    assert re.match(r"runs/\S+/model\.safetensors, trained on \d+ photos in data: ", own[0])
+    assert re.match(r"runs/\S+/model\.safetensors, trained on \d+ photos in data, starting from cats-dogs: ", own[0])
     evaluations = [output for command, output in done if command.startswith("catdog evaluate")]
     assert evaluations[0].startswith("cats-dogs, ") and evaluations[1].startswith("runs/")
 
