@@ -47,9 +47,9 @@ LEFT_OUT = {  # what is not run, by how it begins, and why
 SMALLER: dict[str, list[str]] = {  # by how it begins: the flags that make it small
     "": [],
     "data sample": ["--count", "16"],
-    "train --config article": ["--image-size", "60", "80", "--epochs", "1", "--threads", "1"],
+    "train --config article": ["--image-size", "60", "80", "--epochs", "1", "--threads", "1", "--folds", "1"],
     "train --resume": ["--epochs", "2"],
-    "train": ["--epochs", "1", "--threads", "1"],
+    "train": ["--epochs", "1", "--threads", "1", "--folds", "1"],
     "demo": ["--seeds", "1"],
     "tune": ["--trials", "2", "--epochs", "1"],
 }
