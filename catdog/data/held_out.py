@@ -14,7 +14,14 @@ def held_out_photos(folder: Path, config: Config | None) -> Listing:
     for split in ("val", "test"):
         if split in splits:
             return list_photos(splits[split])
-    own = config is not None and photo_folder(config.photos).resolve() == folder.resolve()
-    if config is not None and own and config.photos.folds <= 1:
+    root = splits.get("train", folder)
+    is_own = config is not None and photo_folder(config.photos).resolve() == folder.resolve()
+    if config is not None and is_own and not is_all_learned(root, config):
         return train_and_val(folder, config.photos.val_share, config.run.seed)[1]
-    return list_photos(splits.get("train", folder))
+    return list_photos(root)
+
+
+def is_all_learned(root: Path, config: Config) -> bool:
+    """Whether the network of `config` has learned from all photos in `root`: others, of folds, were asked about them."""
+    folder = photo_folder(config.photos)
+    return config.photos.folds > 1 and root.resolve() == find_splits(folder).get("train", folder).resolve()

@@ -112,14 +112,12 @@ class TrainerOnAll(Trainer):
     def evaluate(self, photos: PhotoDataset) -> tuple[np.ndarray, np.ndarray]:
         return photos.labels.cpu().numpy(), self.answers[self.state.progress.epoch]
 
-    def _add_familiarity(self) -> None:
+    def complete(self) -> None:
+        """Familiarity, and answers.csv: what the folds' networks answered after the best epoch."""
         # Fitted on half of the photos, and measured with the others: no photo is left that the network has not seen.
         is_odd = [row % 2 > 0 for row in range(len(self.val))]
         even = self.val.select([not odd for odd in is_odd])
         add_familiarity(self.run / MODEL_FILE, even, self.val.select(is_odd))
-
-    def fit(self) -> None:
-        super().fit()
         logits, listing = self.answers[self.state.progress.best_epoch], self.val.listing
         labels = np.array(listing.labels)
         probabilities = softmax(logits / fit_temperature(labels, logits))
@@ -153,7 +151,7 @@ class _Fold(Trainer):
         super().__init__(*arguments)
         self.answers: dict[int, Logits] = {}
 
-    def _add_familiarity(self) -> None:
+    def complete(self) -> None:
         pass
 
     def evaluate(self, photos: PhotoDataset) -> tuple[np.ndarray, np.ndarray]:

@@ -211,7 +211,7 @@ class Trainer:
             if is_best:
                 save_best(self.run, self.card, saved["average"] or saved["model"], labels, logits, best)
             if is_done:
-                self._add_familiarity()
+                self.complete()
             write_text(self.run / "metrics.csv", metrics)
             write_text(self.run / WEIGHTS_FILE, weights)
 
@@ -221,8 +221,8 @@ class Trainer:
         if not self._is_done():
             self._stop_if_asked()
 
-    def _add_familiarity(self) -> None:
-        """Put into the model file what tells photos like these from others."""
+    def complete(self) -> None:
+        """Put into the model file what tells photos like these from others; called before the last checkpoint."""
         from catdog.trainer.fit_familiarity import add_familiarity
 
         add_familiarity(self.run / MODEL_FILE, self.train, self.val)

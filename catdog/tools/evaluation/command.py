@@ -11,10 +11,9 @@ from catdog.base.atomic import write_atomic
 from catdog.base.output import json_line
 from catdog.base.progress import working
 from catdog.base.text import many, on_one_line, percent
-from catdog.config.settings import Config
 from catdog.config.toml import load_config
 from catdog.data import pixel_cache as cache
-from catdog.data.held_out import held_out_photos
+from catdog.data.held_out import held_out_photos, is_all_learned
 from catdog.data.listing import Listing
 from catdog.data.names import told_apart
 from catdog.data.remarks import remarks
@@ -51,8 +50,10 @@ def main(run: str | None, data: str | None, as_json: bool, out: str | None) -> i
         )
     folder = Path(data) if data is not None else photo_folder(config.photos)  # type: ignore[union-attr]
     photos = held_out_photos(folder, config).with_classes(classifier.classes, whose="the model")
-    answered = _answers_of_folds(model.parent, folder, config)
-    if answered is not None:
+    answered = None
+    if config is not None and is_all_learned(photos.root, config):
+        answers = read_answers(model.parent)
+        answered = dict(zip(answers.paths, answers.probabilities, strict=True))
         photos = photos.select([path in answered for path in photos.paths])
     print(introduction(model, classifier.card, classifier.in_words()), file=sys.stderr, flush=True)
     for remark in remarks(folder, photos):
@@ -109,14 +110,6 @@ def main(run: str | None, data: str | None, as_json: bool, out: str | None) -> i
         place = place / PAGE
     print(f"report in {place}\n{how_to_open(place)}", file=sys.stderr)
     return 0
-
-
-def _answers_of_folds(run: Path, folder: Path, config: Config | None) -> dict[str, np.ndarray] | None:
-    """Where the run has learned from all photos of `folder`: what others, who had not seen them, said, by paths."""
-    if config is None or config.photos.folds <= 1 or photo_folder(config.photos).resolve() != folder.resolve():
-        return None
-    answers = read_answers(run)
-    return dict(zip(answers.paths, answers.probabilities, strict=True))
 
 
 def _is_page(place: Path) -> bool:

@@ -105,3 +105,13 @@ def test_a_run_of_folds_is_evaluated_by_what_was_said_of_photos_unseen(
     shown = capsys.readouterr()
     assert "of 23 photos" in shown.out
     assert "each is answered by a network that had not seen it" in shown.err
+
+
+def test_a_test_folder_beside_the_photos_is_evaluated_by_the_network_itself(
+    make_photos: MakePhotos, small_config: MakeConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_photos({"cat": 8, "dog": 8}, name="all/train")
+    make_photos({"cat": 3, "dog": 4}, name="all/test", first=80)
+    run = train(small_config(tmp_path / "all", folds=2), log=quiet)
+    assert main(["evaluate", "--run", str(run), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["n"] == 7
