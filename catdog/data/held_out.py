@@ -22,6 +22,6 @@ def held_out_photos(folder: Path, config: Config | None) -> Listing:
 
 
 def is_all_learned(root: Path, config: Config) -> bool:
-    """Whether the network of `config` has learned from all photos in `root`: others, of folds, were asked about them."""
+    """Whether the network of `config` learned from all photos in `root`: others, of folds, were asked about them."""
     folder = photo_folder(config.photos)
     return config.photos.folds > 1 and root.resolve() == find_splits(folder).get("train", folder).resolve()

@@ -1,11 +1,17 @@
 """Renders a self-contained HTML page: images are embedded, no script, nothing is loaded from the network."""
 
 import base64
+import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+
+from PIL import Image
+
+from catdog.errors import ImageError
+from catdog.images.decoder import decode
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #24292f; --paper: #fdfdfc; --card: #fff; --line: #d8dee4; --soft: #57606a;
@@ -48,6 +54,7 @@ figcaption small { display: block; color: var(--soft); font-size: .75rem; }
 # Kana, Chinese characters, Hangul.
 _EAST_ASIAN = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U000323af]+")
 # A wide picture has a shadow at an edge beyond which it goes on: two gradients that stay, below two that scroll.
+_THUMBNAIL = 240  # pixels of its longer side
 _SMALLEST = 0.64  # the scale at which a picture is shown at least
 
 
@@ -69,6 +76,25 @@ class Section:
     about: str
     lines: Sequence[str] = ()
     gallery: Sequence[GalleryPhoto] = ()
+
+
+def thumbnail(path: str) -> Image.Image | None:
+    """A photo for a gallery, small, of its own shape; None where it can no longer be read."""
+    try:
+        photo = Image.fromarray(decode(path))
+    except ImageError:
+        return None
+    photo.thumbnail((_THUMBNAIL, _THUMBNAIL))
+    return photo
+
+
+def jpeg(photo: Image.Image | None) -> bytes | None:
+    """The thumbnail as `GalleryPhoto` has it."""
+    if photo is None:
+        return None
+    data = io.BytesIO()
+    photo.save(data, "JPEG", quality=85)
+    return data.getvalue()
 
 
 def page(title: str, about: str, sections: Sequence[Section], images: Mapping[str, bytes], *, numbered: bool) -> str:

@@ -1,12 +1,10 @@
 """`catdog data check --labels`: photos whose own class is unlikely, by networks that have not seen them."""
 
-import io
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from catdog.base.atomic import write_text
 from catdog.base.text import many, on_one_line, percent
@@ -14,9 +12,7 @@ from catdog.checkpoint.model_file import load_model
 from catdog.config.toml import load_config
 from catdog.data.listing import subfolders
 from catdog.data.splits import find_splits
-from catdog.drawing.page import GalleryPhoto, Section, how_to_open, page
-from catdog.errors import ImageError
-from catdog.images.decoder import decode
+from catdog.drawing.page import GalleryPhoto, Section, how_to_open, jpeg, page, thumbnail
 from catdog.runs.answers import ANSWERS_FILE, Answers, read_answers
 from catdog.runs.locate import TRAINED_NAME, find_model
 from catdog.runs.start import FOR_FEW, are_known
@@ -26,7 +22,6 @@ PAGE = "labels.html"
 _FOLDS = 5
 _NEARLY = 0.9
 _PICTURED = 200
-_SIDE = 240  # pixels of the longer side of a picture
 
 
 def doubtful_labels(root: Path, log: Callable[[str], None]) -> tuple[Finding | None, str]:
@@ -84,21 +79,10 @@ def _page(photos: Path, answers: Answers, doubted: NDArray[np.int64], about: str
     gallery = []
     for i in doubted[:_PICTURED]:
         path, label = answers.paths[i], answers.classes[answers.labels[i]]
-        gallery.append(GalleryPhoto(_jpeg(photos / path), f"{label}? {_in_words(answers, i)}", path))
+        gallery.append(GalleryPhoto(jpeg(thumbnail(str(photos / path))), f"{label}? {_in_words(answers, i)}", path))
     rest = f" The first {_PICTURED} are shown." if len(doubted) > _PICTURED else ""
     section = Section(
         "doubted", f"{many(len(doubted), 'photo')}, the most doubtful first", about + rest, gallery=gallery
     )
     title = on_one_line(f"Labels in doubt in {photos}")
     return page(title, "Each photo may lie in the folder of another class.", [section], {}, numbered=False)
-
-
-def _jpeg(path: Path) -> bytes | None:
-    try:
-        photo = Image.fromarray(decode(path))
-    except ImageError:  # gone, or changed, since
-        return None
-    photo.thumbnail((_SIDE, _SIDE))
-    file = io.BytesIO()
-    photo.save(file, "JPEG", quality=85)
-    return file.getvalue()

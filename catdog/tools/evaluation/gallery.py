@@ -8,11 +8,9 @@ from PIL import Image
 
 from catdog.base.text import on_one_line
 from catdog.data.listing import Listing
-from catdog.errors import ImageError
-from catdog.images.decoder import decode
+from catdog.drawing.page import thumbnail
 
 MOST = 24  # photos of each gallery
-_SIDE = 240  # pixels of the longer side of a thumbnail
 
 
 @dataclass(frozen=True)
@@ -57,14 +55,9 @@ def load(chosen: NDArray[np.int64], photos: Listing, probabilities: NDArray[np.f
     shown = []
     for i in chosen:
         prediction = int(probabilities[i].argmax())
-        try:
-            photo = Image.fromarray(decode(photos.path(i)))
-            photo.thumbnail((_SIDE, _SIDE))
-        except ImageError:  # gone, or changed, since it was evaluated
-            photo = None
         shown.append(
             EvaluatedPhoto(
-                photo,
+                thumbnail(photos.path(i)),
                 photos.paths[i],
                 photos.classes[photos.labels[i]],
                 photos.classes[prediction],

@@ -15,7 +15,7 @@ from catdog.drawing import contact_sheet
 from catdog.drawing.contact_sheet import fitted_size
 from catdog.drawing.curves import curves_figure
 from catdog.drawing.figures import encode
-from catdog.drawing.page import GalleryPhoto, Section, page
+from catdog.drawing.page import GalleryPhoto, Section, jpeg, page
 from catdog.tools.evaluation import diagrams, gallery
 from catdog.tools.evaluation.gallery import EvaluatedPhoto
 from catdog.tools.evaluation.measure import BASELINES, Evaluation, mistakes, readable
@@ -164,7 +164,7 @@ def _unreadable(decoded: Decoded) -> list[Section]:
 
 
 def _gallery_photo(shown: EvaluatedPhoto) -> GalleryPhoto:
-    return GalleryPhoto(None if shown.photo is None else _jpeg(shown.photo), shown.caption(), on_one_line(shown.path))
+    return GalleryPhoto(jpeg(shown.photo), shown.caption(), on_one_line(shown.path))
 
 
 def _sheet(title: str, shown: Sequence[EvaluatedPhoto]) -> bytes:
@@ -177,10 +177,4 @@ def _sheet(title: str, shown: Sequence[EvaluatedPhoto]) -> bytes:
     data = io.BytesIO()
     sheet = contact_sheet.make_sheet([contact_sheet.Section(title, groups)])
     sheet.save(data, "PNG", compress_level=1)  # more takes time, and makes photos hardly smaller
-    return data.getvalue()
-
-
-def _jpeg(photo: Image.Image) -> bytes:
-    data = io.BytesIO()
-    photo.save(data, "JPEG", quality=85)
     return data.getvalue()
