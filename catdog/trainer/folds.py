@@ -27,13 +27,14 @@ from catdog.config.settings import Config
 from catdog.data.listing import Listing
 from catdog.data.photo_dataset import PhotoDataset
 from catdog.data.splits import folds
-from catdog.errors import CatdogError
+from catdog.errors import CatdogError, SettingsError
 from catdog.metrics import fit_temperature
 from catdog.numpy_net import softmax
 from catdog.runs.answers import Answers, write_answers
 from catdog.runs.locate import TRAINED_NAME
 from catdog.runtime.world import World
 from catdog.trainer.comparison import CATS_DOGS, as_it_comes
+from catdog.trainer.divergence import NotFinite
 from catdog.trainer.fit_familiarity import add_familiarity
 from catdog.trainer.loop import Trainer
 from catdog.trainer.sureness import how_sure, learning_curve
@@ -42,6 +43,7 @@ Logits = NDArray[np.float32]
 FOLDER = "folds"  # of a run: what the folds' networks answered
 FEW = 1000  # photos, below which they are cut into folds
 _USUAL = 5
+_CALMER = "train again with a lower --learning-rate, or with --on-nan rollback."
 _FIRST = 2  # epochs: what is best by then has hardly been trained
 
 
@@ -153,6 +155,11 @@ class _Fold(Trainer):
 
     def complete(self) -> None:
         pass
+
+    def _recover(self, problem: NotFinite) -> None:
+        if self.config.training.on_nan == "stop":  # its checkpoints go with it
+            raise SettingsError(f"in epoch {self.state.progress.epoch + 1} of a fold, {problem}; {_CALMER}")
+        super()._recover(problem)
 
     def evaluate(self, photos: PhotoDataset) -> tuple[np.ndarray, np.ndarray]:
         labels, logits = super().evaluate(photos)

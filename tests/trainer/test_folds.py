@@ -176,3 +176,16 @@ def test_where_cats_dogs_is_better_it_is_said_in_training_and_at_prediction(
     lines.clear()
     train(small_config(photos, folds=2, epochs=1, out="other"), log=lines.append)
     assert not any("cats-dogs" in line for line in lines)
+
+
+def test_a_fold_that_diverges_ends_the_training_in_a_sentence_without_files_that_are_gone(
+    make_photos: MakePhotos, small_config: MakeConfig, tmp_path: Path
+) -> None:
+    wild = {"optimizer": "sgd", "learning_rate": 1000, "clip_norm": 0, "ema": 0, "warmup_epochs": 0, "epochs": 8}
+    config = small_config(make_photos({"cat": 20, "dog": 20}), folds=2, batch_norm=False, **wild)
+    with pytest.raises(
+        CatdogError, match=r"^in epoch 1 of a fold, .* lower --learning-rate, or with --on-nan"
+    ) as stopped:
+        train(config, log=quiet)
+    assert "last.pt" not in str(stopped.value)
+    assert not (tmp_path / "run").exists()
