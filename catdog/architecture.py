@@ -13,10 +13,11 @@ shared: all places have the same weights, as in a convolution; they are stored o
 blocks: after each of those layers come so many residual blocks of two local layers that keep height and width, in
 which a unit sees 3 x 3 places: h = act(W1 x + b1); out = act(W2 h + b2 + x) (He 2015, "Deep residual learning",
 section 3.2).
-pool: the layer after the local ones sees the mean of each channel over all places.
+pool: the layer after the local ones sees the mean of each channel over all places; with pool_all, after those of the
+last grid, such means of the last layer on each grid before.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 MLP = "mlp"  # the `model` of an architecture that is not one of torchvision's
@@ -71,8 +72,10 @@ class LayerShape:
     """Whether all places have the same weights and biases."""
     adds: bool = False
     """Whether it ends a residual block: before its activation, the input of the layer before is added."""
-    pooled: Grid | None = None
-    """The grid over whose places the mean of each channel is taken, which are the `inputs`."""
+    pooled: tuple[Grid, ...] = ()
+    """The grids over whose places the mean of each channel is taken, which, one after the other, are the `inputs`."""
+    branches: bool = False
+    """Whether such a mean is taken of its output, which is the next layer's input too."""
     norm: str = ""
     """What the names of its batch normalisation's arrays begin with; nothing where it has none."""
 
@@ -103,6 +106,7 @@ class Architecture:
     shared: bool = False
     blocks: tuple[int, ...] = ()
     pool: bool = False
+    pool_all: bool = False
 
     @property
     def is_mlp(self) -> bool:
@@ -151,10 +155,13 @@ class Architecture:
                 how: dict[str, Any] = {"field": field, "stride": stride, "shared": self.shared}
                 add(below.units, grid.units, below=below, grid=grid, adds=bool(number) and number % 2 == 0, **how)
                 below = grid
-        pooled, inputs = (below, below.channels) if self.pool else (None, below.units)
+            if self.pool_all and below != self.grids[-1]:
+                found[-1] = replace(found[-1], branches=True)
+        pooled = (below, *self.grids[1:-1]) if self.pool_all else (below,) if self.pool else ()
+        inputs = sum(grid.channels for grid in pooled) or below.units
         for units in self.hidden:
             add(inputs, units, pooled=pooled)
-            pooled, inputs = None, units
+            pooled, inputs = (), units
         return [*found, LayerShape("classifier", "classifier", inputs, classes, pooled=pooled)]
 
     def state_shapes(self, classes: int) -> dict[str, tuple[int, ...]]:

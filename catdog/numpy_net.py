@@ -7,7 +7,7 @@ Arrays have the units on their last axis; any axes before it are photos, or vari
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,6 +107,8 @@ class Layer:
     norm: Norm | None = None
     adds: bool = False
     """Whether it ends a residual block: before its activation, the input of the layer before is added."""
+    branches: bool = False
+    """Whether its output goes to the next `Pool`, too."""
 
     @property
     def inputs(self) -> int:
@@ -187,14 +189,27 @@ class LocalLayer(Layer):
 
 @dataclass(frozen=True)
 class Pool(Layer):
-    """The mean of each channel over all places, which a layer without weights takes."""
+    """The mean of each channel over all places of its grid, for one grid after the other: a layer without weights."""
+
+    grids: tuple[Grid, ...] = ()
+
+    @classmethod
+    def of(cls, grids: tuple[Grid, ...], dtype: Any) -> Self:
+        units = sum(grid.channels for grid in grids)
+        return cls("mean over the places", np.zeros((units, 0), dtype), np.zeros(units, dtype), "none", grids=grids)
 
     def product(self, x: Floats) -> Floats:
-        return x.reshape(*x.shape[:-1], -1, self.units).mean(axis=-2)
+        parts = zip(self.grids, self.by_grid(x), strict=True)
+        means = [part.reshape(*x.shape[:-1], grid.places, grid.channels).mean(axis=-2) for grid, part in parts]
+        return np.concatenate(means, axis=-1)
+
+    def by_grid(self, x: Floats) -> list[Floats]:
+        """Its inputs, cut into those of each grid."""
+        return np.split(x, np.cumsum([grid.units for grid in self.grids])[:-1], axis=-1)
 
     @property
     def inputs(self) -> int:
-        return int(self.weight.size)
+        return sum(grid.units for grid in self.grids)
 
 
 AnyLayer = TypeVar("AnyLayer", bound=Layer)
@@ -220,26 +235,39 @@ def build_layers(
         if shape.norm:
             names = ("weight", "bias", "running_mean", "running_var")
             norm = Norm(*(tensors[f"{shape.norm}.{name}"].astype(dtype, copy=False) for name in names))
-        if shape.pooled is not None:
-            share = np.full((shape.inputs, shape.pooled.places), 1 / shape.pooled.places, dtype)
-            found.append(pool("mean over the places", share, np.zeros(shape.inputs, dtype), "none"))
+        if shape.pooled:
+            found.append(pool(shape.pooled, dtype))
         bias = bias.astype(dtype, copy=False)
         if shape.shared:
             bias = np.resize(bias, shape.units)  # that of a channel at each place
-        arguments = (shape.name, weight, bias, activation, norm, shape.adds)
+        arguments = (shape.name, weight, bias, activation, norm, shape.adds, shape.branches)
         found.append(dense(*arguments) if shape.below is None else local(*arguments, shape))
     return found
 
 
-def forward(layers: Sequence[Layer], x: Floats, before: Floats | None = None) -> Iterator[Outputs]:
+def forward(
+    layers: Sequence[Layer], x: Floats, before: Floats | None = None, branches: Sequence[Floats] = ()
+) -> Iterator[Outputs]:
     """Forward pass of x (... x inputs): the outputs of each layer in order; the last `out` is the logits.
 
-    before: the input of the layer before the first of these, if there is one.
+    before: the input of the layer before the first of these, if there is one. branches: what layers before, which
+    branch, gave.
     """
-    before = x if before is None else before
+    before, branches = x if before is None else before, list(branches)
     for layer in layers:
+        if isinstance(layer, Pool):
+            x = joined(branches, x)
         yield (outputs := layer.forward(x, before))
+        if layer.branches:
+            branches.append(outputs.out)
         before, x = x, outputs.out
 
 
-KINDS = (Layer, LocalLayer, Pool)
+def joined(branches: Sequence[Floats], x: Floats) -> Floats:
+    """x, then the branches, on the last axis, each as often as there are rows of x."""
+    if not branches:
+        return x
+    return np.concatenate([x, *(np.broadcast_to(one, (*x.shape[:-1], one.shape[-1])) for one in branches)], axis=-1)
+
+
+KINDS = (Layer, LocalLayer, Pool.of)

@@ -160,6 +160,10 @@ def _train(
         _note_skipped(folders, folder)
         if saved is None and world.is_main:
             _warn_of_copies(listings, folder.log)
+    if config.training.optimizer == "lbfgs":
+        from catdog.trainer.closed_form import add_features
+
+        add_features(model, folders, new_card(folders[0]), device)
     new_trainer: Callable[..., Trainer] = Trainer
     if photos.folds > 1:
         from catdog.trainer.folds import cross_validate

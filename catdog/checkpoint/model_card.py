@@ -79,6 +79,7 @@ def card_from_json(path: Path, text: str) -> tuple[ModelCard, str, str]:
             shared=bool(shape.get("shared", False)),
             blocks=tuple(n - 1 for n in _whole_numbers([n + 1 for n in shape.get("blocks", [])])),
             pool=bool(shape.get("pool", False)),
+            pool_all=bool(shape.get("pool_all", False)),
         )
         card = ModelCard(
             architecture=architecture,
@@ -113,7 +114,7 @@ def card_from_json(path: Path, text: str) -> tuple[ModelCard, str, str]:
             raise ValueError("activation")
         if len(architecture.blocks) not in (0, len(architecture.local)) or sum(architecture.blocks) > MAX_LAYERS:
             raise ValueError("blocks")
-        if (architecture.shared or architecture.pool) and not architecture.local:
+        if (architecture.shared or architecture.pool or architecture.pool_all) and not architecture.local:
             raise ValueError("shared or pool")
         if not 2 <= architecture.field <= 100 or min(architecture.grids[-1].height, architecture.grids[-1].width) < 1:
             raise ValueError("local")

@@ -120,6 +120,11 @@ def validate(config: Config) -> Config:
         )
     if config.model.start_from not in ("none", "auto") and not fields().keys() <= config.given:
         return config  # the network comes from there, and is checked with it (catdog.runs.start)
+    if config.training.optimizer == "lbfgs" and config.training.train_layers != 1:
+        raise CatdogError(
+            "optimizer lbfgs (--optimizer lbfgs) is for the classifier alone, on a network that is there already; give "
+            "--start-from RUN --train-layers 1 too, or leave it out."
+        )
     if config.model.model == "mlp" and config.model.pretrained:
         raise CatdogError("there are no pretrained weights for mlp; leave --pretrained out, or give --model resnet18.")
     if config.model.model != "mlp":
@@ -131,7 +136,7 @@ def validate(config: Config) -> Config:
             if is_of_mlp and getattr(config.model, f.name) != f.default:
                 raise CatdogError(f"{f.name} ({f.flag}) is for mlp, not for {config.model.model}; leave it out.")
     m = config.model
-    for name in ("shared", "blocks", "pool"):
+    for name in ("shared", "blocks", "pool", "pool_all"):
         if getattr(m, name) and not m.local:
             flag = fields()[name].flag
             raise CatdogError(f"{name} ({flag}) is for local layers; give their units, --local 32 64, or leave it out.")

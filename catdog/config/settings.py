@@ -72,6 +72,9 @@ class Model:
     height, width and units, whose output is added to their input. An empty list makes none."""
     pool: bool = False
     """The layer after the local ones sees the mean of each channel over all places, not each place."""
+    pool_all: bool = False
+    """It sees such means of the layers at all heights and widths, one after the other, not of the last alone: small
+    things, such as colours and textures, beside large ones."""
     activation: Activation = "gelu"
     """The non-linearity after each hidden Wx + b. relu is the simplest; gelu is its smooth
     kin and does a little better."""
@@ -133,10 +136,11 @@ class Training:
     """Share of the target spread evenly over the classes (softmax only): some labels are wrong, no photo is certain."""
     class_weights: Literal["none", "balanced"] = "none"
     """balanced: weigh each photo by the inverse of its class's frequency, for classes of unequal size."""
-    optimizer: Literal["adamw", "sgd", "muon"] = "adamw"
+    optimizer: Literal["adamw", "sgd", "muon", "lbfgs"] = "adamw"
     """adamw adapts the rate of each weight. sgd with momentum, weight_decay and clip_norm 0 is plain gradient descent,
     w' = w - lr * dE/dw. muon makes all directions of a step equally long, for matrices between hidden layers; all else
-    is moved by adamw."""
+    is moved by adamw. lbfgs is for the classifier alone, on layers that stay as they are (train_layers 1): it finds its
+    best weights in one epoch, from what those layers make of each photo and its mirror image."""
     share_epochs: int = _within(0, 1_000_000, default=0)
     """For so many epochs all places of a local layer have the same weights (a convolution); then each goes on with its
     own."""

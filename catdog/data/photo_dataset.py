@@ -69,6 +69,8 @@ class PhotoDataset(Dataset[Any]):
         self.pixels = torch.empty(0, 3, *(size or (0, 0)), dtype=torch.uint8) if pixels is None else pixels
         self.labels = torch.tensor(listing.labels, dtype=torch.int64)
         """int64, N, on `device`."""
+        self.features: Tensor | None = None
+        """float32, N x D: what the layers of a network that stay as they are make of each photo, if that is known."""
         self.device = torch.device("cpu")
         """Where batches are to arrive."""
         self._stays = False
@@ -84,7 +86,10 @@ class PhotoDataset(Dataset[Any]):
 
     def select(self, keep: Sequence[bool]) -> "PhotoDataset":
         """The decoded photos for which `keep` is true."""
-        return PhotoDataset(self.listing.select(keep), self.size, pixels=self.pixels[torch.tensor(keep)])
+        rows = torch.tensor(keep)
+        found = PhotoDataset(self.listing.select(keep), self.size, pixels=self.pixels[rows])
+        found.features = None if self.features is None else self.features[rows]
+        return found
 
     @property
     def image_size(self) -> tuple[int, int]:

@@ -5,6 +5,7 @@ the memory format channels_last: nothing is copied between them.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -112,14 +113,27 @@ class ChannelNorm(nn.BatchNorm1d):
 
 
 class PooledLinear(nn.Linear):
-    """Wx + b of the mean of each channel over all places of a local layer. x: float, B x its units -> B x units."""
+    """Wx + b of the mean of each channel over all places of local layers, one layer after the other.
+
+    x: float, B x their units -> B x units.
+    """
+
+    def __init__(self, grids: Sequence[Grid], units: int) -> None:
+        super().__init__(sum(grid.channels for grid in grids), units)
+        self.grids = grids
 
     def describe(self) -> str:
         """What it computes, for the table of the layers."""
-        return f"mean over all places, Wx + b, W {self.out_features:,} x {self.in_features:,}"
+        grids = f" of {len(self.grids)} layers" * (len(self.grids) > 1)
+        return f"mean over all places{grids}, Wx + b, W {self.out_features:,} x {self.in_features:,}"
+
+    def means(self, x: Tensor) -> Tensor:
+        """What W is multiplied by: B x channels."""
+        parts = zip(self.grids, x.split([grid.units for grid in self.grids], dim=1), strict=True)
+        return torch.cat([part.unflatten(1, (grid.places, grid.channels)).mean(dim=1) for grid, part in parts], dim=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.unflatten(1, (-1, self.in_features)).mean(dim=1))
+        return super().forward(self.means(x))
 
 
 def share_places(model: nn.Module, shared: bool) -> None:

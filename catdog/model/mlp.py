@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from catdog.architecture import Architecture, LayerShape
@@ -23,12 +24,12 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 def make_linear(shape: LayerShape) -> Any:
     """The module that computes Wx + b of a layer."""
-    if shape.below is None and shape.pooled is None:
+    if shape.below is None and not shape.pooled:
         return nn.Linear(shape.inputs, shape.units)
     from catdog.model.local import LocalLinear, PooledLinear  # which few networks have
 
     if shape.below is None:
-        return PooledLinear(shape.inputs, shape.units)
+        return PooledLinear(shape.pooled, shape.units)
     return LocalLinear(shape.below, shape.channels, shape.field, shape.stride, shape.shared)
 
 
@@ -37,7 +38,7 @@ class HiddenLayer(nn.Module):
 
     def __init__(self, shape: LayerShape, activation: str, batch_norm: bool, dropout: float) -> None:
         super().__init__()
-        self.adds = shape.adds
+        self.adds, self.branches, self.is_pooled = shape.adds, shape.branches, bool(shape.pooled)
         self.linear = make_linear(shape)
         self.norm: Any = nn.Identity()
         if batch_norm:
@@ -70,7 +71,7 @@ class MLP(nn.Module):
 
     image_size: (height, width) of the input. hidden: width of each hidden layer; empty for a linear classifier.
     local: channels (units at each place) of each local layer; these come first. field: side of their windows.
-    shared, blocks, pool: see `catdog.architecture`.
+    shared, blocks, pool, pool_all: see `catdog.architecture`.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class MLP(nn.Module):
         shared: bool = False,
         blocks: Sequence[int] = (),
         pool: bool = False,
+        pool_all: bool = False,
     ) -> None:
         super().__init__()
         shape = Architecture(
@@ -93,6 +95,7 @@ class MLP(nn.Module):
             shared=shared,
             blocks=tuple(blocks),
             pool=pool,
+            pool_all=pool_all,
         )
         self.image_size, self.least_photos = image_size, shape.least_photos
         self.hidden = nn.ModuleList(
@@ -112,9 +115,14 @@ class MLP(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """images: float, B x 3 x H x W, normalised -> logits: float, B x classes."""
         before = x = images.flatten(start_dim=1)
+        branches: list[Tensor] = []  # of which the mean over the places is taken too
         for layer in self.hidden:
+            if branches and layer.is_pooled:
+                x, branches = torch.cat([x, *branches], dim=1), []
             before, x = x, layer(x, before)
-        return self.classifier(x)
+            if layer.branches:
+                branches.append(x)
+        return self.classifier(torch.cat([x, *branches], dim=1) if branches else x)
 
     def activation_numbers(self) -> int:
         """Count the numbers stored for the backward pass of one photo: three a unit, and local layers' windows."""

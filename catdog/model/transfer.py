@@ -17,7 +17,7 @@ def copy_weights(
     model: nn.Module, tensors: Mapping[str, Floats], theirs: Sequence[str], ours: Sequence[str]
 ) -> tuple[int, list[str]]:
     """Copy into `model` each layer of `tensors` that fits by name and shape, and of the classifier the rows of classes
-    of the same name (`class_key`); the others keep their first values.
+    of the same name (`class_key`), all others of which are 0; what else does not fit keeps its first values.
 
     theirs, ours: the classes of both, in order. Returns how many weights were copied, and the classes with new rows.
     """
@@ -34,6 +34,8 @@ def copy_weights(
     new_layers = {_layer(name) for name in state if not fits(name)}
     copied = 0
     for name, own in state.items():
+        if _layer(name) == head:
+            own.zero_()
         if (layer := _layer(name)) not in new_layers:
             mine, its = (rows, their_rows) if layer == head else (slice(None), slice(None))
             own[mine] = torch.from_numpy(tensors[name])[its]

@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from catdog.runtime.world import World
 
 FEW = 1000  # photos a class, below which cats and dogs start from the network that comes with catdog
+FEW_OF_OTHERS = 200  # and other classes
 SETTINGS: dict[str, Any] = {"learning_rate": 3e-4}  # of a training from another network, which knows much already
-FOR_FEW: dict[str, Any] = {"learning_rate": 1e-3, "train_layers": 1, "epochs": 2}
-"""Where that one is chosen for few photos: all it learned of many stays."""
+AT_ONCE: dict[str, Any] = {"optimizer": "lbfgs", "train_layers": 1, "epochs": 1, "ema": 0.0}
+"""Where that one is chosen for few photos: all it learned of many stays; the classifier's weights are found at once."""
 _SAME = ("model", "local", "field", "shared", "blocks", "batch_norm")  # without which no weights fit
 
 
@@ -38,12 +39,15 @@ def choose_start(config: Config) -> Config:
 
     Raises CatdogError where there is no such network, and where what is given contradicts it.
     """
-    settings = SETTINGS
+    at_once = config.training.optimizer == "lbfgs"
+    network: dict[str, Any] = {}
     if config.model.start_from == "auto":
-        settings = FOR_FEW
-        config = validate(replace(config, model=replace(config.model, start_from=_chosen(config))))
+        place, network = _chosen(config)
+        at_once = at_once or "optimizer" not in config.given
+        config = validate(replace(config, model=replace(config.model, start_from=place)))
     if config.model.start_from == "none":
         return config
+    settings = AT_ONCE if at_once else SETTINGS
     model = find_model(config.model.start_from)
     _, card = load_model(model)
     if config.model.pretrained:
@@ -51,7 +55,7 @@ def choose_start(config: Config) -> Config:
             "pretrained (--pretrained) and start_from (--start-from) both say which weights to begin with; leave one "
             "out."
         )
-    theirs = asdict(card.architecture)
+    theirs = {**asdict(card.architecture), **network}
     ours = {name: theirs[name] for name in theirs if name not in config.given}
     size = ours.pop("image_size", config.photos.image_size)
     place = TRAINED_NAME if comes_with_catdog(model) else str(model.resolve())
@@ -66,20 +70,24 @@ def choose_start(config: Config) -> Config:
     return validate(config)
 
 
-def _chosen(config: Config) -> str:
-    """Where a training starts that leaves it open: from cats-dogs where photos are few and of its classes, and nothing
-    of the network is given; else from new weights."""
+def _chosen(config: Config) -> tuple[str, dict[str, Any]]:
+    """Where a training starts that leaves it open, and what of the network is to be other than there.
+
+    From cats-dogs where photos are few, and nothing of the network is given; else from new weights. Of other classes
+    than cats and dogs its last layer tells little, and those before it more.
+    """
     of_network = {name for name, field in fields().items() if field.section == "model"} | {"image_size"}
     if config.photos.data == SAMPLE or (of_network - {"start_from"}) & config.given:
-        return "none"
+        return "none", {}
     root = Path(config.photos.data)
     root = find_splits(root).get("train", root)
     classes = subfolders(root)
-    if not are_known(classes):
-        return "none"
-    most = FEW * len(classes)
+    is_known = are_known(classes)
+    most = (FEW if is_known else FEW_OF_OTHERS) * len(classes)
     count = sum(1 for _ in islice(chain.from_iterable(photos_below(root / name) for name in classes), most))
-    return TRAINED_NAME if 0 < count < most and not are_drawn(list_photos(root)) else "none"
+    if not 0 < count < most or are_drawn(list_photos(root)):
+        return "none", {}
+    return TRAINED_NAME, {} if is_known else {"pool_all": True}
 
 
 def are_known(classes: Sequence[str]) -> bool:

@@ -18,7 +18,7 @@ from catdog.predict import Classifier
 
 Arrays = dict[str, NDArray[np.float32]]
 LEAST = 20  # held-out photos; of fewer, 5% are less than one
-_MOST = 512  # photos to fit on, and as many held out: more change little
+_MOST = 256  # photos to fit on, and as many held out: more change little
 _BATCH = 64
 _RANK = 64
 _QUANTILES = 201

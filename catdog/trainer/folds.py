@@ -227,5 +227,8 @@ def _together(train: PhotoDataset, val: PhotoDataset) -> PhotoDataset:
     paths, labels = [*train.listing.paths, *val.listing.paths], [*train.listing.labels, *val.listing.labels]
     order = sorted(range(len(paths)), key=lambda i: (labels[i], paths[i]))
     listing = replace(train.listing, paths=[paths[i] for i in order], labels=[labels[i] for i in order])
-    pixels = torch.cat([train.pixels, val.pixels])[torch.tensor(order)]
-    return PhotoDataset(listing, train.size, pixels=pixels, skipped=[*train.skipped, *val.skipped])
+    pixels = torch.cat([train.pixels, val.pixels])[order]
+    found = PhotoDataset(listing, train.size, pixels=pixels, skipped=[*train.skipped, *val.skipped])
+    if train.features is not None and val.features is not None:
+        found.features = torch.cat([train.features, val.features])[order]
+    return found

@@ -128,6 +128,10 @@ class Trainer:
     def epoch(self, bar: Any) -> None:
         """Take every step of the epoch that has not been taken yet."""
         config, state, progress = self.config, self.state, self.state.progress
+        if config.training.optimizer == "lbfgs":
+            from catdog.trainer.closed_form import fit_classifier
+
+            return fit_classifier(self)
         batches = shuffled_batches(len(self.train), self.steps_per_epoch, config.run.seed, progress.epoch)
         saved = time.monotonic()
         if config.model.local and config.training.share_epochs:
@@ -229,6 +233,10 @@ class Trainer:
 
     def evaluate(self, photos: PhotoDataset) -> tuple[np.ndarray, np.ndarray]:
         """(labels: int64, N; logits: float32, N x C) of `photos`, by the averaged weights, as prediction has them."""
+        if photos.features is not None:
+            from catdog.trainer.closed_form import logits_of
+
+            return logits_of(self.state.average.model, photos)
         return evaluate(
             self.state.average.model,
             photos,

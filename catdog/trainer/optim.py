@@ -23,7 +23,7 @@ def make_optimizer(model: nn.Module, training: Training) -> Optimizer:
 
         return MuonAndAdamW(matrices[1:-1], [matrices[0], matrices[-1]], vectors, training, fused)
     groups = [{"params": matrices, "weight_decay": training.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-    if training.optimizer == "sgd":
+    if training.optimizer in ("sgd", "lbfgs"):  # lbfgs keeps nothing from one epoch to the next
         sgd = without_compiler(torch.optim.SGD)
         return sgd(groups, lr=training.learning_rate, momentum=training.momentum, fused=fused)
     return without_compiler(torch.optim.AdamW)(groups, lr=training.learning_rate, fused=fused)

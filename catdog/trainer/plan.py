@@ -52,7 +52,10 @@ def describe_plan(
         from catdog.model.transfer import describe_trained
 
         trained = [f"trained    {describe_trained(model, t)}"]
+    steps = f"{many(t.epochs, 'epoch')} of {steps}, in batches of {t.batch_size}{batch_in_words}"
     rate = f"{t.optimizer}, learning rate {t.learning_rate:g} ({t.schedule})"
+    if t.optimizer == "lbfgs":
+        steps, rate = "of each photo and its mirror image, looked at once", "the best weights found by L-BFGS"
     return "\n".join(
         [
             f"photos     {'drawn cats and dogs' if config.photos.data == SAMPLE else config.photos.data}",
@@ -71,7 +74,7 @@ def describe_plan(
             *(f"{'network' if i == 0 else '':<11}{line}" for i, line in enumerate(model.describe().splitlines())),
             *([f"start      {start_in_words}"] if start_in_words else []),
             *trained,
-            f"training   {many(t.epochs, 'epoch')} of {steps}, in batches of {t.batch_size}{batch_in_words}",
+            f"training   {steps}",
             f"           {t.loss} loss, {rate}",
             f"device     {device_in_words}",
             f"precision  {choose_precision(config.run.precision, device).in_words()}{compiled}",

@@ -30,8 +30,8 @@ MakePhotos = Callable[..., Path]
 MakeConfig = Callable[..., Config]
 
 COMBINATIONS = [
-    pytest.param(shared, blocks, pool, id=f"{'shared' if shared else 'own'}-{sum(blocks)}-{'pool' if pool else 'all'}")
-    for shared, blocks, pool in itertools.product([False, True], [(), (2, 1)], [False, True])
+    pytest.param(shared, blocks, pool, id=f"{'shared' if shared else 'own'}-{sum(blocks)}-{pool or 'all'}")
+    for shared, blocks, pool in itertools.product([False, True], [(), (2, 1)], ["", "pool", "pool_all"])
 ]
 
 
@@ -40,9 +40,9 @@ COMBINATIONS = [
 @pytest.mark.parametrize("batch_norm", [False, True])
 @pytest.mark.parametrize(("shared", "blocks", "pool"), COMBINATIONS)
 def test_numpy_computes_what_torch_computes(
-    shared: bool, blocks: tuple[int, ...], pool: bool, batch_norm: bool, hidden: tuple[int, ...], activation: str
+    shared: bool, blocks: tuple[int, ...], pool: str, batch_norm: bool, hidden: tuple[int, ...], activation: str
 ) -> None:
-    more: dict[str, Any] = {"shared": shared, "blocks": blocks, "pool": pool}
+    more: dict[str, Any] = {"shared": shared, "blocks": blocks} | ({pool: True} if pool else {})
     shape = Architecture((13, 10), hidden, activation, batch_norm, 0.0, (6, 5), 3, **more)
     model = network(shape)
     tensors = arrays_of(model)

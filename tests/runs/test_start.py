@@ -9,7 +9,7 @@ from catdog.checkpoint.model_file import load_model
 from catdog.config.toml import load_config
 from catdog.data.drawn import write_sample
 from catdog.runs.locate import TRAINED
-from catdog.runs.start import FOR_FEW, choose_start
+from catdog.runs.start import AT_ONCE, choose_start
 
 MakePhotos = Callable[..., Path]
 
@@ -25,7 +25,7 @@ def test_few_photos_start_from_cats_dogs_with_its_architecture_and_settings_for_
     card = load_model(TRAINED)[1]
     assert config.model.start_from == "cats-dogs"
     assert config.architecture == card.architecture
-    for name, value in FOR_FEW.items():
+    for name, value in AT_ONCE.items():
         assert getattr(config.training, name) == value
     config = choose_start(load_config(None, {"data": str(photos), "epochs": 3, "learning_rate": 0.1}))
     assert (config.training.epochs, config.training.learning_rate) == (3, 0.1)

@@ -15,11 +15,12 @@ from catdog.data.splits import find_splits
 from catdog.drawing.page import GalleryPhoto, Section, how_to_open, jpeg, page, thumbnail
 from catdog.runs.answers import ANSWERS_FILE, Answers, read_answers
 from catdog.runs.locate import TRAINED_NAME, find_model
-from catdog.runs.start import FOR_FEW, are_known
+from catdog.runs.start import are_known
 from catdog.tools.dataset.layout import Finding
 
 PAGE = "labels.html"
 _FOLDS = 5
+_OF_CATS_AND_DOGS = {"start_from": TRAINED_NAME, "optimizer": "lbfgs"}
 _NEARLY = 0.9
 _PICTURED = 200
 
@@ -33,7 +34,7 @@ def doubtful_labels(root: Path, log: Callable[[str], None]) -> tuple[Finding | N
     from catdog.train import train
 
     photos = find_splits(root).get("train", root)
-    settings = {"start_from": TRAINED_NAME, **FOR_FEW} if are_known(subfolders(photos)) else {}
+    settings = _OF_CATS_AND_DOGS if are_known(subfolders(photos)) else {}
     run = train(load_config(None, {"data": str(photos), "folds": _FOLDS, **settings}), log)
     answers = read_answers(run)
     doubted = in_doubt(answers)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from catdog import numpy_net
 from catdog.errors import CatdogError
-from catdog.numpy_net import Floats, Norm, Outputs, build_layers, sigmoid, windows
+from catdog.numpy_net import Floats, Norm, Outputs, build_layers, joined, sigmoid, windows
 from catdog.predict import Classifier
 
 Stage = Literal["sum", "normed", "out"]
@@ -237,23 +237,35 @@ class LocalLayer(Layer, numpy_net.LocalLayer):
 
 @dataclass(frozen=True)
 class Pool(Layer, numpy_net.Pool):
-    """The mean of each channel over all places: a layer whose weights are fixed, 1 / places or 0."""
+    """The mean of each channel over all places of its grid: a layer whose weights are fixed, 1 / places or 0."""
+
+    @functools.cached_property
+    def _unit_of(self) -> NDArray[np.int64]:
+        """The unit that each input goes to."""
+        starts = np.cumsum([0, *(grid.channels for grid in self.grids)])
+        units = [start + np.arange(grid.units) % grid.channels for start, grid in zip(starts, self.grids, strict=False)]
+        return np.concatenate(units)
+
+    @functools.cached_property
+    def _share_of(self) -> Floats:
+        """The weight of each input: 1 / places."""
+        return np.concatenate([np.full(grid.units, 1 / grid.places) for grid in self.grids])
 
     @property
     def biases(self) -> int:
         return 0
 
     def row(self, unit: int) -> Floats:
-        return np.where(np.arange(self.inputs) % self.units == unit, self.weight[0, 0], 0.0)
+        return np.where(self._unit_of == unit, self._share_of, 0.0)
 
     def column(self, j: int) -> Floats:
-        return np.where(np.arange(self.units) == j % self.units, self.weight[0, 0], 0.0)
+        return np.where(np.arange(self.units) == self._unit_of[j], self._share_of[j], 0.0)
 
     def is_connected(self, unit: int, j: int) -> bool:
-        return j % self.units == unit
+        return bool(self._unit_of[j] == unit)
 
     def fan_in(self, unit: int) -> int:
-        return int(self.weight.shape[1])
+        return int((self._unit_of == unit).sum())
 
     def fan_out(self, j: int) -> int:
         return 1
@@ -265,7 +277,7 @@ class Pool(Layer, numpy_net.Pool):
         return numpy_net.Pool.product(self, x)
 
     def transposed_product(self, gradient: Floats) -> Floats:
-        return np.concatenate([gradient * self.weight[0, 0]] * self.weight.shape[1], axis=-1)
+        return gradient[..., self._unit_of] * self._share_of
 
     def after_step(self, gradient: LayerGradient, x: Floats, rate: float) -> "Pool":
         return self
@@ -293,7 +305,7 @@ class Network:
         shape = classifier.card.architecture
         if not shape.is_mlp:
             raise CatdogError(f"catdog explains MLPs, and this network is a {shape.model}; name another with --run.")
-        kinds = (Layer, LocalLayer, Pool)
+        kinds = (Layer, LocalLayer, Pool.of)
         layers = build_layers(classifier.tensors, shape, len(classifier.classes), kinds, np.float64)
         return cls(tuple(map(_norm_of_each_unit, layers)))
 
@@ -311,16 +323,23 @@ class Network:
             first = replace(layer, norm=None, adds=False).after_sum(x, value, before)
         else:
             first = Outputs(x, value, value, value)
-        return [first, *numpy_net.forward(self.layers[index + 1 :], first.out, before=x)]
+        branches = [o.out for layer, o in zip(self.layers[:index], outputs, strict=False) if layer.branches]
+        branches += [first.out] * layer.branches
+        return [first, *numpy_net.forward(self.layers[index + 1 :], first.out, x, branches)]
 
     def backward(self, outputs: list[Outputs], logits_gradient: Floats) -> tuple[list[LayerGradient], Floats]:
         """Backpropagation: (the gradients of each layer, the gradient by the network's input x)."""
         found: list[LayerGradient] = []
         out_gradient = logits_gradient
         past: Floats | float = 0.0  # what reaches the layer before through a block's sum
+        branches: list[Floats] = []  # what reaches those that branch through the mean over the places
         for layer, o in zip(reversed(self.layers), reversed(outputs), strict=True):
+            if layer.branches:
+                out_gradient = out_gradient + branches.pop()
             found.append(layer.backward(o, out_gradient))
             out_gradient = layer.transposed_product(found[-1].sum) + past
+            if isinstance(layer, Pool):
+                out_gradient, *branches = layer.by_grid(out_gradient)
             past = found[-1].normed if layer.adds else 0.0
         return found[::-1], out_gradient
 
@@ -330,8 +349,13 @@ class Network:
         tangent: the derivative of that layer's `stage` by some number; returns the derivative of the logits by it.
         """
         x = before = tangent  # then the tangents of the layer's input, and of the one of the layer before
+        branches = [
+            np.zeros_like(o.out) for layer, o in zip(self.layers[:index], outputs, strict=False) if layer.branches
+        ]
         for i, (layer, o) in enumerate(zip(self.layers[index:], outputs[index:], strict=True)):
             if i > 0:
+                if isinstance(layer, Pool):
+                    tangent = joined(branches, tangent)
                 before, x = x, tangent
                 tangent, stage = layer.product(tangent), "sum"
             if stage == "sum":
@@ -340,7 +364,15 @@ class Network:
                     tangent = tangent + before
             if stage == "normed":
                 tangent = tangent * layer.slope(o)
+            if layer.branches:
+                branches.append(tangent)
         return tangent
+
+    def branch(self, index: int, unit: int) -> tuple[int, int]:
+        """Where a unit of a layer that branches goes beside the next layer: which layer that is, and which input."""
+        pool = next(i for i, layer in enumerate(self.layers) if isinstance(layer, Pool))
+        before = [layer.units for layer in self.layers[:index] if layer.branches]
+        return pool, self.layers[pool - 1].units + sum(before) + unit
 
     def after_step(self, outputs: list[Outputs], gradients: list[LayerGradient], rate: float) -> "Network":
         """Copy of the network after one step of gradient descent on one photo."""

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from catdog.numpy_net import Outputs
 from catdog.predict import Classifier
-from catdog.tools.explain.backprop import Floats, Layer, LayerGradient, Network, normalise
+from catdog.tools.explain.backprop import Floats, Layer, LayerGradient, Network, Pool, normalise
 
 _NEARLY_ZERO = 1e-8
 
@@ -45,7 +45,10 @@ def contributions(network: Network, x: Floats, coefficients: Floats) -> tuple[Fl
     outputs = network.forward(x)
     biases, out_coefficients = 0.0, coefficients
     past: Floats | float = 0.0  # what reaches the layer before through a block's sum
+    branches: list[Floats] = []  # and those that branch through the mean over the places
     for layer, o in zip(reversed(network.layers), reversed(outputs), strict=True):
+        if layer.branches:
+            out_coefficients = out_coefficients + branches.pop()
         gate, constant = gates(layer, o)
         biases += float(out_coefficients @ constant)
         normed_coefficients = out_coefficients * gate
@@ -54,6 +57,8 @@ def contributions(network: Network, x: Floats, coefficients: Floats) -> tuple[Fl
         biases += float(normed_coefficients @ constant + sum_coefficients @ layer.bias)
         out_coefficients = layer.transposed_product(sum_coefficients) + past
         past = normed_coefficients if layer.adds else 0.0
+        if isinstance(layer, Pool):
+            out_coefficients, *branches = layer.by_grid(out_coefficients)
     return out_coefficients * x, biases
 
 

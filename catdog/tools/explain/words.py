@@ -262,6 +262,12 @@ def chain_rule(e: Explanation) -> Section:
         if i + 2 < len(e.network.layers) and e.network.layers[i + 2].adds:
             terms.append(number(e.gradients[i + 2].normed[unit]))
             names += f", and added by {e.network.layers[i + 2].name} (the last term, w = 1)"
+        if layer.branches:
+            pool, j = e.network.branch(i, unit)
+            column, slopes = e.network.layers[pool].column(j), e.gradients[pool].sum
+            k = int(column.argmax())
+            terms.append(times(column[k], slopes[k]))
+            names += f", and by unit {k} of the {e.network.layers[pool].name} (the last term)"
         g, o = e.gradients[i], e.outputs[i]
         lines += [
             f"  {layer.name}, unit {unit}, is read by {names}:",

@@ -47,7 +47,9 @@ def test_photos_in_the_wrong_folder_are_found_and_nothing_is_moved(
         "label_smoothing": 0.0,
         "learning_rate": 1e-2,
     }
-    monkeypatch.setattr("catdog.tools.dataset.labels.FOR_FEW", small)  # goes over the network that comes with catdog
+    monkeypatch.setattr(
+        "catdog.tools.dataset.labels._OF_CATS_AND_DOGS", small
+    )  # goes over the network that comes with catdog
     finding, where = doubtful_labels(photos, quiet)
     assert finding is not None
     found = [item["path"] for item in finding.items]

@@ -34,7 +34,7 @@ def random_run(folder: Path, **changes: Any) -> Path:
     """A run folder that holds a network of random weights."""
     architecture: dict[str, Any] = {"image_size": (5, 6), "hidden": (9, 8, 7)}
     architecture |= {"activation": "gelu", "batch_norm": False, "local": (), "field": 4}
-    architecture |= {"shared": False, "blocks": [], "pool": False}
+    architecture |= {"shared": False, "blocks": [], "pool": False, "pool_all": False}
     architecture |= {name: changes.pop(name) for name in list(changes) if name in architecture}
     about: dict[str, Any] = {
         "classes": ("cat", "dog"),
@@ -124,12 +124,22 @@ def test_gradients_of_local_layers_are_autograds_and_a_step_is_torchs(tmp_path: 
 
 @pytest.mark.parametrize("activation", ["relu", "gelu"])
 @pytest.mark.parametrize("batch_norm", [False, True])
-@pytest.mark.parametrize(("shared", "blocks", "pool"), [(True, (), False), (False, (1, 0), True), (True, (2, 1), True)])
+@pytest.mark.parametrize(
+    ("shared", "blocks", "pool"),
+    [
+        (True, (), ""),
+        (False, (1, 0), "pool"),
+        (True, (2, 1), "pool"),
+        (True, (1, 1), "pool_all"),
+        (False, (), "pool_all"),
+    ],
+)
 def test_gradients_and_step_of_what_places_share_and_blocks_add_are_autograds(
-    tmp_path: Path, photo: str, shared: bool, blocks: tuple[int, ...], pool: bool, batch_norm: bool, activation: str
+    tmp_path: Path, photo: str, shared: bool, blocks: tuple[int, ...], pool: str, batch_norm: bool, activation: str
 ) -> None:
     """A weight that several places share has the sum of their gradients, and is counted, and moved, once."""
-    changes: dict[str, Any] = {"shared": shared, "blocks": blocks, "pool": pool, "batch_norm": batch_norm}
+    changes: dict[str, Any] = {"shared": shared, "blocks": blocks, "batch_norm": batch_norm}
+    changes |= {pool: True} if pool else {}
     changes |= {"image_size": (9, 12), "local": (4, 5), "field": 3, "hidden": (6,), "activation": activation}
     e, model, x = explained(tmp_path, photo, classes=("cat", "dog", "fox"), **changes)
     logits = model(x)
@@ -149,9 +159,11 @@ def test_gradients_and_step_of_what_places_share_and_blocks_add_are_autograds(
     )
 
 
-def test_the_sums_in_the_words_hold_with_blocks_and_the_mean_over_places(tmp_path: Path, photo: str) -> None:
+@pytest.mark.parametrize("pool", ["pool", "pool_all"])
+def test_the_sums_in_the_words_hold_with_blocks_and_the_mean_over_places(tmp_path: Path, photo: str, pool: str) -> None:
     changes: dict[str, Any] = {"image_size": (9, 12), "local": (4, 5), "field": 3, "hidden": (), "batch_norm": True}
-    e, _, _ = explained(tmp_path, photo, shared=True, blocks=(1, 1), pool=True, **changes)
+    changes |= {"shared": True, "blocks": (1, 1), pool: True}
+    e, _, _ = explained(tmp_path, photo, **changes)
     text = as_text(e)
     for a, b, c in re.findall(rf"= {NUMBER} \* \(?{NUMBER}\)? = {NUMBER}", text):
         assert float(a) * float(b) == pytest.approx(float(c), rel=2e-4), (a, b, c)

@@ -254,7 +254,7 @@ def are_apart(a: np.ndarray, b: np.ndarray) -> bool:
 def test_a_network_of_shared_residual_layers_is_explained_and_drawn(
     tmp_path: Path, photo: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    changes: dict[str, Any] = {"shared": True, "blocks": (2, 2), "pool": True, "batch_norm": True}
+    changes: dict[str, Any] = {"shared": True, "blocks": (2, 2), "pool_all": True, "batch_norm": True}
     run = random_run(tmp_path / "run", image_size=(12, 9), local=(4, 5), hidden=(), **changes)
     assert main(["explain", "--run", str(run), "--full", photo]) == 0
     printed = capsys.readouterr().out
