@@ -17,7 +17,7 @@ pool: the layer after the local ones sees the mean of each channel over all plac
 last grid, such means of the last layer on each grid before.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 MLP = "mlp"  # the `model` of an architecture that is not one of torchvision's
@@ -75,7 +75,7 @@ class LayerShape:
     pooled: tuple[Grid, ...] = ()
     """The grids over whose places the mean of each channel is taken, which, one after the other, are the `inputs`."""
     branches: bool = False
-    """Whether such a mean is taken of its output, which is the next layer's input too."""
+    """Whether such a mean is taken of what it sees, too."""
     norm: str = ""
     """What the names of its batch normalisation's arrays begin with; nothing where it has none."""
 
@@ -153,10 +153,9 @@ class Architecture:
                 field, stride = (3, 1) if number else (self.field, 2)
                 grid = below.above(channels, field, stride)
                 how: dict[str, Any] = {"field": field, "stride": stride, "shared": self.shared}
+                how["branches"] = self.pool_all and number == 0 and bool(found)
                 add(below.units, grid.units, below=below, grid=grid, adds=bool(number) and number % 2 == 0, **how)
                 below = grid
-            if self.pool_all and below != self.grids[-1]:
-                found[-1] = replace(found[-1], branches=True)
         pooled = (below, *self.grids[1:-1]) if self.pool_all else (below,) if self.pool else ()
         inputs = sum(grid.channels for grid in pooled) or below.units
         for units in self.hidden:

@@ -108,7 +108,7 @@ class Layer:
     adds: bool = False
     """Whether it ends a residual block: before its activation, the input of the layer before is added."""
     branches: bool = False
-    """Whether its output goes to the next `Pool`, too."""
+    """Whether its input goes to the `Pool`, too."""
 
     @property
     def inputs(self) -> int:
@@ -250,16 +250,14 @@ def forward(
 ) -> Iterator[Outputs]:
     """Forward pass of x (... x inputs): the outputs of each layer in order; the last `out` is the logits.
 
-    before: the input of the layer before the first of these, if there is one. branches: what layers before, which
-    branch, gave.
+    before: the input of the layer before the first of these, if there is one. branches: inputs of layers before it
+    that go to the `Pool`.
     """
     before, branches = x if before is None else before, list(branches)
     for layer in layers:
-        if isinstance(layer, Pool):
-            x = joined(branches, x)
+        branches += [x] * layer.branches
+        x = joined(branches, x) if isinstance(layer, Pool) else x
         yield (outputs := layer.forward(x, before))
-        if layer.branches:
-            branches.append(outputs.out)
         before, x = x, outputs.out
 
 

@@ -6,13 +6,14 @@ import torch
 from numpy.typing import NDArray
 
 from catdog.architecture import Architecture
+from catdog.model.build import build_mlp
 from catdog.model.mlp import MLP
 
 
 def network(shape: Architecture, classes: int = 3, dtype: torch.dtype = torch.float32) -> MLP:
     """An MLP of that shape in which no number has its first value, in evaluation."""
     torch.manual_seed(0)
-    model = MLP.of(shape, classes).to(dtype).eval()
+    model = build_mlp(shape, classes).to(dtype).eval()
     with torch.no_grad():
         for name, tensor in model.state_dict().items():
             if name.endswith(("bias", "running_mean")):

@@ -3,6 +3,7 @@
 import argparse
 import os
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,8 @@ def _train_anew(arguments: argparse.Namespace) -> None:
     from catdog.runs.paths import new_run
 
     config = load_config(arguments.config, given_fields(arguments))
+    if arguments.narrate and config.model.start_from == "auto":  # it tells how a network begins to learn
+        config = replace(config, model=replace(config.model, start_from="none"))
     with ExitStack() as stack:
         folder = None
         if is_main_process():

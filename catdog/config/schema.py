@@ -125,6 +125,8 @@ def validate(config: Config) -> Config:
             "optimizer lbfgs (--optimizer lbfgs) is for the classifier alone, on a network that is there already; give "
             "--start-from RUN --train-layers 1 too, or leave it out."
         )
+    if config.training.optimizer == "lbfgs" and config.training.epochs != 1:
+        raise CatdogError("optimizer lbfgs (--optimizer lbfgs) ends after one epoch; leave --epochs out.")
     if config.model.model == "mlp" and config.model.pretrained:
         raise CatdogError("there are no pretrained weights for mlp; leave --pretrained out, or give --model resnet18.")
     if config.model.model != "mlp":

@@ -1,7 +1,9 @@
 """Builds the network that a configuration asks for."""
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from catdog.architecture import Architecture
 from catdog.config.settings import Config
 from catdog.model.mlp import MLP
 
@@ -23,4 +25,15 @@ def build_network(config: Config, classes: int, pretrained: bool = False) -> "Ne
 
 def build_model(config: Config, classes: int) -> MLP:
     """The MLP of `config`."""
-    return MLP.of(config.architecture, classes)
+    return build_mlp(config.architecture, classes)
+
+
+def build_mlp(shape: Architecture, classes: int) -> MLP:
+    """The MLP of that architecture."""
+    arguments = asdict(shape)
+    del arguments["model"]
+    if not arguments.pop("pool_all"):
+        return MLP(classes=classes, **arguments)
+    from catdog.model.all_scales import AllScalesMLP  # which few trainings use
+
+    return AllScalesMLP(classes=classes, **arguments)

@@ -5,10 +5,8 @@ classifier, computes one logit a class. `catdog.numpy_net` is the same computati
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from catdog.architecture import Architecture, LayerShape
@@ -38,7 +36,7 @@ class HiddenLayer(nn.Module):
 
     def __init__(self, shape: LayerShape, activation: str, batch_norm: bool, dropout: float) -> None:
         super().__init__()
-        self.adds, self.branches, self.is_pooled = shape.adds, shape.branches, bool(shape.pooled)
+        self.adds = shape.adds
         self.linear = make_linear(shape)
         self.norm: Any = nn.Identity()
         if batch_norm:
@@ -71,8 +69,10 @@ class MLP(nn.Module):
 
     image_size: (height, width) of the input. hidden: width of each hidden layer; empty for a linear classifier.
     local: channels (units at each place) of each local layer; these come first. field: side of their windows.
-    shared, blocks, pool, pool_all: see `catdog.architecture`.
+    shared, blocks, pool: see `catdog.architecture`.
     """
+
+    pool_all = False  # `catdog.model.all_scales` has it
 
     def __init__(
         self,
@@ -87,7 +87,6 @@ class MLP(nn.Module):
         shared: bool = False,
         blocks: Sequence[int] = (),
         pool: bool = False,
-        pool_all: bool = False,
     ) -> None:
         super().__init__()
         shape = Architecture(
@@ -95,9 +94,9 @@ class MLP(nn.Module):
             shared=shared,
             blocks=tuple(blocks),
             pool=pool,
-            pool_all=pool_all,
+            pool_all=self.pool_all,
         )
-        self.image_size, self.least_photos = image_size, shape.least_photos
+        self.architecture, self.image_size, self.least_photos = shape, image_size, shape.least_photos
         self.hidden = nn.ModuleList(
             HiddenLayer(layer, activation, batch_norm, dropout) for layer in shape.hidden_layers()
         )
@@ -105,24 +104,12 @@ class MLP(nn.Module):
         nn.init.xavier_uniform_(self.classifier.weight)
         nn.init.zeros_(self.classifier.bias)
 
-    @classmethod
-    def of(cls, shape: Architecture, classes: int) -> "MLP":
-        """Build the MLP of that architecture."""
-        arguments = asdict(shape)
-        del arguments["model"]
-        return cls(classes=classes, **arguments)
-
     def forward(self, images: Tensor) -> Tensor:
         """images: float, B x 3 x H x W, normalised -> logits: float, B x classes."""
         before = x = images.flatten(start_dim=1)
-        branches: list[Tensor] = []  # of which the mean over the places is taken too
         for layer in self.hidden:
-            if branches and layer.is_pooled:
-                x, branches = torch.cat([x, *branches], dim=1), []
             before, x = x, layer(x, before)
-            if layer.branches:
-                branches.append(x)
-        return self.classifier(torch.cat([x, *branches], dim=1) if branches else x)
+        return self.classifier(x)
 
     def activation_numbers(self) -> int:
         """Count the numbers stored for the backward pass of one photo: three a unit, and local layers' windows."""

@@ -26,10 +26,13 @@ if TYPE_CHECKING:
     from catdog.runtime.world import World
 
 FEW = 1000  # photos a class, below which cats and dogs start from the network that comes with catdog
-FEW_OF_OTHERS = 200  # and other classes
+_OTHERS = 1 / 5  # of so many, below which other classes do
 SETTINGS: dict[str, Any] = {"learning_rate": 3e-4}  # of a training from another network, which knows much already
 AT_ONCE: dict[str, Any] = {"optimizer": "lbfgs", "train_layers": 1, "epochs": 1, "ema": 0.0}
 """Where that one is chosen for few photos: all it learned of many stays; the classifier's weights are found at once."""
+IN_STEPS: dict[str, Any] = {"learning_rate": 1e-3, "train_layers": 1, "epochs": 2}
+"""Of those cats and dogs where something is given that concerns steps."""
+_NOT_OF_STEPS = {"loss", "squared_hinge", "label_smoothing", "class_weights", "flip"}
 _SAME = ("model", "local", "field", "shared", "blocks", "batch_norm")  # without which no weights fit
 
 
@@ -39,15 +42,12 @@ def choose_start(config: Config) -> Config:
 
     Raises CatdogError where there is no such network, and where what is given contradicts it.
     """
-    at_once = config.training.optimizer == "lbfgs"
-    network: dict[str, Any] = {}
+    settings, network = AT_ONCE if config.training.optimizer == "lbfgs" else SETTINGS, dict[str, Any]()
     if config.model.start_from == "auto":
-        place, network = _chosen(config)
-        at_once = at_once or "optimizer" not in config.given
+        place, settings, network = _chosen(config)
         config = validate(replace(config, model=replace(config.model, start_from=place)))
     if config.model.start_from == "none":
         return config
-    settings = AT_ONCE if at_once else SETTINGS
     model = find_model(config.model.start_from)
     _, card = load_model(model)
     if config.model.pretrained:
@@ -70,24 +70,28 @@ def choose_start(config: Config) -> Config:
     return validate(config)
 
 
-def _chosen(config: Config) -> tuple[str, dict[str, Any]]:
-    """Where a training starts that leaves it open, and what of the network is to be other than there.
+def _chosen(config: Config) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """Where a training starts that leaves it open, how it trains then, and what of the network is other than there.
 
     From cats-dogs where photos are few, and nothing of the network is given; else from new weights. Of other classes
     than cats and dogs its last layer tells little, and those before it more.
     """
+    anew: tuple[str, dict[str, Any], dict[str, Any]] = ("none", {}, {})
     of_network = {name for name, field in fields().items() if field.section == "model"} | {"image_size"}
     if config.photos.data == SAMPLE or (of_network - {"start_from"}) & config.given:
-        return "none", {}
+        return anew
     root = Path(config.photos.data)
     root = find_splits(root).get("train", root)
     classes = subfolders(root)
     is_known = are_known(classes)
-    most = (FEW if is_known else FEW_OF_OTHERS) * len(classes)
+    most = int(FEW * (1 if is_known else _OTHERS)) * len(classes)
     count = sum(1 for _ in islice(chain.from_iterable(photos_below(root / name) for name in classes), most))
     if not 0 < count < most or are_drawn(list_photos(root)):
-        return "none", {}
-    return TRAINED_NAME, {} if is_known else {"pool_all": True}
+        return anew
+    of_steps = {name for name, field in fields().items() if field.section in ("training", "augment")} - _NOT_OF_STEPS
+    if of_steps & config.given and config.training.optimizer != "lbfgs":
+        return (TRAINED_NAME, IN_STEPS, {}) if is_known else anew
+    return TRAINED_NAME, AT_ONCE, {} if is_known else {"pool_all": True}
 
 
 def are_known(classes: Sequence[str]) -> bool:

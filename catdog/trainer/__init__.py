@@ -10,6 +10,7 @@ folds, sureness, comparison   cross-validation of few photos, how sure its figur
 batch_size                    how many photos a batch has, where that is left open
 plan, card, advice            what is about to happen; what the model file says; what to try where nothing is learned
 sharing, tensorboard          local layers that share weights at first; figures for TensorBoard
+closed_form                   the classifier alone, found at once on layers that stay as they are
 fit_familiarity               which photos are like those trained on
 """
 

@@ -1,11 +1,11 @@
 """Finds the layer in which numbers first become NaN or infinite, or are the largest."""
 
-from collections.abc import Iterator
+from contextlib import ExitStack
 
 import torch
 from torch import Tensor, nn
 
-from catdog.model.mlp import MLP, HiddenLayer
+from catdog.model.mlp import MLP
 
 
 def _is_finite(tensor: Tensor) -> bool:
@@ -30,12 +30,14 @@ def find_layer(model: nn.Module, images: Tensor) -> str:
     return f"the outputs of {largest_name} are the largest, up to {largest:.3g}"
 
 
-def layer_outputs(model: nn.Module, images: Tensor) -> Iterator[tuple[str, nn.Module, Tensor]]:
+def layer_outputs(model: nn.Module, images: Tensor) -> list[tuple[str, nn.Module, Tensor]]:
     """Run the forward pass: (name, layer, its output) of each layer in order."""
-    before = x = images.flatten(start_dim=1) if isinstance(model, MLP) else images
-    for name, layer in named_layers(model):
-        before, x = x, layer(x, before) if isinstance(layer, HiddenLayer) else layer(x)
-        yield name, layer, x
+    layers, outputs = named_layers(model), list[Tensor]()
+    with ExitStack() as stack:
+        for _, layer in layers:
+            stack.enter_context(layer.register_forward_hook(lambda layer, inputs, output: outputs.append(output)))
+        model(images)
+    return [(name, layer, output) for (name, layer), output in zip(layers, outputs, strict=True)]
 
 
 def named_layers(model: nn.Module) -> list[tuple[str, nn.Module]]:

@@ -1,6 +1,7 @@
 """Where a training starts that leaves it open."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,30 @@ def test_few_photos_start_from_cats_dogs_with_its_architecture_and_settings_for_
         assert getattr(config.training, name) == value
     config = choose_start(load_config(None, {"data": str(photos), "epochs": 3, "learning_rate": 0.1}))
     assert (config.training.epochs, config.training.learning_rate) == (3, 0.1)
+
+
+def test_few_photos_of_other_classes_start_there_too_and_see_all_its_layers(
+    make_photos: MakePhotos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("catdog.runs.start.FEW", 30)
+    photos = make_photos({"ants": 5, "bees": 5, "wasps": 5})
+    config = choose_start(load_config(None, {"data": str(photos)}))
+    assert (config.model.start_from, config.training.optimizer) == ("cats-dogs", "lbfgs")
+    assert config.architecture == replace(load_model(TRAINED)[1].architecture, pool_all=True)
+    (feature,) = (layer for layer in config.architecture.layers(3) if layer.pooled)
+    assert feature.inputs == 48 + 96 + 192 + 384
+    make_photos({"ants": 5, "bees": 5, "wasps": 5}, first=50)
+    assert choose_start(load_config(None, {"data": str(photos)})).model.start_from == "none"
+
+
+def test_what_is_given_of_steps_is_heeded_by_a_training_in_steps(make_photos: MakePhotos) -> None:
+    known, others = make_photos({"cat": 3, "dog": 3}), make_photos({"ants": 3, "bees": 3}, name="others")
+    config = choose_start(load_config(None, {"data": str(known), "loss": "svm"}))
+    assert config.training.optimizer == "lbfgs"
+    config = choose_start(load_config(None, {"data": str(known), "crop_area": 0.9}))
+    assert (config.model.start_from, config.training.optimizer, config.training.epochs) == ("cats-dogs", "adamw", 2)
+    config = choose_start(load_config(None, {"data": str(others), "epochs": 7}))
+    assert (config.model.start_from, config.training.optimizer, config.training.epochs) == ("none", "adamw", 7)
 
 
 def test_many_photos_drawings_and_a_given_network_start_anew(make_photos: MakePhotos, tmp_path: Path) -> None:

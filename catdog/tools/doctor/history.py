@@ -9,6 +9,7 @@ import torch
 
 from catdog.base.text import listed, percent
 from catdog.data.photo_dataset import PhotoDataset
+from catdog.model.build import build_mlp
 from catdog.model.mlp import MLP
 from catdog.predict import Classifier
 from catdog.tools.doctor.patient import Finding
@@ -101,7 +102,7 @@ def check_collapse(classifier: Classifier, val: PhotoDataset) -> Finding:
 
 def trained_model(classifier: Classifier) -> MLP:
     """Build the run's network as a PyTorch module, as it is in prediction."""
-    model = MLP.of(replace(classifier.card.architecture, dropout=0.0), len(classifier.classes))
+    model = build_mlp(replace(classifier.card.architecture, dropout=0.0), len(classifier.classes))
     # Not strict, since num_batches_tracked of batch normalisation is not stored.
     model.load_state_dict({name: torch.from_numpy(array) for name, array in classifier.tensors.items()}, strict=False)
     return model.eval()

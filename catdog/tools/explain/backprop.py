@@ -323,8 +323,7 @@ class Network:
             first = replace(layer, norm=None, adds=False).after_sum(x, value, before)
         else:
             first = Outputs(x, value, value, value)
-        branches = [o.out for layer, o in zip(self.layers[:index], outputs, strict=False) if layer.branches]
-        branches += [first.out] * layer.branches
+        branches = [o.x for below, o in zip(self.layers[: index + 1], outputs, strict=False) if below.branches]
         return [first, *numpy_net.forward(self.layers[index + 1 :], first.out, x, branches)]
 
     def backward(self, outputs: list[Outputs], logits_gradient: Floats) -> tuple[list[LayerGradient], Floats]:
@@ -332,15 +331,15 @@ class Network:
         found: list[LayerGradient] = []
         out_gradient = logits_gradient
         past: Floats | float = 0.0  # what reaches the layer before through a block's sum
-        branches: list[Floats] = []  # what reaches those that branch through the mean over the places
+        branches: list[Floats] = []  # what reaches layers through the mean over the places
         for layer, o in zip(reversed(self.layers), reversed(outputs), strict=True):
-            if layer.branches:
-                out_gradient = out_gradient + branches.pop()
             found.append(layer.backward(o, out_gradient))
             out_gradient = layer.transposed_product(found[-1].sum) + past
+            past = found[-1].normed if layer.adds else 0.0
             if isinstance(layer, Pool):
                 out_gradient, *branches = layer.by_grid(out_gradient)
-            past = found[-1].normed if layer.adds else 0.0
+            if layer.branches:
+                out_gradient = out_gradient + branches.pop()
         return found[::-1], out_gradient
 
     def jvp(self, outputs: list[Outputs], index: int, stage: Stage, tangent: Floats) -> Floats:
@@ -349,13 +348,12 @@ class Network:
         tangent: the derivative of that layer's `stage` by some number; returns the derivative of the logits by it.
         """
         x = before = tangent  # then the tangents of the layer's input, and of the one of the layer before
-        branches = [
-            np.zeros_like(o.out) for layer, o in zip(self.layers[:index], outputs, strict=False) if layer.branches
-        ]
+        below = zip(self.layers[: index + 1], outputs, strict=False)
+        branches = [np.zeros_like(o.x) for layer, o in below if layer.branches]
         for i, (layer, o) in enumerate(zip(self.layers[index:], outputs[index:], strict=True)):
             if i > 0:
-                if isinstance(layer, Pool):
-                    tangent = joined(branches, tangent)
+                branches += [tangent] * layer.branches
+                tangent = joined(branches, tangent) if isinstance(layer, Pool) else tangent
                 before, x = x, tangent
                 tangent, stage = layer.product(tangent), "sum"
             if stage == "sum":
@@ -364,14 +362,12 @@ class Network:
                     tangent = tangent + before
             if stage == "normed":
                 tangent = tangent * layer.slope(o)
-            if layer.branches:
-                branches.append(tangent)
         return tangent
 
     def branch(self, index: int, unit: int) -> tuple[int, int]:
-        """Where a unit of a layer that branches goes beside the next layer: which layer that is, and which input."""
+        """Where a unit goes beside the next layer, if that branches: number of the `Pool`, and of the input there."""
         pool = next(i for i, layer in enumerate(self.layers) if isinstance(layer, Pool))
-        before = [layer.units for layer in self.layers[:index] if layer.branches]
+        before = [layer.inputs for layer in self.layers[: index + 1] if layer.branches]
         return pool, self.layers[pool - 1].units + sum(before) + unit
 
     def after_step(self, outputs: list[Outputs], gradients: list[LayerGradient], rate: float) -> "Network":

@@ -47,8 +47,6 @@ def contributions(network: Network, x: Floats, coefficients: Floats) -> tuple[Fl
     past: Floats | float = 0.0  # what reaches the layer before through a block's sum
     branches: list[Floats] = []  # and those that branch through the mean over the places
     for layer, o in zip(reversed(network.layers), reversed(outputs), strict=True):
-        if layer.branches:
-            out_coefficients = out_coefficients + branches.pop()
         gate, constant = gates(layer, o)
         biases += float(out_coefficients @ constant)
         normed_coefficients = out_coefficients * gate
@@ -59,6 +57,8 @@ def contributions(network: Network, x: Floats, coefficients: Floats) -> tuple[Fl
         past = normed_coefficients if layer.adds else 0.0
         if isinstance(layer, Pool):
             out_coefficients, *branches = layer.by_grid(out_coefficients)
+        if layer.branches:
+            out_coefficients = out_coefficients + branches.pop()
     return out_coefficients * x, biases
 
 

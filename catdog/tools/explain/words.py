@@ -262,7 +262,7 @@ def chain_rule(e: Explanation) -> Section:
         if i + 2 < len(e.network.layers) and e.network.layers[i + 2].adds:
             terms.append(number(e.gradients[i + 2].normed[unit]))
             names += f", and added by {e.network.layers[i + 2].name} (the last term, w = 1)"
-        if layer.branches:
+        if above.branches:
             pool, j = e.network.branch(i, unit)
             column, slopes = e.network.layers[pool].column(j), e.gradients[pool].sum
             k = int(column.argmax())

@@ -14,6 +14,7 @@ from catdog.architecture import Architecture
 from catdog.checkpoint.model_card import ModelCard
 from catdog.checkpoint.model_file import MODEL_FILE, expected_shapes, save_model
 from catdog.errors import CatdogError
+from catdog.model.build import build_mlp
 from catdog.model.mlp import MLP, count_weights
 from catdog.numpy_net import ACTIVATIONS
 from catdog.predict import Classifier
@@ -61,7 +62,7 @@ def torch_twin(classifier: Classifier) -> MLP:
     """The same network as a torch module in float64."""
     a = classifier.card.architecture
     classes = len(classifier.classes)
-    model = MLP.of(a, classes).double().eval()
+    model = build_mlp(a, classes).double().eval()
     state = {name: torch.from_numpy(t.astype(np.float64)) for name, t in classifier.tensors.items()}
     model.load_state_dict({**model.state_dict(), **state})
     return model
