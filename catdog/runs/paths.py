@@ -107,7 +107,12 @@ def new_run(
     if config.model.start_from != "none":
         from catdog.runs.start import choose_start  # and what of the configuration comes with it
 
-        config = choose_start(config)
+        left_open, config = config.model.start_from == "auto", choose_start(config)
+        if left_open and config.model.start_from != "none":
+            log(
+                "The photos are few, so this starts from the network that comes with catdog, which has learned from "
+                "many photographs. To begin with new weights, give --start-from none."
+            )
     folder = kind(Path(config.run.out) if config.run.out else None, log)
     check_places(config, folder.path)
     with folder:

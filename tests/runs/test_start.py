@@ -10,6 +10,7 @@ from catdog.checkpoint.model_file import load_model
 from catdog.config.toml import load_config
 from catdog.data.drawn import write_sample
 from catdog.runs.locate import TRAINED
+from catdog.runs.paths import new_run
 from catdog.runs.start import AT_ONCE, choose_start
 
 MakePhotos = Callable[..., Path]
@@ -44,6 +45,21 @@ def test_few_photos_of_other_classes_start_there_too_and_see_all_its_layers(
     assert feature.inputs == 48 + 96 + 192 + 384
     make_photos({"ants": 5, "bees": 5, "wasps": 5}, first=50)
     assert choose_start(load_config(None, {"data": str(photos)})).model.start_from == "none"
+
+
+def test_what_chose_it_is_said_with_how_to_begin_anew(make_photos: MakePhotos, tmp_path: Path) -> None:
+    data = str(make_photos({"cat": 3, "dog": 3}))
+    cases: list[tuple[dict[str, str], bool]] = [
+        ({}, True),
+        ({"start_from": "none"}, False),
+        ({"start_from": "cats-dogs"}, False),
+    ]
+    for number, (more, said) in enumerate(cases):
+        lines: list[str] = []
+        config = load_config(None, {"data": data, "out": str(tmp_path / str(number)), **more})
+        with new_run(config, lines.append) as (chosen, _):
+            assert (chosen.model.start_from == "none") == (more == {"start_from": "none"})
+        assert any(line.endswith("give --start-from none.") for line in lines) == said
 
 
 def test_what_is_given_of_steps_is_heeded_by_a_training_in_steps(make_photos: MakePhotos) -> None:
