@@ -324,12 +324,14 @@ class Network:
             past = found[-1].normed if layer.adds else 0.0
         return found[::-1], out_gradient
 
-    def jvp(self, outputs: list[Outputs], index: int, stage: Stage, tangent: Floats) -> Floats:
+    def jvp(self, outputs: list[Outputs], index: int, stage: Stage, tangent: Floats) -> tuple[Floats, list[Floats]]:
         """Jacobian-vector product (forward-mode differentiation) from inside layer `index` to the logits.
 
-        tangent: the derivative of that layer's `stage` by some number; returns the derivative of the logits by it.
+        tangent: the derivative of that layer's `stage` by some number. Returns the derivative by it of the logits, and
+        of the `normed` of each layer from `index` on, or from the next one if `stage` is "out".
         """
         x = before = tangent  # then the tangents of the layer's input, and of the one of the layer before
+        of_normed = []
         for i, (layer, o) in enumerate(zip(self.layers[index:], outputs[index:], strict=True)):
             if i > 0:
                 before, x = x, tangent
@@ -339,8 +341,9 @@ class Network:
                 if layer.adds and i > 1:
                     tangent = tangent + before
             if stage == "normed":
+                of_normed.append(tangent)
                 tangent = tangent * layer.slope(o)
-        return tangent
+        return tangent, of_normed
 
     def after_step(self, outputs: list[Outputs], gradients: list[LayerGradient], rate: float) -> "Network":
         """Copy of the network after one step of gradient descent on one photo."""
