@@ -145,7 +145,12 @@ class Layer(numpy_net.Layer):
         return replace(self._with_weight_after(gradient.sum, x, rate), bias=bias, norm=norm)
 
     def _with_weight_after(self, gradient: Floats, x: Floats, rate: float) -> "Layer":
-        return replace(self, step=(rate * gradient, x))
+        if self.step is None:
+            return replace(self, step=(rate * gradient, x))
+        before, x_before = self.step
+        if np.array_equal(x, x_before):  # as in the first layer, where it is the photo
+            return replace(self, step=(before + rate * gradient, x))
+        return replace(self, weight=self.weight - np.outer(before, x_before), step=(rate * gradient, x))
 
 
 @dataclass(frozen=True)
