@@ -51,7 +51,7 @@ class Stepper:
             self.rates.append(rate)
             self.curve.append(self._point())
             self._keep()
-            if not np.isfinite(self.now.loss_value):
+            if not np.isfinite([self.now.loss_value, self.now.squared_norm]).all():
                 self.go_to(len(self.rates) - 1)
                 raise CatdogError(f"with a learning rate of {rate:g} the loss is no number any more; take a smaller one.")
 
