@@ -131,7 +131,7 @@ export default {
       };
       return h("div", { class: "empty" },
         h("p", {}, t("inside.nophoto")),
-        h("div", { class: "row" }, h("button", { class: "main", onclick: () => app.go("answer") }, t("inside.choose")), h("button", { onclick: drawn }, t("inside.drawing"))));
+        h("div", { class: "controls" }, h("button", { class: "main", onclick: () => app.go("answer") }, t("inside.choose")), h("button", { onclick: drawn }, t("inside.drawing"))));
     }
 
     function turn(chapter) {

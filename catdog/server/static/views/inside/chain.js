@@ -54,7 +54,7 @@ function row(link, inside, told) {
     h("h3", {}, `${names.layer(i)}, ${names.unit(i, link.unit)}`),
     h("div", { class: "wires" }, wires),
     link.places > 1 && formula(t("inside.chain.places", { places: count(link.places) }), " dL/dw = ", num(link.w_gradient, "backward")),
-    h("label", { class: "row soft" }, t("inside.chain.through"), through(link, inside)),
+    h("label", { class: "controls soft" }, t("inside.chain.through"), through(link, inside)),
     i > 0 && h("p", { class: "soft" }, t(link.readers > 1 ? "inside.chain.readers" : "inside.chain.reader", { count: count(link.readers) }), " dL/da = ", num(link.x_gradient, "backward")),
     !top && "",
   );

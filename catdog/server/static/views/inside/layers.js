@@ -55,7 +55,7 @@ export function layers(root, inside) {
       ? { canvas: sheet(state.layers[i - 1], below, { class: "below" }), ...layout(state.layers[i - 1]) }
       : { canvas: photoCanvas(state, { class: "below" }), size: [state.height, state.width], place: pixelPlace, maps: [[0, 0]] };
     const upper = layout(state.layers[i]);
-    const canvas = sheet(state.layers[i], above, { class: "above", tabindex: 0, role: "img" });
+    const canvas = sheet(state.layers[i], above, { class: `above ${upper.size[1] === 1 ? "few" : ""}`, tabindex: 0, role: "img" });
     canvas.setAttribute("aria-label", t("inside.layers.sheet", { layer: names.layer(i), unit: names.unit(i, found.unit) }));
     const overlay = svg("svg", { class: "edges", "aria-hidden": true });
     cells(canvas, () => upper.place(found.unit), (row, column, how) => {
@@ -133,9 +133,9 @@ export function layers(root, inside) {
         h("tr", {}, h("th", { scope: "row" }, names.input(found.layer, term.input)), h("td", {}, num(term.w)), h("td", {}, num(term.x)), h("td", {}, num(term.product))),
         () => told_(found, term),
       );
-    const head = ["inside.input", "w", "x", "w · x"].map((name) => h("th", { scope: "col" }, t(name)));
+    const head = () => ["inside.input", "w", "x", "w · x"].map((name) => h("th", { scope: "col" }, t(name)));
     const others = found.others > 0 && h("tr", {}, h("th", { scope: "row", colspan: 3 }, t("inside.layers.others", { count: count(found.others) })), h("td", {}, num(found.others_sum)));
-    const table = (terms, rest) => h("table", { class: "terms" }, h("thead", {}, h("tr", {}, head)), h("tbody", {}, terms.map(row), rest));
+    const table = (terms, rest) => h("table", { class: "terms" }, h("thead", {}, h("tr", {}, head())), h("tbody", {}, terms.map(row), rest));
     const unseen = found.terms.length - WRITTEN;
     const choose = h("input", { type: "number", min: 0, max: layer.units - 1, value: found.unit, onchange: (event) => {
       const unit = Math.round(event.target.valueAsNumber);
@@ -144,7 +144,7 @@ export function layers(root, inside) {
     neuron.replaceChildren(
       h("h3", {}, `${names.layer(found.layer)}, ${names.unit(found.layer, found.unit)}`),
       h("p", { class: "soft" }, aboutLayer(layer, found)),
-      h("div", { class: "row" },
+      h("div", { class: "controls" },
         h("label", {}, t("inside.layers.number"), choose),
         h("span", { class: "soft" }, t("inside.layers.strongest")),
         layer.strongest.map((unit) => h("button", { class: "small", onclick: () => show(found.layer, unit), "aria-pressed": String(unit === found.unit) }, names.unit(found.layer, unit)))),

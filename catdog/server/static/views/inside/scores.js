@@ -51,7 +51,7 @@ export function loss(root, inside) {
   const told = readout(t("inside.hover"));
   const options = state.classes.map((name, c) => h("option", { value: name, selected: c === state.label }, name));
   root.append(
-    h("label", { class: "row" }, t("inside.loss.label"), h("select", { onchange: (event) => inside.begin(event.target.value) }, options)),
+    h("label", { class: "controls" }, t("inside.loss.label"), h("select", { onchange: (event) => inside.begin(event.target.value) }, options)),
     svm ? hinges(inside) : h("div", { class: "beside" }, curve(inside, told), h("div", {}, formula(`L = −ln(p(${label})) = −ln(`, num(state.probabilities[state.label], "forward"), ") = ", num(state.loss, "backward")))),
     told.line,
     h("h3", {}, t("inside.loss.gradient")),

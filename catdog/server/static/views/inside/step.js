@@ -31,7 +31,7 @@ export function step(root, inside) {
   root.append(
     h("p", { class: "big formula" }, "w′ = w − lr · dL/dw"),
     h("label", { class: "rate" }, "lr", slider, rate),
-    h("div", { class: "row" }, one, ten, run, back, rewind),
+    h("div", { class: "controls" }, one, ten, run, back, rewind),
     done,
     h("div", { class: "beside" }, bars, curve),
     h("h3", {}, t("inside.step.weights")),
@@ -53,7 +53,7 @@ export function step(root, inside) {
 
   function update() {
     const { state, initial } = inside;
-    rate.replaceChildren(num(inside.rate));
+    rate.textContent = inside.rate;
     for (const one of [back, rewind]) one.disabled = state.steps === 0;
     const { label, classes } = state;
     done.replaceChildren(
@@ -87,7 +87,7 @@ export function step(root, inside) {
         h("tr", { tabindex: 0 },
           h("th", { scope: "row" }, `${names.layer(link.layer)}: ${names.input(link.layer, link.input)} → ${names.unit(link.layer, link.unit)}`),
           h("td", {}, before ? exact(before.w) : "–"), h("td", {}, exact(link.w, "forward")), h("td", {}, num(link.w_gradient, "backward")), h("td", {}, exact(next))),
-        () => [`w′ = ${long(link.w)} − ${figure(inside.rate)} · `, num(link.w_gradient, "backward"), " = ", exact(next)],
+        () => [`w′ = ${long(link.w)} − ${inside.rate} · `, num(link.w_gradient, "backward"), " = ", exact(next)],
       );
     });
     return h("table", { class: "terms" }, h("thead", {}, h("tr", {}, head.map((name) => h("th", { scope: "col" }, t(name))))), h("tbody", {}, rows));

@@ -8,13 +8,13 @@ const NODES = {
     i1: [0, 0], i2: [0, 3], h1: [4, 0], h2: [4, 3], o1: [8, 0], o2: [8, 3], E: [11, 1.5],
   },
   circuit: {
-    w0: [0, 0], x0: [0, 1.1], w1: [0, 2.2], x1: [0, 3.3], w2: [0, 4.4],
-    "w0*x0": [2, 0.55], "w1*x1": [2, 2.75], "first sum": [4, 1.65], sum: [6, 2.2], "-sum": [8, 2.2], exp: [10, 2.2], "1 + exp": [12, 2.2], f: [14, 2.2],
+    w0: [0, 0], x0: [0, 1.5], w1: [0, 3], x1: [0, 4.5], w2: [0, 6],
+    "w0*x0": [2, 0.75], "w1*x1": [2, 3.75], "first sum": [4, 2.25], sum: [6, 3.5], "-sum": [8, 3.5], exp: [10, 3.5], "1 + exp": [12, 3.5], f: [14, 3.5],
   },
 };
 const SIGNS = { "w0*x0": "×", "w1*x1": "×", "first sum": "+", sum: "+", "-sum": "× −1", exp: "exp", "1 + exp": "+ 1", f: "1 / x" };
 const UNITS = { h1: [["i1", "w1"], ["i2", "w2"]], h2: [["i1", "w3"], ["i2", "w4"]], o1: [["h1", "w5"], ["h2", "w6"]], o2: [["h1", "w7"], ["h2", "w8"]] };
-const SCALE = { network: [88, 78], circuit: [66, 62] };
+const SCALE = { network: [88, 78], circuit: [66, 54] };
 
 export const textbook = (example) => (root, inside) => {
   const { t, app } = inside;
@@ -41,7 +41,7 @@ export const textbook = (example) => (root, inside) => {
     told.line,
     h("p", { class: "big formula" }, example === "network" ? "w′ = w − lr · dE/dw" : "w′ = w − lr · df/dw"),
     h("label", { class: "rate" }, "lr", slider, shown),
-    h("div", { class: "row" }, button("inside.step.one", () => step(1), "main"), button("inside.step.ten", () => step(10)), button("inside.step.thousand", () => step(1000)), back, rewind),
+    h("div", { class: "controls" }, button("inside.step.one", () => step(1), "main"), button("inside.step.ten", () => step(10)), button("inside.step.thousand", () => step(1000)), back, rewind),
     done,
     problem,
     h("h3", {}, t("inside.step.weights")),
@@ -67,7 +67,7 @@ export const textbook = (example) => (root, inside) => {
   }
 
   function update() {
-    shown.replaceChildren(num(rate));
+    shown.textContent = rate;
     for (const one of [back, rewind]) one.disabled = past.length === 0;
     const draw = example === "network" ? network : circuit;
     picture.replaceChildren(draw(now, told, inside));
@@ -83,7 +83,7 @@ export const textbook = (example) => (root, inside) => {
       const next = value - rate * gradient;
       return told.explains(
         h("tr", { tabindex: 0 }, h("th", { scope: "row" }, name), h("td", {}, long(now.start[name])), h("td", {}, long(value, "forward")), h("td", {}, long(gradient, "backward")), h("td", {}, long(next))),
-        () => [`${name}′ = ${value.toFixed(9)} − ${figure(rate)} · (${gradient.toFixed(9)}) = `.replaceAll("-", "−"), long(next)],
+        () => [`${name}′ = ${value.toFixed(9)} − ${rate} · (${gradient.toFixed(9)}) = `.replaceAll("-", "−"), long(next)],
       );
     });
     return h("table", { class: "terms" }, h("thead", {}, h("tr", {}, head.map((name) => h("th", { scope: "col" }, t(name))))), h("tbody", {}, rows));
@@ -158,7 +158,7 @@ function network(now, told, { t }) {
       edges.push(edge(told, place(input), place(unit), straight ? 0.5 : 0.25, `${w} = ${figure(n[w].value)}`, figure(n[w].gradient), describe(now, w), parts(now, w)));
     });
   }
-  for (const o of ["o1", "o2"]) edges.push(edge(told, place(o), place("E"), 0.55, figure(n[`E_${o}`].value), "", describe(now, `E_${o}`), parts(now, `E_${o}`, `(${now.constants.targets[o[1] - 1]} − ${figure(n[`out_${o}`].value)})² / 2 = `)));
+  for (const o of ["o1", "o2"]) edges.push(edge(told, place(o), place("E"), 0.5, `E_${o} = ${figure(n[`E_${o}`].value)}`, "", describe(now, `E_${o}`), parts(now, `E_${o}`, `(${now.constants.targets[o[1] - 1]} − ${figure(n[`out_${o}`].value)})² / 2 = `)));
   const nodes = Object.keys(NODES.network).map((name) => {
     if (name[0] === "i") return node(told, place(name), name, [[String(n[name].value), "forward", name === "i1" ? -28 : 38]], describe(now, name), parts(now, name));
     if (name === "E") return node(told, place(name), "E", [[figure(n.E.value), "forward", -28]], describe(now, "E"), parts(now, "E", "E_o1 + E_o2 = "));
