@@ -35,6 +35,7 @@ export default {
     const problem = h("p", { class: "problem", role: "alert" });
     const before = h("button", { onclick: () => turn(kept.chapter - 1) }, `← ${t("inside.previous")}`);
     const after = h("button", { class: "main", onclick: () => turn(kept.chapter + 1) }, `${t("inside.next")} →`);
+    root = root.appendChild(h("div", { class: "inside" }));
     root.append(
       h("h1", {}, t("nav.inside")),
       h("nav", { "aria-label": t("inside.chapters") }, pages),

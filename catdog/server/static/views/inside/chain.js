@@ -7,7 +7,7 @@ export function chain(root, inside) {
   const { t, state } = inside;
   const told = readout(t("inside.chain.hint"));
   root.append(
-    h("p", { class: "legend" }, h("span", { class: "forward" }, t("inside.above")), " ", h("span", { class: "backward" }, t("inside.below"))),
+    h("p", { class: "colours" }, h("span", { class: "forward" }, t("inside.above")), " ", h("span", { class: "backward" }, t("inside.below"))),
     h("ol", { class: "chain" }, lossRow(inside, told), [...state.chain].reverse().map((link) => row(link, inside, told))),
     told.line,
   );

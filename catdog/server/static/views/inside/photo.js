@@ -14,7 +14,7 @@ export function photo(root, inside) {
 
   const canvas = photoCanvas(state, { class: "pixels", tabindex: 0, role: "img", "aria-label": t("inside.photo.alt", { width, height }) });
   const marker = h("div", { class: "marker" });
-  const grids = COLOURS.map((colour) => h("div", { class: `numbers ${colour}`, "aria-hidden": true }));
+  const grids = COLOURS.map((colour) => h("div", { class: `grid ${colour}`, "aria-hidden": true }));
   const ticks = COLOURS.map((colour) => h("span", { class: `tick ${colour}` }));
   const rows = h("div", { "aria-live": "polite" });
 

@@ -4,8 +4,8 @@ import { h, percent, svg } from "../../dom.js";
 import { figure, formula, num, readout, signed } from "./kit.js";
 
 /** A bar of a class: its share of the width, in the colour of the class. */
-export const bar = (share, index, before = null) =>
-  h("span", { class: "bar", vars: { "--share": share, "--before": before ?? share, "--colour": `var(--class-${index % 8})` } }, h("i", {}), before !== null && h("b", {}));
+export const gauge = (share, index, before = null) =>
+  h("span", { class: "gauge", vars: { "--share": share, "--before": before ?? share, "--colour": `var(--class-${index % 8})` } }, h("i", {}), before !== null && h("b", {}));
 
 export function scores(root, inside) {
   const { t, state } = inside;
@@ -16,7 +16,7 @@ export function scores(root, inside) {
   const row = (c) =>
     told.explains(
       h("tr", { tabindex: 0 }, h("th", { scope: "row" }, state.classes[c]), h("td", {}, num(state.logits[c], "forward")),
-        !svm && [h("td", {}, num(Math.exp(state.logits[c]))), h("td", {}, num(state.probabilities[c], "forward")), h("td", { class: "wide" }, bar(state.probabilities[c], c))]),
+        !svm && [h("td", {}, num(Math.exp(state.logits[c]))), h("td", {}, num(state.probabilities[c], "forward")), h("td", { class: "wide" }, gauge(state.probabilities[c], c))]),
       () => (svm ? [state.classes[c], ": ", num(state.logits[c])] : [`p(${state.classes[c]}) = exp(${figure(state.logits[c])}) / ${figure(sum)} = `, num(state.probabilities[c])]),
     );
   root.append(
@@ -40,7 +40,7 @@ function answer({ t, state }) {
   return h(
     "table", {},
     h("thead", {}, h("tr", {}, h("th", { scope: "col" }, t("inside.class")), columns.map(([name]) => h("th", { scope: "col" }, t(name))), h("td", {}))),
-    h("tbody", {}, state.shown.map((c) => h("tr", {}, h("th", { scope: "row" }, state.classes[c]), columns.map(([, values]) => h("td", {}, num(values[c]))), h("td", { class: "wide" }, bar(state.final[c], c), percent(state.final[c]))))),
+    h("tbody", {}, state.shown.map((c) => h("tr", {}, h("th", { scope: "row" }, state.classes[c]), columns.map(([, values]) => h("td", {}, num(values[c]))), h("td", { class: "wide" }, gauge(state.final[c], c), percent(state.final[c]))))),
   );
 }
 

@@ -2,7 +2,7 @@
 
 import { h, percent, svg } from "../../dom.js";
 import { count, figure, formula, num, readout } from "./kit.js";
-import { bar } from "./scores.js";
+import { gauge } from "./scores.js";
 
 export function step(root, inside) {
   const { t, names } = inside;
@@ -68,7 +68,7 @@ export function step(root, inside) {
       h("table", { class: "scores" }, h("tbody", {}, state.shown.map((c) => {
         const [before, now] = svm ? [initial.logits[c], state.logits[c]] : probabilities(c);
         return told.explains(
-          h("tr", { tabindex: 0 }, h("th", { scope: "row" }, classes[c], c === label && h("small", {}, ` (${t("inside.label")})`)), !svm && h("td", { class: "wide" }, bar(now, c, before)), h("td", {}, num(before), " → ", num(now, "forward"))),
+          h("tr", { tabindex: 0 }, h("th", { scope: "row" }, classes[c], c === label && h("small", {}, ` (${t("inside.label")})`)), !svm && h("td", { class: "wide" }, gauge(now, c, before)), h("td", {}, num(before), " → ", num(now, "forward"))),
           () => [`${classes[c]}: `, num(before), " → ", num(now), svm ? "" : ` (${percent(now, 2)})`],
         );
       }))),

@@ -36,7 +36,7 @@ export const textbook = (example) => (root, inside) => {
   const back = button("inside.step.back", () => show(past.pop()));
   const rewind = button("inside.step.rewind", () => show(past.splice(0)[0]));
   root.append(
-    h("p", { class: "legend" }, h("span", { class: "forward" }, t("inside.above")), " ", h("span", { class: "backward" }, t("inside.below"))),
+    h("p", { class: "colours" }, h("span", { class: "forward" }, t("inside.above")), " ", h("span", { class: "backward" }, t("inside.below"))),
     picture,
     told.line,
     h("p", { class: "big formula" }, example === "network" ? "w′ = w − lr · dE/dw" : "w′ = w − lr · df/dw"),
