@@ -51,7 +51,7 @@ export default {
       get state() { return kept.state; },
       get initial() { return kept.initial; },
       get names() { return new Names(kept.state, t); },
-      get chosen() { return (kept.chosen ??= { layer: kept.state.layers.length - 1, unit: null }); },
+      get chosen() { return (kept.chosen ??= { layer: 0, unit: null }); },
       get rate() { return kept.rate; },
       set rate(value) { kept.rate = value; },
       neuron: (layer, unit) => attempt(() => app.api.get(`/api/steps/${kept.state.id}/neuron?layer=${layer}&unit=${unit}`)),

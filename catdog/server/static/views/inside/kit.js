@@ -102,3 +102,6 @@ export function cells(canvas, at, choose) {
     choose(clamp(row + step[0], canvas.height), clamp(column + step[1], canvas.width), "key");
   });
 }
+
+/** A table that scrolls sideways where the screen is narrow; with the keyboard too. */
+export const scrolled = (label, ...children) => h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": label }, children);

@@ -1,7 +1,7 @@
 // Chapter 2: the network as layers, and any neuron's Wx + b written out.
 
 import { h, svg } from "../../dom.js";
-import { cells, count, figure, formula, num, photoCanvas, readout, signed } from "./kit.js";
+import { cells, count, figure, formula, num, photoCanvas, readout, scrolled, signed } from "./kit.js";
 import { layout, sheet } from "./sheet.js";
 
 const EDGES = 32;
@@ -149,7 +149,7 @@ export function layers(root, inside) {
         h("span", { class: "soft" }, t("inside.layers.strongest")),
         layer.strongest.map((unit) => h("button", { class: "small", onclick: () => show(found.layer, unit), "aria-pressed": String(unit === found.unit) }, names.unit(found.layer, unit)))),
       h("div", { class: "beside" },
-        h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": t("inside.layers.products") },
+        scrolled(t("inside.layers.products"),
           table(found.terms.slice(0, WRITTEN), unseen <= 0 && others),
           unseen > 0 && h("details", {}, h("summary", {}, t("inside.layers.more", { count: count(unseen) })), table(found.terms.slice(WRITTEN), others))),
         h("div", {}, outcome(found, layer))),

@@ -1,7 +1,7 @@
 // Chapters 3 and 4: from scores to probabilities, and the loss for the label that one chooses.
 
 import { h, percent, svg } from "../../dom.js";
-import { figure, formula, num, readout, signed } from "./kit.js";
+import { figure, formula, num, readout, scrolled, signed } from "./kit.js";
 
 /** A bar of a class: its share of the width, in the colour of the class. */
 export const gauge = (share, index, before = null) =>
@@ -21,12 +21,12 @@ export function scores(root, inside) {
     );
   root.append(
     h("p", {}, t(svm ? "inside.scores.svm" : "inside.scores.softmax")),
-    h("table", { class: "scores" }, h("thead", {}, h("tr", {}, head.map((name) => (name ? h("th", { scope: "col" }, t(name)) : h("td", {}))))), h("tbody", {}, state.shown.map(row))),
+    scrolled(t("inside.scores.title"), h("table", { class: "scores" }, h("thead", {}, h("tr", {}, head.map((name) => (name ? h("th", { scope: "col" }, t(name)) : h("td", {}))))), h("tbody", {}, state.shown.map(row)))),
     !svm ? formula(`Σ = `, num(sum)) : "",
     told.line,
     h("h3", {}, t("inside.scores.answer")),
     h("p", { class: "soft" }, t(state.mirrored_logits ? "inside.scores.mirrored" : "inside.scores.temperature", { temperature: figure(state.temperature) })),
-    h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": t("inside.scores.answer") }, answer(inside)),
+    scrolled(t("inside.scores.answer"), answer(inside)),
   );
 }
 

@@ -1,7 +1,7 @@
 // Chapter 6: steps against the gradient, on a copy of the weights, forth and back.
 
 import { h, percent, svg } from "../../dom.js";
-import { count, figure, formula, num, readout } from "./kit.js";
+import { count, figure, formula, num, readout, scrolled } from "./kit.js";
 import { gauge } from "./scores.js";
 
 export function step(root, inside) {
@@ -26,7 +26,7 @@ export function step(root, inside) {
   const done = h("p", { class: "soft", "aria-live": "polite" });
   const bars = h("div", {});
   const curve = h("div", {});
-  const weights = h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": t("inside.step.weights") });
+  const weights = scrolled(t("inside.step.weights"));
 
   root.append(
     h("p", { class: "big formula" }, "w′ = w − lr · dL/dw"),
@@ -68,7 +68,7 @@ export function step(root, inside) {
       h("table", { class: "scores" }, h("tbody", {}, state.shown.map((c) => {
         const [before, now] = svm ? [initial.logits[c], state.logits[c]] : probabilities(c);
         return told.explains(
-          h("tr", { tabindex: 0 }, h("th", { scope: "row" }, classes[c], c === label && h("small", {}, ` (${t("inside.label")})`)), !svm && h("td", { class: "wide" }, gauge(now, c, before)), h("td", {}, num(before), " → ", num(now, "forward"))),
+          h("tr", { tabindex: 0 }, h("th", { scope: "row" }, classes[c], c === label && h("small", {}, t("inside.label"))), !svm && h("td", { class: "wide" }, gauge(now, c, before)), h("td", {}, num(before), " → ", num(now, "forward"))),
           () => [`${classes[c]}: `, num(before), " → ", num(now), svm ? "" : ` (${percent(now, 2)})`],
         );
       }))),

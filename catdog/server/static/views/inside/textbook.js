@@ -1,7 +1,7 @@
 // The textbooks' two examples: a 2-2-2 network and a circuit, forward, backward and step after step.
 
 import { h, svg } from "../../dom.js";
-import { count, figure, formula, num, readout, signed } from "./kit.js";
+import { count, figure, formula, num, readout, scrolled, signed } from "./kit.js";
 
 const NODES = {
   network: {
@@ -25,7 +25,7 @@ export const textbook = (example) => (root, inside) => {
 
   const picture = h("div", { class: "scroll picture", tabindex: 0, role: "region", "aria-label": t(`inside.${example}.picture`) });
   const done = h("p", { class: "soft", "aria-live": "polite" });
-  const table = h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": t("inside.step.weights") });
+  const table = scrolled(t("inside.step.weights"));
   const problem = h("p", { class: "problem", role: "alert" });
   const shown = h("output", {});
   const slider = h("input", { type: "range", min: -2, max: 2, step: 0.01, oninput: () => {
@@ -178,7 +178,7 @@ function circuit(now, told, { t }) {
   const edges = [];
   for (const [name, number] of Object.entries(n)) {
     for (const input of Object.keys(number.by)) {
-      edges.push(edge(told, at("circuit", input), at("circuit", name), 0.5, n[input].value.toFixed(2).replace("-", "−"), n[input].gradient.toFixed(2).replace("-", "−"), describe(now, input), parts(now, input)));
+      edges.push(edge(told, at("circuit", input), at("circuit", name), SIGNS[input] ? 0.5 : 0.32, n[input].value.toFixed(2).replace("-", "−"), n[input].gradient.toFixed(2).replace("-", "−"), describe(now, input), parts(now, input)));
     }
   }
   const end = at("circuit", "f");
