@@ -97,7 +97,7 @@ def test_a_token_is_asked_for_everywhere_but_for_the_empty_page(start: Callable[
     assert server.address.endswith(f"#token={TOKEN}")
     assert httpx.get(own).status_code == 200
     for given_token in ("", "Bearer", "Bearer wrong", f"Bearer {TOKEN[:-1]}", f"Bearer {TOKEN}x", "Bearer \xe9"):
-        headers = {"authorization": given_token.encode("latin-1")} if given_token else {}
+        headers = [(b"authorization", given_token.encode("latin-1"))] if given_token else []
         found = httpx.get(own + "api/networks", headers=headers)
         assert found.status_code == 401 and "Authorization: Bearer" in found.json()["error"]
         assert httpx.post(own + "api/session", headers=headers).status_code == 401
