@@ -48,12 +48,13 @@ class Stepper:
         for _ in range(times):
             with np.errstate(all="ignore"):
                 self._look_at(self.now.after_step(rate))
+                is_finite = np.isfinite([self.now.loss_value, self.now.squared_norm]).all()
             self.rates.append(rate)
             self.curve.append(self._point())
             self._keep()
-            if not np.isfinite([self.now.loss_value, self.now.squared_norm]).all():
+            if not is_finite:
                 self.go_to(len(self.rates) - 1)
-                raise CatdogError(f"with a learning rate of {rate:g} the loss is no number any more; take a smaller one.")
+                raise CatdogError(f"a learning rate of {rate:g} leads to infinite numbers; take a smaller one.")
 
     def go_to(self, step: int) -> None:
         """Take back all steps after the first `step`; 0 gives the network as it came."""
@@ -79,7 +80,7 @@ class Stepper:
 
     def state(self) -> dict[str, Any]:
         """All that the page shows of where the steps have led."""
-        return {"steps": len(self.rates), "rates": self.rates[-1:], "curve": self.curve, **explanation_as_json(self.now)}
+        return {"steps": len(self.rates), "curve": list(self.curve), **explanation_as_json(self.now)}
 
     def neuron(self, layer: int, unit: int) -> dict[str, Any]:
         if not 0 <= layer < len(self.now.network.layers) or not 0 <= unit < self.now.network.layers[layer].units:
@@ -205,7 +206,13 @@ def _unit_as_json(e: Explanation, i: int, unit: int) -> dict[str, Any]:
     }
     if layer.norm is not None:
         n = layer.norm
-        numbers = {"mean": n.mean, "deviation": n.deviation, "gamma": n.gamma, "beta": n.beta, "slope": layer.norm_slope}
+        numbers = {
+            "mean": n.mean,
+            "deviation": n.deviation,
+            "gamma": n.gamma,
+            "beta": n.beta,
+            "slope": layer.norm_slope,
+        }
         found["norm"] = {name: float(values[unit]) for name, values in numbers.items()}
     if layer.adds:
         found["added"] = float(e.outputs[i - 1].x[unit])
@@ -231,7 +238,13 @@ def neuron_as_json(e: Explanation, i: int, unit: int) -> dict[str, Any]:
 
 
 def _term(e: Explanation, i: int, j: int, row: Floats, x: Floats) -> dict[str, Any]:
-    return {"input": j, "name": e.input_name(i, j), "w": float(row[j]), "x": float(x[j]), "product": float(row[j] * x[j])}
+    return {
+        "input": j,
+        "name": e.input_name(i, j),
+        "w": float(row[j]),
+        "x": float(x[j]),
+        "product": float(row[j] * x[j]),
+    }
 
 
 def _window(layer: LocalLayer, unit: int) -> list[int]:

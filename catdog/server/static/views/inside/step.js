@@ -23,7 +23,7 @@ export function step(root, inside) {
   const run = button("inside.step.run", () => (running ? halt() : start()));
   const back = button("inside.step.back", () => inside.act("back", {}));
   const rewind = button("inside.step.rewind", () => inside.act("rewind", {}));
-  const done = h("p", { class: "soft", "aria-live": "polite" });
+  const done = h("p", { class: "done soft", "aria-live": "polite" });
   const bars = h("div", {});
   const curve = h("div", {});
   const weights = scrolled(t("inside.step.weights"));

@@ -24,7 +24,7 @@ export const textbook = (example) => (root, inside) => {
   let rate = null;
 
   const picture = h("div", { class: "scroll picture", tabindex: 0, role: "region", "aria-label": t(`inside.${example}.picture`) });
-  const done = h("p", { class: "soft", "aria-live": "polite" });
+  const done = h("p", { class: "done soft", "aria-live": "polite" });
   const table = scrolled(t("inside.step.weights"));
   const problem = h("p", { class: "problem", role: "alert" });
   const shown = h("output", {});
