@@ -66,7 +66,7 @@ class Stepper:
         self.rates, self.curve = self.rates[:step], self.curve[: step + 1]
 
     def choose(self, layer: int, source: int) -> None:
-        """Lead the path through input `source` of its unit in a layer; from there to the photo, along the largest w*x."""
+        """Lead the path through input `source` of its unit in a layer, then down to the photo along the largest w*x."""
         e, layers = self.now, self.now.network.layers
         if not 0 <= layer < len(layers) or not 0 <= source < layers[layer].inputs:
             raise CatdogError("there is no such input in that layer; choose one that is drawn.")
@@ -206,13 +206,8 @@ def _unit_as_json(e: Explanation, i: int, unit: int) -> dict[str, Any]:
     }
     if layer.norm is not None:
         n = layer.norm
-        numbers = {
-            "mean": n.mean,
-            "deviation": n.deviation,
-            "gamma": n.gamma,
-            "beta": n.beta,
-            "slope": layer.norm_slope,
-        }
+        numbers = {"mean": n.mean, "deviation": n.deviation, "gamma": n.gamma, "beta": n.beta}
+        numbers["slope"] = layer.norm_slope
         found["norm"] = {name: float(values[unit]) for name, values in numbers.items()}
     if layer.adds:
         found["added"] = float(e.outputs[i - 1].x[unit])
@@ -238,13 +233,8 @@ def neuron_as_json(e: Explanation, i: int, unit: int) -> dict[str, Any]:
 
 
 def _term(e: Explanation, i: int, j: int, row: Floats, x: Floats) -> dict[str, Any]:
-    return {
-        "input": j,
-        "name": e.input_name(i, j),
-        "w": float(row[j]),
-        "x": float(x[j]),
-        "product": float(row[j] * x[j]),
-    }
+    w, value = float(row[j]), float(x[j])
+    return {"input": j, "name": e.input_name(i, j), "w": w, "x": value, "product": w * value}
 
 
 def _window(layer: LocalLayer, unit: int) -> list[int]:

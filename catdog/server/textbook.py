@@ -44,6 +44,6 @@ def _graph(example: str, weights: Mapping[str, float]) -> Graph:
 
 
 def _number_as_json(graph: Graph, name: str) -> dict[str, Any]:
-    """A number of the graph, the derivative of the result by it, and its own by each number that it is computed from."""
+    """A number of the graph, the derivative of the result by it, and its own by what it is computed from."""
     n = graph.numbers[name]
     return {"value": n.value, "gradient": n.gradient, "by": {parent.name: slope for parent, slope in n.parents}}

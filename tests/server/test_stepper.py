@@ -1,5 +1,6 @@
 """Steps on one photo: their numbers against `catdog explain`'s text and torch's SGD, and the way back."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ def test_five_steps_are_those_of_torch(tmp_path: Path, photo: Path, changes: dic
         torch.optim.SGD(model.parameters(), lr=rate).step()
         stepper.step(rate)
         np.testing.assert_allclose(stepper.now.logits, model(x)[0].detach().numpy(), rtol=1e-8)
-    assert [loss for loss, _ in stepper.state()["curve"]][0] != stepper.now.loss_value
+    assert stepper.state()["curve"][0][0] != stepper.now.loss_value
 
 
 @pytest.mark.parametrize("kept", [0, 2**28])
@@ -115,7 +116,7 @@ def test_steps_that_are_too_long_are_refused_and_leave_the_last_numbers(tmp_path
     stepper = begun(tmp_path, photo, activation="relu")
     stepper.step(0.01)
     before = stepper.state()
-    with pytest.raises(CatdogError, match="1e\\+200.*smaller"):
+    with pytest.raises(CatdogError, match=r"1e\+200.*smaller"):
         stepper.step(1e200, times=50)
     stepper.go_to(1)
     assert stepper.state() == before
@@ -132,7 +133,7 @@ def test_a_chosen_path_is_one_way_through_the_network(tmp_path: Path, photo: Pat
         stepper.choose(layer, other)
         chain = stepper.state()["chain"]
         assert chain[layer]["input"] == other and chain[layer + 1 :] == above
-        for below, link in zip(chain, chain[1:], strict=False):
+        for below, link in pairwise(chain):
             assert below["unit"] == link["input"] and below["out"] == link["x"]
             assert below["out_gradient"] == link["x_gradient"]
     with pytest.raises(CatdogError, match="no such"):
