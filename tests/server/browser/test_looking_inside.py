@@ -79,8 +79,8 @@ def test_a_pixel_is_three_numbers_of_the_input_layer(look: Open, e: Explanation)
 def test_the_numbers_on_the_page_are_those_that_explain_prints(look: Open, e: Explanation) -> None:
     text = re.sub(r"\s+", " ", as_text(e).replace(" * ", " · "))
     page = look("layers")
-    for layer, unit in enumerate((*e.path, e.label)):
-        page.locator(".overview button").nth(layer).click()
+    for number, unit in enumerate((*e.path, e.label)):
+        page.locator(".overview button").nth(number).click()
         expect(page.locator(".neuron input")).to_have_value(str(unit))
         rows = [row.inner_text().replace("−", "-").split("\t") for row in page.locator(".terms tbody tr").all()[:3]]
         for name, w, x, product in rows:
