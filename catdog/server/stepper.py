@@ -16,6 +16,7 @@ from catdog.errors import CatdogError
 from catdog.predict import Classifier
 from catdog.tools.explain.backprop import Floats, Layer, LocalLayer, Network, Pool
 from catdog.tools.explain.explanation import Explanation, PathWeight, explain_pixels, largest
+from catdog.tools.explain.learned import as_picture
 
 MOST_STEPS = 10_000
 _TERMS = 40  # products w*x of a neuron that are told one by one
@@ -45,16 +46,15 @@ class Stepper:
         """w' = w - rate * dL/dw of all weights, `times` times; stops early where the loss is no longer finite."""
         if len(self.rates) + times > MOST_STEPS:
             raise CatdogError(f"{MOST_STEPS:,} steps are as many as the page takes; rewind, or go back.")
-        for _ in range(times):
-            with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"):
+            for left in reversed(range(times)):
                 self._look_at(self.now.after_step(rate))
-                is_finite = np.isfinite([self.now.loss_value, self.now.squared_norm]).all()
-            self.rates.append(rate)
-            self.curve.append(self._point())
-            self._keep()
-            if not is_finite:
-                self.go_to(len(self.rates) - 1)
-                raise CatdogError(f"a learning rate of {rate:g} leads to infinite numbers; take a smaller one.")
+                self.rates.append(rate)
+                self.curve.append(self._point())
+                self._keep()
+                if not np.isfinite(self.now.loss_value if left else self.now.squared_norm):
+                    self.go_to(len(self.rates) - 1)
+                    raise CatdogError(f"a learning rate of {rate:g} leads to infinite numbers; take a smaller one.")
 
     def go_to(self, step: int) -> None:
         """Take back all steps after the first `step`; 0 gives the network as it came."""
@@ -92,6 +92,22 @@ class Stepper:
         if not 0 <= layer < len(self.now.outputs):
             raise CatdogError("there is no such layer in this network; choose one that is drawn.")
         return self.now.outputs[layer].out.astype("<f4").tobytes()
+
+    def template(self, unit: int, what: str) -> NDArray[np.uint8]:
+        """Weights of a neuron of the first layer as a picture, H x W x 3, grey where they are 0.
+
+        what: the weights "before" all steps, those of "now", or the "change" from the ones to the others.
+        """
+        before, now = (network.layers[0] for network in (self._start, self.now.network))
+        if not 0 <= unit < now.units:
+            raise CatdogError("there is no such neuron in the first layer; choose one that is drawn.")
+        rows = [layer.row(unit).reshape(3, *self.now.pixels.shape[1:]) for layer in (before, now)]
+        found = {"before": rows[0], "now": rows[1], "change": rows[1] - rows[0]}[what]
+        if isinstance(now, LocalLayer):
+            top, left, bottom, right = _window(now, unit)
+            found = found[:, top : bottom + 1, left : right + 1]
+        picture = as_picture(found.reshape(-1), (found.shape[1], found.shape[2]))
+        return np.rint(255 * picture).astype(np.uint8)
 
     def _look_at(self, network: Network) -> None:
         e = self.now

@@ -163,3 +163,21 @@ def test_what_was_used_longest_ago_is_forgotten(tmp_path: Path, photo: Path) -> 
     assert steppers.get("a") is one
     steppers.add("c", one)
     assert [steppers.get(key) is one for key in "abc"] == [True, False, True]
+
+
+@pytest.mark.parametrize("changes", [NETWORKS["dense"], NETWORKS["residual"]], ids=["dense", "residual"])
+def test_the_change_of_the_first_weights_is_drawn_beside_them(
+    tmp_path: Path, photo: Path, changes: dict[str, Any]
+) -> None:
+    stepper = begun(tmp_path, photo, **changes)
+    unit = stepper.now.path[0]
+    before = stepper.template(unit, "now")
+    assert (stepper.template(unit, "change") == 128).all()
+    stepper.step(0.003)
+    assert (stepper.template(unit, "before") == before).all()
+    change = stepper.template(unit, "change").astype(float) - 127.5
+    if not changes:  # of a dense layer it is the photo, times a number
+        expected = stepper.now.x.reshape(3, 5, 6).transpose(1, 2, 0)
+        assert abs(np.corrcoef(change.reshape(-1), expected.reshape(-1))[0, 1]) > 0.999
+    with pytest.raises(CatdogError, match="no such"):
+        stepper.template(10**6, "now")

@@ -55,6 +55,7 @@ export default {
       get rate() { return kept.rate; },
       set rate(value) { kept.rate = value; },
       neuron: (layer, unit) => attempt(() => app.api.get(`/api/steps/${kept.state.id}/neuron?layer=${layer}&unit=${unit}`)),
+      template: (unit, what) => `/api/steps/${kept.state.id}/template?unit=${unit}&what=${what}&after=${kept.state.steps}`,
       outputs(layer) {
         if (!outputs.has(layer)) outputs.set(layer, numbers(`/api/steps/${kept.state.id}/outputs?layer=${layer}`));
         return outputs.get(layer);
@@ -80,6 +81,7 @@ export default {
         return await ask();
       } catch (error) {
         problem.textContent = t(error.message);
+        if (error.status === 404) kept.photo = null; // begun anew at the next turn
         return null;
       }
     }

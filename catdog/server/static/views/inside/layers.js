@@ -42,7 +42,7 @@ export function layers(root, inside) {
     [chosen.layer, chosen.unit] = [layer, unit];
     overview.querySelectorAll("button").forEach((button, i) => button.setAttribute("aria-pressed", String(i === layer)));
     const [found, above, below] = await Promise.all([inside.neuron(layer, unit), values(layer), layer ? values(layer - 1) : null]);
-    if (chosen.layer !== layer || chosen.unit !== unit || !root.isConnected) return; // another was chosen meanwhile
+    if (!found || chosen.layer !== layer || chosen.unit !== unit || !root.isConnected) return; // another was chosen meanwhile
     drawLens(found, above, below);
     writeOut(found);
   }
@@ -152,7 +152,8 @@ export function layers(root, inside) {
         scrolled(t("inside.layers.products"),
           table(found.terms.slice(0, WRITTEN), unseen <= 0 && others),
           unseen > 0 && h("details", {}, h("summary", {}, t("inside.layers.more", { count: count(unseen) })), table(found.terms.slice(WRITTEN), others))),
-        h("div", {}, outcome(found, layer))),
+        h("div", {}, outcome(found, layer), found.layer === 0 && h("figure", { class: "template" },
+          h("img", { src: inside.template(found.unit, "now"), alt: "" }), h("figcaption", {}, t("inside.template"))))),
     );
   }
 

@@ -26,6 +26,7 @@ export function step(root, inside) {
   const done = h("p", { class: "done soft", "aria-live": "polite" });
   const bars = h("div", {});
   const curve = h("div", {});
+  const templates = h("div", {});
   const weights = scrolled(t("inside.step.weights"));
 
   root.append(
@@ -34,6 +35,7 @@ export function step(root, inside) {
     h("div", { class: "controls" }, one, ten, run, back, rewind),
     done,
     h("div", { class: "beside" }, bars, curve),
+    templates,
     h("h3", {}, t("inside.step.weights")),
     weights,
     told.line,
@@ -75,6 +77,19 @@ export function step(root, inside) {
     );
     curve.replaceChildren(h("h3", {}, t("inside.step.curve")), lossCurve(state.curve, t));
     weights.replaceChildren(table(state, initial));
+    templates.replaceChildren(...pictures(state));
+  }
+
+  /** The weights of the path's neuron in the first layer as pictures, before and now, and what the steps added. */
+  function pictures(state) {
+    const { unit } = state.chain[0];
+    const about = state.layers[0].kind === "dense" ? "inside.template.photo" : "inside.template.places";
+    return [
+      h("h3", {}, t("inside.template.title", { unit: names.unit(0, unit) })),
+      h("div", { class: "templates" }, ["before", "change", "now"].map((what) =>
+        h("figure", { class: "template" }, h("img", { src: inside.template(unit, what), alt: "" }), h("figcaption", {}, t(`inside.template.${what}`))))),
+      h("p", { class: "soft" }, t(about)),
+    ];
   }
 
   /** The weights of the path: before all steps, now, and what the next step would make of them. */

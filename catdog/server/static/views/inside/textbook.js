@@ -25,7 +25,7 @@ export const textbook = (example) => (root, inside) => {
 
   const picture = h("div", { class: "scroll picture", tabindex: 0, role: "region", "aria-label": t(`inside.${example}.picture`) });
   const done = h("p", { class: "done soft", "aria-live": "polite" });
-  const table = scrolled(t("inside.step.weights"));
+  const table = scrolled(t("inside.weights"));
   const problem = h("p", { class: "problem", role: "alert" });
   const shown = h("output", {});
   const slider = h("input", { type: "range", min: -2, max: 2, step: 0.01, oninput: () => {
@@ -44,7 +44,7 @@ export const textbook = (example) => (root, inside) => {
     h("div", { class: "controls" }, button("inside.step.one", () => step(1), "main"), button("inside.step.ten", () => step(10)), button("inside.step.thousand", () => step(1000)), back, rewind),
     done,
     problem,
-    h("h3", {}, t("inside.step.weights")),
+    h("h3", {}, t("inside.weights")),
     table,
   );
 
@@ -183,6 +183,6 @@ function circuit(now, told, { t }) {
   }
   const end = at("circuit", "f");
   edges.push(edge(told, end, [end[0] + 70, end[1]], 0.68, n.f.value.toFixed(2), "1.00", describe(now, "f"), parts(now, "f")));
-  const nodes = Object.keys(NODES.circuit).map((name) => node(told, at("circuit", name), SIGNS[name] ?? name, [], describe(now, name), parts(now, name), 18));
+  const nodes = Object.keys(NODES.circuit).map((name) => node(told, at("circuit", name), SIGNS[name] ?? name, [], describe(now, name), parts(now, name), 21));
   return frame("circuit", t("inside.circuit.picture"), edges, nodes);
 }
