@@ -75,14 +75,18 @@ export default {
       begin,
     };
 
+    /** What the server answers, or null, and its sentence for what went wrong. */
     async function attempt(ask) {
       problem.textContent = "";
+      body.setAttribute("aria-busy", "true");
       try {
         return await ask();
       } catch (error) {
         problem.textContent = t(error.message);
         if (error.status === 404) kept.photo = null; // begun anew at the next turn
         return null;
+      } finally {
+        body.removeAttribute("aria-busy");
       }
     }
 
@@ -94,9 +98,7 @@ export default {
     /** Steps anew, for the photo and network that are chosen, from the network's own weights. */
     async function begin(label = null) {
       const asked = { photo: app.photo.id, run: app.run, label };
-      body.setAttribute("aria-busy", "true");
       const found = await attempt(() => app.api.post("/api/steps", asked));
-      body.removeAttribute("aria-busy");
       if (!root.isConnected) return;
       Object.assign(kept, { photo: asked.photo, run: asked.run, state: found, initial: found, rate: null, chosen: null });
       outputs = new Map();

@@ -153,7 +153,7 @@ export function layers(root, inside) {
           table(found.terms.slice(0, WRITTEN), unseen <= 0 && others),
           unseen > 0 && h("details", {}, h("summary", {}, t("inside.layers.more", { count: count(unseen) })), table(found.terms.slice(WRITTEN), others))),
         h("div", {}, outcome(found, layer), found.layer === 0 && h("figure", { class: "template" },
-          h("img", { src: inside.template(found.unit, "now"), alt: "" }), h("figcaption", {}, t("inside.template"))))),
+          h("img", { src: inside.template(found.unit, "now"), alt: t("inside.weights") }), h("figcaption", {}, t("inside.template"))))),
     );
   }
 

@@ -87,7 +87,7 @@ export function step(root, inside) {
     return [
       h("h3", {}, t("inside.template.title", { unit: names.unit(0, unit) })),
       h("div", { class: "templates" }, ["before", "change", "now"].map((what) =>
-        h("figure", { class: "template" }, h("img", { src: inside.template(unit, what), alt: "" }), h("figcaption", {}, t(`inside.template.${what}`))))),
+        h("figure", { class: "template" }, h("img", { src: inside.template(unit, what), alt: t(`inside.template.${what}`) }), h("figcaption", {}, t(`inside.template.${what}`))))),
       h("p", { class: "soft" }, t(about)),
     ];
   }
