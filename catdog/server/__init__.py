@@ -4,7 +4,7 @@ serve            binds the address and runs the server; connection: how long and
 app              the Starlette application; state: what its handlers share; guard: who may ask, and how much
 requests         reads what a request holds, with sentences for what is wrong in it
 photos, networks what was uploaded, in memory; the networks that were listed, by id
-answers          predictions, and which pixels spoke for which class
+answers          predictions, and which pixels spoke for which class; batches: photos answered together
 static/          the page itself: HTML, CSS and ES modules, as they are
 
 Numbers come from `catdog.predict` and the tools. Nothing below this room knows of it.
