@@ -1,0 +1,301 @@
+"""The process of a training that the page watches: the same `catdog train`, which tells the server what the page shows.
+
+On standard output: a line for each thing told, its name and its value as JSON. On standard input: the task, as JSON,
+then commands, a line each: pause, continue, stop. The end of the input, when the server has ended, means stop too.
+"""
+
+import base64
+import contextlib
+import io
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from _thread import interrupt_main
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from catdog.base.cpus import usable_cpus
+from catdog.base.signals import Interrupted, Signals, stop_at_once
+from catdog.base.worker import claim_standard_output
+from catdog.config.toml import load_config
+from catdog.errors import CatdogError, ImageError
+
+if TYPE_CHECKING:
+    from catdog.trainer.events import Event, EpochDone, StepDone
+    from catdog.trainer.loop import Trainer
+
+INTERVAL = 0.1  # seconds between two snapshots, at least
+_PICTURES_INTERVAL = 0.5  # between two of what is drawn of the weights
+_SHARE = 0.1  # of the time, at most, is spent on looking at the weights
+_POINTS = 300  # of the curve within the epochs, at most
+_PHOTOS, _UNITS = 24, 24  # shown
+_THUMBNAIL = 112  # pixels of a photo's longer side
+_LARGEST = 64  # pixels of the longer side of a neuron's image
+_EARLY = 3  # epochs, before which the doctor says nothing
+_LINES = 500  # of the log
+
+
+class Voice:
+    """Tells the server; what it has no ear for any more is lost, and the training goes on to its end or its stop."""
+
+    def __init__(self) -> None:
+        self._output = claim_standard_output()
+        self._lines: list[str] = []
+        self._begun = 0  # how many lines belong to the plan
+
+    def tell(self, name: str, value: Any) -> None:
+        line = f"{name} {json.dumps(value)}\n"
+        with contextlib.suppress(OSError):
+            self._output.write(line.encode())
+            self._output.flush()
+
+    def log(self, line: str) -> None:
+        """A line of train.log: of the plan until the training begins, then a note, unless the curves show as much."""
+        if not (self._begun and line.startswith("epoch ")):
+            self._lines = [*self._lines, line][-_LINES:]
+            self._tell_lines()
+
+    def end_of_plan(self) -> None:
+        self._begun = len(self._lines)
+        self._tell_lines()
+
+    def _tell_lines(self) -> None:
+        begun = self._begun or len(self._lines)
+        self.tell("log", {"plan": self._lines[:begun], "notes": self._lines[begun:]})
+
+
+class Commands:
+    """The server's commands, which a thread reads: `going` is not set while the training is to pause."""
+
+    def __init__(self) -> None:
+        self.task = json.loads(sys.stdin.buffer.readline())
+        self.going = threading.Event()
+        self.going.set()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        for line in sys.stdin.buffer:
+            if line == b"pause\n":
+                self.going.clear()
+            elif line == b"continue\n":
+                self.going.set()
+            else:
+                break
+        self.going.set()
+        interrupt_main(signal.SIGTERM)  # as Ctrl-C does: a checkpoint is written
+
+
+class Watch:
+    """A listener that tells how the training goes: figures ten times a second at most, and more rarely pictures."""
+
+    def __init__(self, voice: Voice, commands: Commands) -> None:
+        self._voice, self._tell, self._going = voice, voice.tell, commands.going
+        self._points: list[list[float]] = []  # epochs done, loss and accuracy since the point before
+        self._rows: list[dict[str, float]] = []
+        self._before = (0, 0.0, 0.0, 0.0)  # the epoch, and its totals at the last point
+        self._steps = 0  # taken by this process
+        self._told = self._started = 0.0
+        self._next_pictures = 0.0
+
+    def __call__(self, event: "Event") -> None:
+        from catdog.trainer.events import EpochDone, StepDone, TrainingDone, TrainingStarted
+
+        if isinstance(event, TrainingStarted):
+            self._begin(event.trainer)
+        elif isinstance(event, StepDone):
+            self._steps += 1
+            now = time.monotonic()
+            if now - self._told >= INTERVAL:
+                self._told = now
+                self._tell_step(event)
+            if now >= self._next_pictures:
+                self._look()
+            if not self._going.is_set():
+                self._pause()
+        elif isinstance(event, EpochDone):
+            self._tell_epoch(event)
+        elif isinstance(event, TrainingDone):
+            self._look()
+
+    def _begin(self, trainer: "Trainer") -> None:
+        progress, training = trainer.state.progress, trainer.config.training
+        self._voice.end_of_plan()
+        self._epochs, self._guess, self._classes = training.epochs, trainer.guess, len(trainer.card.classes)
+        self._rows = list(progress.history)
+        self._before = (progress.epoch + 1, *trainer.state.totals.tolist())
+        self._tell("about", {"classes": trainer.card.classes, "epochs": training.epochs, "loss": training.loss})
+        self._tell("epochs", self._rows)
+        self._pictures = Pictures(trainer) if trainer.card.architecture.is_mlp else None
+        if self._pictures:
+            self._tell("photos", self._pictures.photos)
+        self._look()
+        self._started = time.monotonic()
+        self._tell("phase", {"phase": "training"})
+
+    def _tell_step(self, event: "StepDone") -> None:
+        totals = event.totals.tolist()
+        epoch, *before = self._before
+        if epoch != event.epoch:
+            before = [0.0, 0.0, 0.0]
+        loss, correct, count = (now - then for now, then in zip(totals, before, strict=True))
+        if not count:
+            return
+        self._before = (event.epoch, *totals)
+        done = event.epoch - 1 + event.step / event.steps
+        self._points.append([done, loss / count, correct / count])
+        if len(self._points) > _POINTS:  # each two become one
+            pairs = zip(self._points[::2], self._points[1::2], strict=False)
+            self._points = [[b[0], (a[1] + b[1]) / 2, (a[2] + b[2]) / 2] for a, b in pairs]
+        per_step = (time.monotonic() - self._started) / self._steps
+        left = self._epochs * event.steps - (event.epoch - 1) * event.steps - event.step
+        self._tell(
+            "step",
+            {
+                "epoch": event.epoch,
+                "step": event.step,
+                "steps": event.steps,
+                "loss": totals[0] / totals[2],
+                "accuracy": totals[1] / totals[2],
+                "seconds_left": per_step * left,
+                "points": [[float(f"{number:.5g}") for number in point] for point in self._points],
+            },
+        )
+
+    def _tell_epoch(self, event: "EpochDone") -> None:
+        self._rows.append(event.row)
+        self._tell("epochs", self._rows)
+        if len(self._rows) >= min(_EARLY, self._epochs):
+            from catdog.tools.doctor.history import check_history
+
+            findings = check_history(self._rows, self._guess, self._classes)
+            self._tell("doctor", [{"state": f.state, "message": f.message, "advice": f.advice} for f in findings])
+
+    def _look(self) -> None:
+        """Tell what the weights look like now and what they answer; the next time is when that costs little."""
+        if not self._pictures:
+            return
+        started = time.monotonic()
+        self._tell("pictures", self._pictures.now())
+        took = time.monotonic() - started
+        self._next_pictures = started + max(_PICTURES_INTERVAL, took / _SHARE)
+
+    def _pause(self) -> None:
+        self._look()
+        self._tell("phase", {"phase": "paused"})
+        paused = time.monotonic()
+        self._going.wait()
+        self._started += time.monotonic() - paused
+        self._tell("phase", {"phase": "training"})
+
+
+class Pictures:
+    """First-layer neurons as images, and the answers to a fixed choice of validation photos, by the averaged weights.
+
+    Computed in NumPy, as prediction does: the training's own network is only read.
+    """
+
+    def __init__(self, trainer: "Trainer") -> None:
+        import numpy as np
+
+        from catdog.drawing.page import jpeg, thumbnail
+        from catdog.tools.explain.learned import importance
+
+        self._trainer, listing = trainer, trainer.val.listing
+        pixels, self.photos = [], []
+        # Where all photos are trained on (folds), none is left whose answers would mean something.
+        for row in _spread(listing.labels, len(listing.classes)) if trainer.config.photos.folds == 1 else ():
+            with contextlib.suppress(ImageError):
+                pixels.append(trainer.val[row][0].cpu().numpy())
+                picture = thumbnail(listing.path(row))
+                if picture is not None:
+                    picture.thumbnail((_THUMBNAIL, _THUMBNAIL))
+                data = base64.b64encode(jpeg(picture) or b"").decode()
+                self.photos.append({"label": listing.labels[row], "jpeg": data})
+        self._pixels = np.stack(pixels) if pixels else None
+        _, network = self._networks()
+        self._units = np.argsort(-importance(network), kind="stable")[:_UNITS]
+
+    def _networks(self) -> tuple[Any, Any]:
+        from catdog.predict import Classifier
+        from catdog.tools.explain.backprop import Network
+
+        weights = self._trainer.state.average.model.state_dict()
+        tensors = {name: tensor.float().cpu().numpy() for name, tensor in weights.items()}
+        classifier = Classifier(tensors, self._trainer.card)
+        return classifier, Network.of(classifier)
+
+    def now(self) -> dict[str, Any]:
+        """The units' images, uint8, H x W x 3, in base64, with the class that each speaks for; and the answers."""
+        import numpy as np
+        from PIL import Image
+
+        from catdog.numpy_net import softmax
+        from catdog.tools.explain.learned import as_picture, class_gradients, smooth
+
+        classifier, network = self._networks()
+        first, size = network.layers[0], classifier.card.architecture.image_size
+        moves = class_gradients(network, np.zeros(first.inputs))[0][0].out  # C x units
+        units = []
+        for unit in self._units.tolist():
+            picture = Image.fromarray(np.uint8(255 * as_picture(smooth(first.row(unit), size), size) + 0.5))
+            picture.thumbnail((_LARGEST, _LARGEST))
+            pixels = base64.b64encode(picture.tobytes()).decode()
+            units.append({"unit": unit, "speaks_for": int(moves[:, unit].argmax()), "pixels": pixels})
+        answers = [] if self._pixels is None else softmax(classifier.logits(self._pixels)).round(4).tolist()
+        return {"width": picture.width, "height": picture.height, "units": units, "answers": answers}
+
+
+def _spread(labels: list[int], classes: int) -> list[int]:
+    """Rows of photos, as many of each class, spread over all of its photos."""
+    chosen = []
+    for label in range(min(classes, _PHOTOS)):
+        mine = [row for row, of in enumerate(labels) if of == label]
+        count = min(len(mine), max(1, _PHOTOS // classes))
+        chosen += [mine[i * len(mine) // count] for i in range(count)]
+    return chosen
+
+
+class _NoTerminal(io.TextIOWrapper):
+    """Standard error without progress bars, for which the terminal is that of the server."""
+
+    def isatty(self) -> bool:
+        return False
+
+
+def main() -> None:
+    """Be that process."""
+    sys.stderr = _NoTerminal(open(os.dup(2), "wb", 0), write_through=True)
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", str(usable_cpus()[0]))  # as for `catdog train`
+    voice = Voice()
+    end: dict[str, Any] = {"phase": "done"}
+    try:
+        with Signals(stop_at_once):
+            commands = Commands()
+            _train(commands.task, voice, Watch(voice, commands))
+    except Interrupted as stop:
+        end = {"phase": "stopped", "saved": stop.saved, "sentence": stop.advice}
+    except CatdogError as error:
+        end = {"phase": "failed", "sentence": str(error)}
+    voice.tell("phase", end)
+    sys.stderr.flush()
+    os._exit(0)  # torch's parts are not freed
+
+
+def _train(task: dict[str, Any], voice: Voice, watch: Watch) -> None:
+    if run := task.get("resume"):
+        voice.tell("phase", {"phase": "preparing", "run": run})
+        from catdog.train import resume
+
+        resume(Path(run), voice.log, [watch])
+        return
+    from catdog.data.warm_up import WarmUp
+    from catdog.runs.paths import new_run
+
+    with new_run(load_config(None, task["settings"]), voice.log) as (config, folder):
+        voice.tell("phase", {"phase": "preparing", "run": str(folder.path)})
+        with WarmUp(config).bar:
+            from catdog.train import train
+        train(config, voice.log, [watch], folder)
