@@ -285,8 +285,10 @@ def main() -> None:
 
 
 def _train(task: dict[str, Any], voice: Voice, watch: Watch) -> None:
+    os.chdir(task["folder"])
     if run := task.get("resume"):
-        voice.tell("phase", {"phase": "preparing", "run": run})
+        voice.tell("run", Path(run).name)
+        voice.tell("phase", {"phase": "preparing"})
         from catdog.train import resume
 
         resume(Path(run), voice.log, [watch])
@@ -295,7 +297,8 @@ def _train(task: dict[str, Any], voice: Voice, watch: Watch) -> None:
     from catdog.runs.paths import new_run
 
     with new_run(load_config(None, task["settings"]), voice.log) as (config, folder):
-        voice.tell("phase", {"phase": "preparing", "run": str(folder.path)})
+        voice.tell("run", folder.path.name)
+        voice.tell("phase", {"phase": "preparing"})
         with WarmUp(config).bar:
             from catdog.train import train
         train(config, voice.log, [watch], folder)
