@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import itertools
 import json
+import os
 import subprocess
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -148,14 +149,26 @@ class Live:
         self._parts[name] = (next(self._versions), json.dumps(value))
 
 
-def folders(root: Path | None) -> dict[str, Path | str]:
-    """What can be trained on, by id: the drawn set, and `root` and those folders in it that hold photos in classes."""
-    found: dict[str, Path | str] = {SAMPLE: SAMPLE}
-    for folder in [root, *(root / name for name in subfolders(root))] if root else ():
-        with contextlib.suppress(CatdogError, OSError):
-            if len(subfolders(find_splits(folder).get("train", folder))) > 1 and has_photos(folder):
-                found[hashlib.blake2b(str(folder).encode("utf-8", "surrogateescape"), digest_size=6).hexdigest()] = folder
+def folders(root: Path | None) -> dict[str, str]:
+    """What can be trained on, by id: the drawn set, and the folders of photos in `root`, or `root` itself."""
+    found = {SAMPLE: SAMPLE}
+    for folder in map(str, _photo_folders(root) if root else ()):
+        found[hashlib.blake2b(os.fsencode(folder), digest_size=6).hexdigest()] = folder
     return found
+
+
+def _photo_folders(root: Path) -> list[Path]:
+    inside = [] if _holds_classes(root, split=True) else [root / name for name in subfolders(root)]
+    return [folder for folder in inside if _holds_classes(folder)] or [root] * _holds_classes(root)
+
+
+def _holds_classes(folder: Path, split: bool = False) -> bool:
+    """Whether a folder holds photos in classes, which lie in train/ and others; or, unless `split`, in itself."""
+    try:
+        train = find_splits(folder).get("train")
+        return bool(train or not split) and len(subfolders(train or folder)) > 1 and has_photos(folder)
+    except (CatdogError, OSError):
+        return False
 
 
 def settings_of(wanted: Mapping[str, Any], root: Path | None) -> dict[str, Any]:
@@ -169,7 +182,7 @@ def settings_of(wanted: Mapping[str, Any], root: Path | None) -> dict[str, Any]:
     chosen = folders(root).get(text(wanted, "data", SAMPLE))
     if chosen is None:
         raise RequestError(404, "these photos are not there any more; choose others.")
-    return {**wanted, "data": str(chosen), "folds": 1, "start_from": "none"}
+    return {**wanted, "data": chosen, "folds": 1, "start_from": "none"}
 
 
 def choices(root: Path | None) -> dict[str, Any]:

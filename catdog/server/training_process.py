@@ -126,7 +126,7 @@ class Watch:
         self._epochs, self._guess, self._classes = training.epochs, trainer.guess, len(trainer.card.classes)
         self._rows = list(progress.history)
         self._before = (progress.epoch + 1, *trainer.state.totals.tolist())
-        self._tell("about", {"classes": trainer.card.classes, "epochs": training.epochs, "loss": training.loss})
+        self._tell("about", {"classes": trainer.card.classes, "epochs": training.epochs, "guess": trainer.guess, "photos": len(trainer.val)})
         self._tell("epochs", self._rows)
         self._pictures = Pictures(trainer) if trainer.card.architecture.is_mlp else None
         if self._pictures:
