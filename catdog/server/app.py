@@ -1,0 +1,74 @@
+"""The Starlette application: routes of all files of the room, the page's own files, and errors as sentences."""
+
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from mimetypes import guess_type
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from catdog.errors import CatdogError
+from catdog.server import answers, photos
+from catdog.server.guard import Guard
+from catdog.server.requests import RequestError
+from catdog.server.state import State
+
+STATIC = Path(__file__).parent / "static"
+
+
+def make_app(state: State, token: str | None = None) -> Starlette:
+    """The application. token: as for `Guard`."""
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        yield
+        state.close()
+
+    rooms = (photos, answers)
+    return Starlette(
+        routes=[*_static_routes(), *(route for room in rooms for route in room.routes(state))],
+        middleware=[Middleware(Guard, token=token)],
+        exception_handlers={CatdogError: _refuse, HTTPException: _not_found, Exception: _fail},
+        lifespan=lifespan,
+    )
+
+
+def _static_routes() -> list[BaseRoute]:
+    """A route for each file of the page: it is read now, and no path from a request ever opens a file."""
+    files = sorted(path for path in STATIC.rglob("*") if path.is_file())
+    routes = [Route("/" + path.relative_to(STATIC).as_posix(), _give(path)) for path in files]
+    return [Route("/", _give(STATIC / "index.html")), *routes]
+
+
+def _give(path: Path):  # type: ignore[no-untyped-def]  # a handler
+    content = path.read_bytes()
+    kind = "text/javascript" if path.suffix == ".js" else guess_type(path.name)[0] or "application/octet-stream"
+    tag = f'"{hashlib.sha256(content).hexdigest()[:20]}"'
+    headers = {"etag": tag, "cache-control": "no-cache"}  # asked for anew each time, sent only where it has changed
+
+    async def give(request: Request) -> Response:
+        if request.headers.get("if-none-match") == tag:
+            return Response(status_code=304, headers=headers)
+        return Response(content, media_type=kind, headers=headers)
+
+    return give
+
+
+async def _refuse(request: Request, error: Exception) -> Response:
+    return JSONResponse({"error": str(error)}, error.status if isinstance(error, RequestError) else 400)
+
+
+async def _not_found(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    sentence = f"there is nothing at this address for {request.method}; /openapi.json lists what there is."
+    return JSONResponse({"error": sentence}, error.status_code, error.headers)
+
+
+async def _fail(request: Request, error: Exception) -> Response:
+    return JSONResponse({"error": "catdog could not do this; where catdog serve runs, it says why."}, 500)

@@ -1,0 +1,3 @@
+export default {
+  "answer.title": "What is on the photo?",
+};

@@ -1,0 +1,18 @@
+export default {
+  "nav.label": "Views",
+  "nav.skip": "To the content",
+  "nav.answer": "Answer",
+  "nav.inside": "Look inside",
+  "nav.learn": "Watch it learn",
+  "nav.runs": "Runs",
+  "network.label": "Network that is asked",
+  "theme.label": "Light or dark",
+  "theme.system": "As the system",
+  "theme.light": "Light",
+  "theme.dark": "Dark",
+  "language.label": "Language",
+  "footer.api": "API for programs",
+  "footer.local": "Photos stay in the memory of this server.",
+  "error.offline": "The server does not answer. Is catdog serve still running?",
+  "error.unreadable": "The server's answer cannot be read. Load the page again.",
+};

@@ -1,0 +1,3 @@
+export default {
+  "answer.title": "照片上是什么？",
+};

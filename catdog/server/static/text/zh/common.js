@@ -1,0 +1,18 @@
+export default {
+  "nav.label": "视图",
+  "nav.skip": "跳到正文",
+  "nav.answer": "回答",
+  "nav.inside": "看里面",
+  "nav.learn": "看它学习",
+  "nav.runs": "训练记录",
+  "network.label": "由哪个网络回答",
+  "theme.label": "浅色或深色",
+  "theme.system": "随系统",
+  "theme.light": "浅色",
+  "theme.dark": "深色",
+  "language.label": "语言",
+  "footer.api": "给程序用的 API",
+  "footer.local": "照片只留在本服务器的内存里。",
+  "error.offline": "服务器没有回应。catdog serve 还在运行吗？",
+  "error.unreadable": "读不懂服务器的回答。请重新加载页面。",
+};
