@@ -5,6 +5,7 @@ app              the Starlette application; state: what its handlers share; guar
 requests         reads what a request holds, with sentences for what is wrong in it
 photos, networks what was uploaded, in memory; the networks that were listed, by id
 answers          predictions, and which pixels spoke for which class
+live             the training that is watched; training_process: the process that it is; runs: all of them side by side
 static/          the page itself: HTML, CSS and ES modules, as they are
 
 Numbers come from `catdog.predict` and the tools. Nothing below this room knows of it.

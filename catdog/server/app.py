@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from catdog.errors import CatdogError
-from catdog.server import answers, photos
+from catdog.server import answers, live, photos, runs
 from catdog.server.guard import Guard
 from catdog.server.requests import RequestError
 from catdog.server.state import State
@@ -30,7 +30,7 @@ def make_app(state: State, token: str | None = None) -> Starlette:
         yield
         state.close()
 
-    rooms = (photos, answers)
+    rooms = (photos, answers, live, runs)
     return Starlette(
         routes=[*_static_routes(), *(route for room in rooms for route in room.routes(state))],
         middleware=[Middleware(Guard, token=token)],

@@ -1,0 +1,74 @@
+// What the weights look like, and what they answer: neurons of the first layer, and a fixed choice of photos.
+
+import { h, percent } from "../../dom.js";
+
+export function pictures(app) {
+  const { t } = app;
+  const neurons = h("ul", { class: "neurons" });
+  const photos = h("ul", { class: "watched" });
+  const right = h("span", { class: "soft" });
+  const ofNeurons = h("section", { hidden: true }, h("h2", {}, t("learn.neurons")), h("p", { class: "soft" }, t("learn.neurons.about")), neurons);
+  const ofPhotos = h(
+    "section",
+    { hidden: true },
+    h("h2", {}, t("learn.photos"), " ", right),
+    h("p", { class: "soft" }, t("learn.photos.about")),
+    photos,
+  );
+  let tiles = [];
+
+  /** Once for each training: the photos themselves. */
+  function show(list, classes) {
+    tiles = list.map((photo) => {
+      const meter = h("span", { class: "meter" }, classes.map((_, i) => h("i", { class: `class-${i % 8}` })));
+      const answer = h("span", { class: "answer" }, "…");
+      const truth = classes[photo.label];
+      const image = h("img", { src: `data:image/jpeg;base64,${photo.jpeg}`, alt: t("learn.photo", { label: truth }) });
+      return { photo, meter, answer, tile: h("li", {}, image, meter, answer) };
+    });
+    photos.replaceChildren(...tiles.map(({ tile }) => tile));
+    ofPhotos.hidden = !tiles.length;
+  }
+
+  function draw({ width, height, units, answers }, classes) {
+    if (neurons.children.length !== units.length) {
+      neurons.replaceChildren(...units.map(() => h("li", {}, h("canvas", { role: "img" }), h("span"))));
+      ofNeurons.hidden = false;
+    }
+    units.forEach(({ unit, speaks_for, pixels }, i) => {
+      const [canvas, caption] = neurons.children[i].children;
+      const said = t("learn.neuron", { unit, label: classes[speaks_for] });
+      neurons.children[i].title = said;
+      canvas.setAttribute("aria-label", said);
+      caption.className = `class-${speaks_for % 8}`;
+      paint(canvas, pixels, width, height);
+    });
+    answers.forEach((probabilities, i) => {
+      if (!tiles[i]) return;
+      const { photo, meter, answer, tile } = tiles[i];
+      probabilities.forEach((p, c) => meter.children[c].style.setProperty("flex-grow", p));
+      const label = probabilities.indexOf(Math.max(...probabilities));
+      const isRight = label === photo.label;
+      answer.replaceChildren(
+        h("span", { "aria-hidden": "true" }, isRight ? "✓ " : "✗ "),
+        `${classes[label]} ${percent(probabilities[label], 0)}`,
+        h("span", { class: "unseen" }, t(isRight ? "learn.is.right" : "learn.is.wrong")),
+      );
+      tile.classList.toggle("wrong", !isRight);
+    });
+    const count = answers.filter((probabilities, i) => tiles[i] && probabilities.indexOf(Math.max(...probabilities)) === tiles[i].photo.label).length;
+    right.textContent = tiles.length ? t("learn.photos.right", { count, of: tiles.length }) : "";
+  }
+
+  return { elements: [ofPhotos, ofNeurons], show, draw };
+}
+
+/** Draws uint8 RGB, height x width x 3 in base64, on a canvas. */
+function paint(canvas, base64, width, height) {
+  const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+  const image = new ImageData(width, height);
+  for (let i = 0; i < width * height; i++) image.data.set([bytes[3 * i], bytes[3 * i + 1], bytes[3 * i + 2], 255], 4 * i);
+  canvas.width = width;
+  canvas.height = height;
+  canvas.getContext("2d").putImageData(image, 0, 0);
+}
