@@ -24,14 +24,20 @@ from catdog.config.toml import load_config
 from catdog.errors import CatdogError, ImageError
 
 if TYPE_CHECKING:
-    from catdog.trainer.events import Event, EpochDone, StepDone
+    from torch import Tensor
+
+    from catdog.numpy_net import Floats
+    from catdog.predict import Classifier
+    from catdog.tools.explain.backprop import Network
+    from catdog.trainer.events import EpochDone, Event, StepDone
     from catdog.trainer.loop import Trainer
 
 INTERVAL = 0.1  # seconds between two snapshots, at least
 _PICTURES_INTERVAL = 0.5  # between two of what is drawn of the weights
 _SHARE = 0.1  # of the time, at most, is spent on looking at the weights
 _POINTS = 300  # of the curve within the epochs, at most
-_PHOTOS, _UNITS = 24, 24  # shown
+_PHOTOS, _UNITS, _TEMPLATES = 24, 24, 8  # shown
+_MOST = 5e7  # weights of a network that is looked at: its copies take time and memory
 _THUMBNAIL = 112  # pixels of a photo's longer side
 _LARGEST = 64  # pixels of the longer side of a neuron's image
 _EARLY = 3  # epochs, before which the doctor says nothing
@@ -121,14 +127,18 @@ class Watch:
             self._look()
 
     def _begin(self, trainer: "Trainer") -> None:
+        from catdog.model.mlp import count_weights
+
         progress, training = trainer.state.progress, trainer.config.training
         self._voice.end_of_plan()
         self._epochs, self._guess, self._classes = training.epochs, trainer.guess, len(trainer.card.classes)
         self._rows = list(progress.history)
         self._before = (progress.epoch + 1, *trainer.state.totals.tolist())
-        self._tell("about", {"classes": trainer.card.classes, "epochs": training.epochs, "guess": trainer.guess, "photos": len(trainer.val)})
+        about = {"classes": trainer.card.classes, "epochs": training.epochs, "guess": trainer.guess}
+        self._tell("about", {**about, "photos": len(trainer.val)})
         self._tell("epochs", self._rows)
-        self._pictures = Pictures(trainer) if trainer.card.architecture.is_mlp else None
+        is_shown = trainer.card.architecture.is_mlp and count_weights(trainer.state.model) <= _MOST
+        self._pictures = Pictures(trainer) if is_shown else None
         if self._pictures:
             self._tell("photos", self._pictures.photos)
         self._look()
@@ -192,18 +202,19 @@ class Watch:
 
 
 class Pictures:
-    """First-layer neurons as images, and the answers to a fixed choice of validation photos, by the averaged weights.
+    """What the network has learned to look for, as images, and its answers to a fixed choice of validation photos.
 
-    Computed in NumPy, as prediction does: the training's own network is only read.
+    By the averaged weights, in NumPy, as prediction computes: the training's own network is only read.
     """
 
     def __init__(self, trainer: "Trainer") -> None:
         import numpy as np
 
         from catdog.drawing.page import jpeg, thumbnail
-        from catdog.tools.explain.learned import importance
 
         self._trainer, listing = trainer, trainer.val.listing
+        self._first = self._network_of(_first_weights(trainer))[1].layers[0]
+        self._units: list[int] = []
         pixels, self.photos = [], []
         # Where all photos are trained on (folds), none is left whose answers would mean something.
         for row in _spread(listing.labels, len(listing.classes)) if trainer.config.photos.folds == 1 else ():
@@ -215,37 +226,79 @@ class Pictures:
                 data = base64.b64encode(jpeg(picture) or b"").decode()
                 self.photos.append({"label": listing.labels[row], "jpeg": data})
         self._pixels = np.stack(pixels) if pixels else None
-        _, network = self._networks()
-        self._units = np.argsort(-importance(network), kind="stable")[:_UNITS]
 
-    def _networks(self) -> tuple[Any, Any]:
+    def _network_of(self, weights: "dict[str, Tensor]") -> "tuple[Classifier, Network]":
         from catdog.predict import Classifier
         from catdog.tools.explain.backprop import Network
 
-        weights = self._trainer.state.average.model.state_dict()
         tensors = {name: tensor.float().cpu().numpy() for name, tensor in weights.items()}
         classifier = Classifier(tensors, self._trainer.card)
         return classifier, Network.of(classifier)
 
     def now(self) -> dict[str, Any]:
-        """The units' images, uint8, H x W x 3, in base64, with the class that each speaks for; and the answers."""
+        """Images in base64, uint8, height x width x 3, and for each photo the probabilities of its classes.
+
+        templates: how the average photo would have to change for each class. units: of the most important neurons of
+        the first layer, the weights less those that they began with; a neuron that stays among them keeps its place.
+        """
         import numpy as np
-        from PIL import Image
 
         from catdog.numpy_net import softmax
-        from catdog.tools.explain.learned import as_picture, class_gradients, smooth
+        from catdog.tools.explain.learned import class_gradients, importance
 
-        classifier, network = self._networks()
-        first, size = network.layers[0], classifier.card.architecture.image_size
-        moves = class_gradients(network, np.zeros(first.inputs))[0][0].out  # C x units
-        units = []
-        for unit in self._units.tolist():
-            picture = Image.fromarray(np.uint8(255 * as_picture(smooth(first.row(unit), size), size) + 0.5))
-            picture.thumbnail((_LARGEST, _LARGEST))
-            pixels = base64.b64encode(picture.tobytes()).decode()
-            units.append({"unit": unit, "speaks_for": int(moves[:, unit].argmax()), "pixels": pixels})
-        answers = [] if self._pixels is None else softmax(classifier.logits(self._pixels)).round(4).tolist()
-        return {"width": picture.width, "height": picture.height, "units": units, "answers": answers}
+        classifier, network = self._network_of(self._trainer.state.average.model.state_dict())
+        first = network.layers[0]
+        gradients, templates = class_gradients(network, np.zeros(first.inputs))
+        best = np.argsort(-importance(network), kind="stable")[:_UNITS].tolist()
+        new = [unit for unit in best if unit not in self._units]
+        self._units = [unit if unit in best else new.pop(0) for unit in self._units] or best
+        speaks_for = gradients[0].out.argmax(axis=0)
+        height, width = classifier.card.architecture.image_size
+        shown = min(1.0, _LARGEST / max(height, width))
+        size = (max(1, round(height * shown)), max(1, round(width * shown)))
+
+        def pixels(weights: "Floats") -> str:
+            return base64.b64encode(_picture(weights, (height, width), size)).decode()
+
+        return {
+            "height": size[0],
+            "width": size[1],
+            "templates": [pixels(one) for one in templates[:_TEMPLATES]],
+            "units": [
+                {
+                    "unit": unit,
+                    "speaks_for": int(speaks_for[unit]),
+                    "pixels": pixels(first.row(unit) - self._first.row(unit)),
+                }
+                for unit in self._units
+            ],
+            "answers": [] if self._pixels is None else softmax(classifier.logits(self._pixels)).round(4).tolist(),
+        }
+
+
+def _picture(weights: "Floats", size: tuple[int, int], shown: tuple[int, int]) -> bytes:
+    """Weights by input, smoothed, as the bytes of an image of `shown` = (height, width): grey is 0."""
+    import numpy as np
+    from PIL import Image
+
+    from catdog.tools.explain.learned import as_picture, smooth
+
+    picture = Image.fromarray(np.uint8(255 * as_picture(smooth(weights, size), size) + 0.5))
+    return picture.resize(shown[::-1], Image.Resampling.BOX).tobytes()
+
+
+def _first_weights(trainer: "Trainer") -> "dict[str, Tensor]":
+    """The weights that the training began with: of a resumed one, drawn anew; where others were taken over, today's."""
+    import torch
+
+    from catdog.model.build import build_network
+
+    config = trainer.config
+    if config.model.start_from != "none" or trainer.state.progress.epoch + trainer.state.progress.step == 0:
+        return {name: tensor.clone() for name, tensor in trainer.state.average.model.state_dict().items()}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.run.seed)
+        return build_network(config, len(trainer.card.classes), pretrained=False).state_dict()
 
 
 def _spread(labels: list[int], classes: int) -> list[int]:

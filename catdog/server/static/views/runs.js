@@ -2,11 +2,11 @@
 
 import { h, number, percent } from "../dom.js";
 import { chart } from "./learn/chart.js";
-import { loss } from "./learn/curves.js";
+import { loss, share } from "./learn/curves.js";
 
 const SHOWN_FIRST = 3; // runs whose curves are drawn until others are chosen
 const MOST = 8; // curves that can be told apart
-const KINDS = { val_accuracy: (value) => percent(value), val_loss: loss, train_loss: loss, train_accuracy: (value) => percent(value) };
+const COMPARED = { val_accuracy: share, val_loss: loss };
 
 let chosen = null; // ids, kept while the page is open
 
@@ -27,7 +27,7 @@ export default {
       } else body.replaceChildren();
       chosen = (chosen ?? drawable.slice(0, SHOWN_FIRST).map((run) => run.id)).filter((id) => drawable.some((run) => run.id === id));
       const at = (x) => t("learn.epoch", { epoch: Math.round(x) });
-      const plots = Object.entries(KINDS).slice(0, 2).map(([name, format]) => [name, chart({ label: t(`learn.${name}`), format, at })]);
+      const plots = Object.entries(COMPARED).map(([name, kind]) => [name, chart({ label: t(`learn.${name}`), ...kind, at })]);
       const compared = h("section", { class: "curves" }, h("div", { class: "pair" }, plots.map(([, plot]) => plot.element)));
       const keys = new Map();
 
@@ -72,14 +72,15 @@ export default {
           h("td", { class: "pick" }, box),
           h("th", { scope: "row" }, run.id, state(run, isCurrent)),
           cell("right", best === undefined || best === null ? "–" : h("b", {}, percent(best)), run.validation_photos ? h("small", {}, t("runs.of", { count: run.validation_photos.toLocaleString("en") })) : null),
-          cell("loss", run.best ? loss(run.best.val_loss) : "–"),
+          cell("loss", run.best ? loss.format(run.best.val_loss) : "–"),
           cell("epochs", run.settings ? `${run.epochs_done} / ${settings.epochs}` : "–"),
           cell("photos", run.settings ? settings.photos || t("learn.drawn") : run.trained_on),
-          cell("hidden", run.settings ? made || "0" : run.model ?? "–"),
-          cell("how", run.settings ? `${settings.activation} · ${settings.loss} · ${number(settings.learning_rate, 3)}` : "–"),
+          cell("network", run.settings ? [made || t("runs.linear"), h("small", {}, how(settings))] : run.model ?? "–"),
           h("td", { class: "open" }, actions(run, isCurrent)),
         );
       }
+
+      const how = ({ activation, loss, learning_rate }) => `${activation} · ${loss} · ${number(learning_rate, 3)}`;
 
       const state = (run, isCurrent) => {
         const word = run.error ? "damaged" : isCurrent ? "running" : run.can_continue ? "stopped" : null;
@@ -96,7 +97,7 @@ export default {
       const button = (name, run, act) =>
         h("button", { type: "button", "aria-label": `${t(`learn.${name}`)}: ${run.id}`, onclick: act }, t(`learn.${name}`));
 
-      const heads = ["compare.head", "run", "right", "loss", "epochs", "photos", "hidden", "how", "open"];
+      const heads = ["compare.head", "run", "right", "loss", "epochs", "photos", "network", "open"];
       body.append(
         compared,
         h(

@@ -6,11 +6,11 @@ const HEIGHT = 220;
 const MARGIN = { top: 10, right: 14, bottom: 26, left: 44 };
 
 /**
- * label: what is drawn. format: of a value. at: the text of a place on the x axis.
+ * label: what is drawn. format: of a value; tick: of one at the axis. at: the text of a place on the x axis.
  * `draw(series, domain)`: each series has a name, a class for its colour, points [[x, y], ...] and may have dots;
  * domain: { x: [low, high], y: [low, high], marks: [{ y, text }] }.
  */
-export function chart({ label, format, at }) {
+export function chart({ label, format, tick = format, at }) {
   const plot = svg("svg", { class: "plot", role: "slider", tabindex: "0", "aria-label": label });
   const legend = h("ul", { class: "legend" });
   const place = h("span", { class: "soft" });
@@ -37,7 +37,7 @@ export function chart({ label, format, at }) {
     const edges = { x1: MARGIN.left, x2: width - MARGIN.right };
     const grid = ticks(...domain.y, 4).map((y) => [
       svg("line", { ...edges, y1: top(y), y2: top(y), class: "grid" }),
-      svg("text", { x: MARGIN.left - 8, y: top(y) + 4, class: "tick y" }, format(y)),
+      svg("text", { x: MARGIN.left - 8, y: top(y) + 4, class: "tick y" }, tick(y)),
     ]);
     const steps = ticks(...domain.x, Math.min(8, width / 60)).filter(Number.isInteger);
     const below = steps.map((x) => svg("text", { x: left(x), y: HEIGHT - 6, class: "tick x" }, x));

@@ -5,14 +5,15 @@ import { chart } from "./chart.js";
 
 const FIGURES = ["train_loss", "val_loss", "train_accuracy", "val_accuracy"];
 
-export const loss = (value) => number(value, 3);
+export const loss = { format: (value) => number(value, 3), tick: (value) => number(value, 3) };
+export const share = { format: (value) => percent(value), tick: (value) => percent(value, Number.isInteger(Math.round(1e4 * value) / 100) ? 0 : 1) };
 
 export function curves(app) {
   const { t } = app;
   const at = (x) => t("learn.epoch", { epoch: Number(x.toFixed(1)) });
   const charts = {
-    loss: chart({ label: t("learn.loss"), format: loss, at }),
-    accuracy: chart({ label: t("learn.accuracy"), format: (value) => percent(value, value === 1 ? 0 : 1), at }),
+    loss: chart({ label: t("learn.loss"), ...loss, at }),
+    accuracy: chart({ label: t("learn.accuracy"), ...share, at }),
   };
   const rows = h("tbody");
   const table = h(
@@ -50,7 +51,7 @@ export function curves(app) {
     });
     while (rows.children.length > epochs.length) rows.lastChild.remove();
     for (const row of epochs.slice(rows.children.length)) {
-      const shown = FIGURES.map((name) => h("td", {}, name.endsWith("loss") ? loss(row[name]) : percent(row[name])));
+      const shown = FIGURES.map((name) => h("td", {}, (name.endsWith("loss") ? loss : share).format(row[name])));
       rows.append(h("tr", {}, h("th", { scope: "row" }, row.epoch), shown));
     }
   }

@@ -4,10 +4,19 @@ import { h, percent } from "../../dom.js";
 
 export function pictures(app) {
   const { t } = app;
+  const templates = h("ul", { class: "templates" });
   const neurons = h("ul", { class: "neurons" });
   const photos = h("ul", { class: "watched" });
   const right = h("span", { class: "soft" });
-  const ofNeurons = h("section", { hidden: true }, h("h2", {}, t("learn.neurons")), h("p", { class: "soft" }, t("learn.neurons.about")), neurons);
+  const ofWeights = h(
+    "section",
+    { hidden: true },
+    h("h2", {}, t("learn.weights")),
+    h("div", { class: "looks" },
+      h("div", {}, h("h3", {}, t("learn.templates")), h("p", { class: "soft" }, t("learn.templates.about")), templates),
+      h("div", {}, h("h3", {}, t("learn.neurons")), h("p", { class: "soft" }, t("learn.neurons.about")), neurons),
+    ),
+  );
   const ofPhotos = h(
     "section",
     { hidden: true },
@@ -30,19 +39,24 @@ export function pictures(app) {
     ofPhotos.hidden = !tiles.length;
   }
 
-  function draw({ width, height, units, answers }, classes) {
-    if (neurons.children.length !== units.length) {
-      neurons.replaceChildren(...units.map(() => h("li", {}, h("canvas", { role: "img" }), h("span"))));
-      ofNeurons.hidden = false;
-    }
+  function draw({ width, height, templates: ofClasses, units, answers }, classes) {
+    ofWeights.hidden = false;
+    fit(templates, ofClasses.length);
+    ofClasses.forEach((pixels, i) => caption(templates.children[i], t("learn.more", { label: classes[i] }), i, pixels));
+    fit(neurons, units.length);
     units.forEach(({ unit, speaks_for, pixels }, i) => {
-      const [canvas, caption] = neurons.children[i].children;
-      const said = t("learn.neuron", { unit, label: classes[speaks_for] });
-      neurons.children[i].title = said;
-      canvas.setAttribute("aria-label", said);
-      caption.className = `class-${speaks_for % 8}`;
-      paint(canvas, pixels, width, height);
+      caption(neurons.children[i], t("learn.neuron", { unit, label: classes[speaks_for] }), speaks_for, pixels);
     });
+
+    function caption(tile, said, label, pixels) {
+      const [canvas, line, text] = tile.children;
+      tile.title = said;
+      canvas.setAttribute("aria-label", said);
+      line.className = `class-${label % 8}`;
+      text.textContent = said;
+      paint(canvas, pixels, width, height);
+    }
+
     answers.forEach((probabilities, i) => {
       if (!tiles[i]) return;
       const { photo, meter, answer, tile } = tiles[i];
@@ -60,7 +74,15 @@ export function pictures(app) {
     right.textContent = tiles.length ? t("learn.photos.right", { count, of: tiles.length }) : "";
   }
 
-  return { elements: [ofPhotos, ofNeurons], show, draw };
+  return { elements: [ofPhotos, ofWeights], show, draw };
+}
+
+/** As many tiles as are wanted: a canvas, a line in the colour of a class, and what it is in words. */
+function fit(list, count) {
+  if (list.children.length === count) return;
+  list.replaceChildren(
+    ...Array.from({ length: count }, () => h("li", {}, h("canvas", { role: "img" }), h("i"), h("span", { "aria-hidden": "true" }))),
+  );
 }
 
 /** Draws uint8 RGB, height x width x 3 in base64, on a canvas. */

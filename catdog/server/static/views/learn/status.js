@@ -50,7 +50,7 @@ export function status(app, act) {
     const now = { loss: step?.loss ?? last?.train_loss, training: step?.accuracy ?? last?.train_accuracy, validation: last?.val_accuracy };
     for (const { name: figure, value } of figures) {
       const number = now[figure];
-      value.textContent = number === undefined ? "–" : figure === "loss" ? loss(number) : percent(number);
+      value.textContent = number === undefined ? "–" : figure === "loss" ? loss.format(number) : percent(number);
     }
     if (shown !== name + phase.saved) {
       if (shown) app.announce([where.textContent, detail.textContent].join(". "));
