@@ -1,4 +1,4 @@
-"""The runs side by side: what each was trained with, its figures and its curves, by the ids of `catdog.server.networks`."""
+"""The runs side by side: what each was trained with, its figures and its curves, by the ids of the networks."""
 
 import contextlib
 from pathlib import Path

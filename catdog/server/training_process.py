@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from _thread import interrupt_main
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -301,7 +302,7 @@ def _first_weights(trainer: "Trainer") -> "dict[str, Tensor]":
         return build_network(config, len(trainer.card.classes), pretrained=False).state_dict()
 
 
-def _spread(labels: list[int], classes: int) -> list[int]:
+def _spread(labels: Sequence[int], classes: int) -> list[int]:
     """Rows of photos, as many of each class, spread over all of its photos."""
     chosen = []
     for label in range(min(classes, _PHOTOS)):
@@ -320,7 +321,7 @@ class _NoTerminal(io.TextIOWrapper):
 
 def main() -> None:
     """Be that process."""
-    sys.stderr = _NoTerminal(open(os.dup(2), "wb", 0), write_through=True)
+    sys.stderr = _NoTerminal(io.FileIO(os.dup(2), "w"), write_through=True)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", str(usable_cpus()[0]))  # as for `catdog train`
     voice = Voice()
     end: dict[str, Any] = {"phase": "done"}

@@ -64,7 +64,7 @@ export default {
           run.epochs?.length > 0 &&
           h("label", { class: "compare" }, h("input", { type: "checkbox", value: run.id, checked: chosen.includes(run.id), onchange: (event) => toggle(run.id, event.target.checked) }), key, h("span", { class: "unseen" }, t("runs.compare", { run: run.id })));
         const best = run.best?.val_accuracy ?? run.accuracy;
-        const cell = (name, ...content) => h("td", { "data-label": t(`runs.${name}`) }, content);
+        const cell = (name, ...content) => h("td", { "data-label": t(`runs.${name}`) }, h("span", {}, content));
         const made = [settings.local?.join(", "), settings.hidden?.join(", ")].filter(Boolean).join(" · ");
         return h(
           "tr",

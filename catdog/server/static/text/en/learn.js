@@ -59,6 +59,8 @@ export default {
   "learn.validation": "validation",
   "learn.guessing": "guessing",
   "learn.epoch": "epoch {epoch}",
+  "learn.harder":
+    "Training photos are changed a little at random each time they are seen, so at first they are the harder ones.",
   "learn.numbers": "The same as numbers",
   "learn.epoch.head": "Epoch",
   "learn.train_loss": "Training loss",

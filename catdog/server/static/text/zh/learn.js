@@ -59,6 +59,7 @@ export default {
   "learn.validation": "验证",
   "learn.guessing": "瞎猜",
   "learn.epoch": "第 {epoch} 轮",
+  "learn.harder": "训练照片每次出现都会随机变化一点，所以起初反而更难。",
   "learn.numbers": "以数字显示",
   "learn.epoch.head": "轮",
   "learn.train_loss": "训练损失",

@@ -69,7 +69,7 @@ export function chart({ label, format, tick = format, at }) {
   function describe() {
     const { series, domain } = drawn;
     const x = cursor ?? Math.max(0, ...series.map(({ points }) => points.at(-1)?.[0] ?? 0));
-    const values = series.map((one) => [one, nearest(one.points, x)]);
+    const values = series.map((one) => [one, cursor === null ? one.points.at(-1) : nearest(one.points, x)]);
     const shown = ([{ name }, point]) => (point ? `${name} ${format(point[1])}` : name);
     place.textContent = cursor === null ? "" : at(x);
     legend.replaceChildren(

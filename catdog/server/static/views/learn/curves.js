@@ -26,7 +26,7 @@ export function curves(app) {
       h("table", {}, h("thead", {}, h("tr", {}, ["epoch.head", ...FIGURES].map((key) => h("th", { scope: "col" }, t(`learn.${key}`))))), rows),
     ),
   );
-  const element = h("section", { class: "curves" }, h("div", { class: "pair" }, charts.loss.element, charts.accuracy.element), table);
+  const element = h("section", { class: "curves" }, h("div", { class: "pair" }, charts.loss.element, charts.accuracy.element), h("p", { class: "soft" }, t("learn.harder")), table);
 
   /** about: classes, epochs, guess; step: the points within epochs; epochs: the rows of metrics.csv. */
   function draw({ about, step, epochs }) {
