@@ -153,7 +153,8 @@ def routes(state: "State") -> list[Route]:
 
     async def show(request: Request) -> Response:
         photo = state.photos.get(request.path_params["photo"])
-        scale = min(1.0, _SHOWN / max(photo.size))
+        side = whole(request.query_params, "side", 16, _SHOWN, _SHOWN)
+        scale = min(1.0, side / max(photo.size))
         height, width = (max(1, round(side * scale)) for side in photo.size)
         pixels, _ = await state.compute(decode_bounded, photo.data, (height, width))
         return Response(await state.compute(_encode, pixels, "JPEG"), media_type="image/jpeg")

@@ -123,7 +123,7 @@ function skip(event) {
 
 function networkChooser() {
   const named = app.networks.map((one) => {
-    const right = one.accuracy ? ` · ${percent(one.accuracy)}` : "";
+    const right = one.accuracy ? ` · ${percent(one.accuracy, 2)}` : "";
     return [one.id, one.id + right];
   });
   return choice(app.t("network.label"), named, run, (id) => app.setRun(id), "network");
