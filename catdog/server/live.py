@@ -49,6 +49,7 @@ class Live:
         self._versions = itertools.count(1)
         self._parts: dict[str, tuple[int, str]] = {}  # by name, the newest: its version, and its value as JSON
         self._process: subprocess.Popen[bytes] | None = None
+        self.is_closed = False
         self._tell("phase", {"phase": "none"})
 
     def news(self, since: int = 0) -> list[tuple[int, str, str]]:
@@ -87,8 +88,9 @@ class Live:
             self._tell("phase", {"phase": "stopping"})
 
     def close(self) -> None:
-        """End the training, if there is one, with everything saved."""
+        """End the training, if there is one, with everything saved; and all streams."""
         with self._lock:
+            self.is_closed = True
             process = self._process
         if process is None:
             return
@@ -105,7 +107,7 @@ class Live:
 
     def _start(self, task: dict[str, Any]) -> None:
         with self._lock:
-            if self._is_running():
+            if self._is_running() or self.is_closed:
                 raise RequestError(409, "a training is running already, one at a time; stop it first, or wait.")
             self._parts = {}
             self._tell("task", {"number": next(self._versions), **task.get("settings", {})})
@@ -239,7 +241,7 @@ def routes(state: State) -> list[Route]:
 async def _stream(live: Live) -> AsyncIterator[str]:
     """Server-sent events: all that was told, then what is new, each part whole, ten times a second at most."""
     version, silent = 0, 0.0
-    while True:
+    while not live.is_closed:
         news = live.news(version)
         if news:
             version, silent = news[-1][0], 0.0

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 INTERVAL = 0.1  # seconds between two snapshots, at least
 _PICTURES_INTERVAL = 0.5  # between two of what is drawn of the weights
 _SHARE = 0.1  # of the time, at most, is spent on looking at the weights
-_POINTS = 300  # of the curve within the epochs, at most
+_POINTS = 300  # of the curve within the epochs, fewer than which are told; an even number
 _PHOTOS, _UNITS, _TEMPLATES = 24, 24, 8  # shown
 _MOST = 5e7  # weights of a network that is looked at: its copies take time and memory
 _THUMBNAIL = 112  # pixels of a photo's longer side
@@ -104,8 +104,10 @@ class Watch:
         self._rows: list[dict[str, float]] = []
         self._before = (0, 0.0, 0.0, 0.0)  # the epoch, and its totals at the last point
         self._steps = 0  # taken by this process
-        self._told = self._started = 0.0
-        self._next_pictures = 0.0
+        self._epochs, self._guess, self._classes = 1, 0.0, 2
+        self._told = self._next_pictures = 0.0
+        self._started = time.monotonic()
+        self._pictures: Pictures | None = None
 
     def __call__(self, event: "Event") -> None:
         from catdog.trainer.events import EpochDone, StepDone, TrainingDone, TrainingStarted
@@ -157,7 +159,7 @@ class Watch:
         self._before = (event.epoch, *totals)
         done = event.epoch - 1 + event.step / event.steps
         self._points.append([done, loss / count, correct / count])
-        if len(self._points) > _POINTS:  # each two become one
+        if len(self._points) == _POINTS:  # each two become one
             pairs = zip(self._points[::2], self._points[1::2], strict=False)
             self._points = [[b[0], (a[1] + b[1]) / 2, (a[2] + b[2]) / 2] for a, b in pairs]
         per_step = (time.monotonic() - self._started) / self._steps
