@@ -95,12 +95,40 @@ class Commands:
         interrupt_main(signal.SIGTERM)  # as Ctrl-C does: a checkpoint is written
 
 
+class Curve:
+    """Loss and accuracy within the epochs. From _POINTS points on each two become one, and those after as wide."""
+
+    def __init__(self) -> None:
+        self._sums: list[tuple[float, float, float, float]] = []  # epochs done; summed loss, correct answers, photos
+        self._width = self._in_last = 1  # snapshots in a point, and in the last one
+
+    def add(self, done: float, loss: float, correct: float, count: float) -> None:
+        self._sums.append((done, loss, correct, count))
+        if self._in_last < self._width:
+            self._sums[-2:] = [_together(*self._sums[-2:])]
+            self._in_last += 1
+        else:
+            self._in_last = 1
+        if len(self._sums) == _POINTS:
+            self._sums = list(map(_together, self._sums[::2], self._sums[1::2]))
+            self._width = self._in_last = 2 * self._width
+
+    def points(self) -> list[list[float]]:
+        """[epochs done, loss, accuracy] of each, to five digits."""
+        found = [(done, loss / count, correct / count) for done, loss, correct, count in self._sums]
+        return [[float(f"{number:.5g}") for number in point] for point in found]
+
+
+def _together(a: tuple[float, ...], b: tuple[float, ...]) -> tuple[float, float, float, float]:
+    return b[0], a[1] + b[1], a[2] + b[2], a[3] + b[3]
+
+
 class Watch:
     """A listener that tells how the training goes: figures ten times a second at most, and more rarely pictures."""
 
     def __init__(self, voice: Voice, commands: Commands) -> None:
         self._voice, self._tell, self._going = voice, voice.tell, commands.going
-        self._points: list[list[float]] = []  # epochs done, loss and accuracy since the point before
+        self._curve = Curve()
         self._rows: list[dict[str, float]] = []
         self._before = (0, 0.0, 0.0, 0.0)  # the epoch, and its totals at the last point
         self._steps = 0  # taken by this process
@@ -158,10 +186,7 @@ class Watch:
             return
         self._before = (event.epoch, *totals)
         done = event.epoch - 1 + event.step / event.steps
-        self._points.append([done, loss / count, correct / count])
-        if len(self._points) == _POINTS:  # each two become one
-            pairs = zip(self._points[::2], self._points[1::2], strict=False)
-            self._points = [[b[0], (a[1] + b[1]) / 2, (a[2] + b[2]) / 2] for a, b in pairs]
+        self._curve.add(done, loss, correct, count)
         per_step = (time.monotonic() - self._started) / self._steps
         left = self._epochs * event.steps - (event.epoch - 1) * event.steps - event.step
         self._tell(
@@ -173,7 +198,7 @@ class Watch:
                 "loss": totals[0] / totals[2],
                 "accuracy": totals[1] / totals[2],
                 "seconds_left": per_step * left,
-                "points": [[float(f"{number:.5g}") for number in point] for point in self._points],
+                "points": self._curve.points(),
             },
         )
 

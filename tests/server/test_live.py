@@ -127,9 +127,9 @@ def test_paused_stopped_and_resumed_it_ends_as_the_one_left_alone(
     with ask.stream("GET", "/api/trainings/events") as events:
         for line in events.iter_lines():
             told.add(line)
-            if line == "event: step":
+            if line == "event: phase":
                 break
-    assert {"event: task", "event: phase", "event: about", "event: photos"} <= told
+    assert {"event: task", "event: about", "event: photos", "event: step", "event: pictures"} <= told
 
     ask.post("/api/trainings/current/continue")
     ask.post("/api/trainings/current/stop")
@@ -234,18 +234,15 @@ def test_figures_are_told_ten_times_a_second(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_the_curve_within_the_epochs_stays_short_and_true() -> None:
-    told = Told()
-    watch = training_process.Watch(told, Going())  # type: ignore[arg-type]
-    rng, totals = np.random.default_rng(0), torch.zeros(3).double()
-    losses = rng.random(2000)
+    curve, losses = training_process.Curve(), np.random.default_rng(0).random(2000)
     for step, loss in enumerate(losses, start=1):
-        watch._told = -1.0  # whatever the clock says
-        totals += torch.tensor([loss, 1.0, 1.0])
-        watch(StepDone(1, step, 2000, totals))
-    points = told.parts[-1][1]["points"]
-    assert len(points) < training_process._POINTS
-    assert points[-1][0] == 1 and [p[0] for p in points] == sorted(p[0] for p in points)
-    assert abs(points[0][1] - losses[: round(2000 * points[0][0])].mean()) < 1e-4
+        curve.add(step / 2000, loss, 1.0, 1.0)
+    points = np.array(curve.points())
+    assert 100 < len(points) < training_process._POINTS
+    ends = np.round(2000 * points[:, 0]).astype(int)
+    means = [losses[first:last].mean() for first, last in zip([0, *ends], ends, strict=False)]
+    assert np.allclose(points[:, 1], means, rtol=1e-4) and ends[-1] == 2000
+    assert np.ptp(np.diff(ends[:-1])) == 0  # all are as wide
 
 
 def test_watching_changes_no_number(
