@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 INTERVAL = 0.1  # seconds between two snapshots, at least
 _PICTURES_INTERVAL = 0.5  # between two of what is drawn of the weights
 _SHARE = 0.1  # of the time, at most, is spent on looking at the weights
-_POINTS = 300  # of the curve within the epochs, fewer than which are told; an even number
+_POINTS = 300  # of the curve within the epochs, at most; an even number
 _PHOTOS, _UNITS, _TEMPLATES = 24, 24, 8  # shown
 _MOST = 5e7  # weights of a network that is looked at: its copies take time and memory
 _THUMBNAIL = 112  # pixels of a photo's longer side
@@ -96,22 +96,23 @@ class Commands:
 
 
 class Curve:
-    """Loss and accuracy within the epochs. From _POINTS points on each two become one, and those after as wide."""
+    """Loss and accuracy within the epochs. Of more than _POINTS points each two become one, and those after as wide."""
 
     def __init__(self) -> None:
         self._sums: list[tuple[float, float, float, float]] = []  # epochs done; summed loss, correct answers, photos
         self._width = self._in_last = 1  # snapshots in a point, and in the last one
 
     def add(self, done: float, loss: float, correct: float, count: float) -> None:
-        self._sums.append((done, loss, correct, count))
+        point = (done, loss, correct, count)
         if self._in_last < self._width:
-            self._sums[-2:] = [_together(*self._sums[-2:])]
+            self._sums[-1] = _together(self._sums[-1], point)
             self._in_last += 1
-        else:
-            self._in_last = 1
+            return
         if len(self._sums) == _POINTS:
             self._sums = list(map(_together, self._sums[::2], self._sums[1::2]))
-            self._width = self._in_last = 2 * self._width
+            self._width *= 2
+        self._sums.append(point)
+        self._in_last = 1
 
     def points(self) -> list[list[float]]:
         """[epochs done, loss, accuracy] of each, to five digits."""
