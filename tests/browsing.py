@@ -32,11 +32,14 @@ def chromium() -> Iterator[Any]:
 
 @pytest.fixture
 def open_page(chromium: Any, served: "Server") -> Iterator[Callable[..., Any]]:
-    """open_page("#answer", width=1400, locale="en") -> the page; no error in its console, no request elsewhere."""
+    """open_page("#answer", width=1400, locale="en") -> the page, which asks nobody else and logs no error.
+
+    errors: the status of responses that the test is about, and that the console may have.
+    """
     wrong: list[str] = []
     contexts = []
 
-    def open_at(view: str = "", width: int = 1400, locale: str = "en", dark: bool = False, address: str = "") -> Any:
+    def open_at(view: str = "", width: int = 1400, locale: str = "en", dark: bool = False, errors: int = 0) -> Any:
         context = chromium.new_context(
             viewport={"width": width, "height": 900 if width > 500 else 780},
             locale={"en": "en-GB", "zh": "zh-CN"}[locale],
@@ -46,8 +49,9 @@ def open_page(chromium: Any, served: "Server") -> Iterator[Callable[..., Any]]:
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(20_000)
-        own = address or served.address
-        page.on("console", lambda message: wrong.extend([message.text] if message.type == "error" else []))
+        own = served.address
+        expected = f"status of {errors}"
+        page.on("console", lambda m: wrong.extend([m.text] if m.type == "error" and expected not in m.text else []))
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("request", lambda r: wrong.extend([] if r.url.startswith((own, "blob:", "data:")) else [r.url]))
         page.goto(own + view)

@@ -31,12 +31,14 @@ def make_app(state: State, token: str | None = None) -> Starlette:
         state.close()
 
     rooms = (photos, answers, live, runs)
-    return Starlette(
+    app = Starlette(
         routes=[*_static_routes(), *(route for room in rooms for route in room.routes(state))],
         middleware=[Middleware(Guard, token=token)],
         exception_handlers={CatdogError: _refuse, HTTPException: _not_found, Exception: _fail},
         lifespan=lifespan,
     )
+    app.router.redirect_slashes = False
+    return app
 
 
 def _static_routes() -> list[BaseRoute]:

@@ -110,7 +110,7 @@ class Live:
             if self._is_running() or self.is_closed:
                 raise RequestError(409, "a training is running already, one at a time; stop it first, or wait.")
             self._parts = {}
-            self._tell("task", {"number": next(self._versions), **task.get("settings", {})})
+            self._tell("task", {"number": next(self._versions)})
             self._tell("phase", {"phase": "starting"})
             try:
                 process = start_python("from catdog.server.training_process import main; main()")

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from catdog.server.serve import Server
 
-SMALL = {"hidden": [8], "epochs": 60}
+SMALL = {"hidden": [8], "epochs": 20}
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +140,7 @@ def test_paused_stopped_and_resumed_it_ends_as_the_one_left_alone(
 
     ask.post("/api/trainings/current/continue")
     done = wait_for(ask, "done")
-    assert done["run"] == stopped["run"] and len(done["epochs"]) == 60
+    assert done["run"] == stopped["run"] and len(done["epochs"]) == 20
     assert "best after epoch" in done["log"]["notes"][-1] and done["doctor"]
     (listed,) = [one for one in ask.get("/api/runs").json()["runs"] if one["id"] == done["run"]]
     assert not listed["can_continue"] and listed["best"]["val_accuracy"] == max(

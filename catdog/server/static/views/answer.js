@@ -91,7 +91,7 @@ export default {
 function introduction(app) {
   const network = app.network;
   if (!network) return "";
-  const values = { name: network.id, classes: network.classes.slice(0, 6).join(", "), size: network.image_size.join(" × ") };
+  const values = { name: network.id, classes: new Intl.ListFormat(app.language).format(network.classes.slice(0, 8)), size: network.image_size.join(" × ") };
   const about = app.t("answer.about", values);
   if (!network.accuracy) return about;
   const right = { right: percent(network.accuracy, 2), photos: network.validation_photos.toLocaleString("en") };

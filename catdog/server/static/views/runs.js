@@ -46,7 +46,7 @@ export default {
           const low = isLoss ? 0 : Math.max(0, Math.floor(10 * Math.min(0.95, ...values)) / 10);
           plot.draw(series, { x: [0, epochs], y: [low, isLoss ? 1.05 * Math.max(0.1, ...values) : 1] });
         }
-        for (const [id, key] of keys) key.className = chosen.includes(id) ? `key ${colour(id)}` : "key";
+        for (const [id, key] of keys) key.className = chosen.includes(id) ? `swatch ${colour(id)}` : "swatch";
       }
 
       function toggle(id, isOn) {
@@ -58,7 +58,7 @@ export default {
       function row(run) {
         const isCurrent = run.id === current;
         const settings = run.settings ?? {};
-        const key = h("i", { class: "key" });
+        const key = h("i", { class: "swatch" });
         keys.set(run.id, key);
         const box =
           run.epochs?.length > 0 &&

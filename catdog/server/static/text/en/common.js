@@ -7,7 +7,7 @@ export default {
   "nav.runs": "Runs",
   "network.label": "Network that is asked",
   "theme.label": "Light or dark",
-  "theme.system": "As the system",
+  "theme.system": "Auto",
   "theme.light": "Light",
   "theme.dark": "Dark",
   "language.label": "Language",

@@ -7,7 +7,7 @@ export default {
   "nav.runs": "训练记录",
   "network.label": "由哪个网络回答",
   "theme.label": "浅色或深色",
-  "theme.system": "随系统",
+  "theme.system": "自动",
   "theme.light": "浅色",
   "theme.dark": "深色",
   "language.label": "语言",

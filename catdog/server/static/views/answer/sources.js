@@ -61,17 +61,19 @@ export function sources(into, app, take) {
       return say(t("answer.nocamera"));
     }
     say("");
-    const video = h("video", { autoplay: true, playsinline: true, muted: true, "aria-label": t("answer.camera") });
+    const video = h("video", { autoplay: true, playsinline: true, "aria-label": t("answer.camera") });
     video.muted = true;
     video.srcObject = camera;
-    const shoot = h("button", { class: "main", onclick: () => photograph(video) }, t("answer.shoot"));
+    const shoot = h("button", { class: "main", disabled: true, onclick: () => photograph(video) }, t("answer.shoot"));
     const close = h("button", { onclick: closeCamera }, t("answer.closecamera"));
     booth.replaceChildren(video, h("div", { class: "row" }, shoot, close));
-    shoot.focus();
+    video.onloadeddata = () => {
+      shoot.disabled = false;
+      shoot.focus();
+    };
   }
 
   function photograph(video) {
-    if (!video.videoWidth) return;
     const canvas = h("canvas", { width: video.videoWidth, height: video.videoHeight });
     canvas.getContext("2d").drawImage(video, 0, 0);
     canvas.toBlob((blob) => take([upload(blob, `${t("answer.camera")}.jpg`)]), "image/jpeg", 0.95);

@@ -74,7 +74,7 @@ export function chart({ label, format, tick = format, at }) {
     place.textContent = cursor === null ? "" : at(x);
     legend.replaceChildren(
       ...values.map(([{ name, colour }, point]) =>
-        h("li", {}, h("i", { class: `key ${colour}` }), name, h("b", {}, point ? format(point[1]) : "–")),
+        h("li", {}, h("i", { class: `swatch ${colour}` }), name, h("b", {}, point ? format(point[1]) : "–")),
       ),
     );
     for (const [key, value] of Object.entries({ min: domain.x[0], max: domain.x[1], now: Number(x.toFixed(2)) })) {
