@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,7 +35,7 @@ SMALL = {"hidden": [8], "epochs": 20}
 
 
 @pytest.fixture(scope="module")
-def learner(start: "Callable[..., Server]", place: Path, tmp_path_factory: pytest.TempPathFactory) -> "Server":
+def served(start: "Callable[..., Server]", place: Path, tmp_path_factory: pytest.TempPathFactory) -> "Server":
     """A server with a runs/ of its own, in which the small run lies."""
     runs = tmp_path_factory.mktemp("learner") / "runs"
     shutil.copytree(place / "runs" / "small", runs / "small")
@@ -42,10 +43,10 @@ def learner(start: "Callable[..., Server]", place: Path, tmp_path_factory: pytes
 
 
 @pytest.fixture
-def ask(learner: "Server") -> "Iterator[httpx.Client]":
+def ask(served: "Server") -> "Iterator[httpx.Client]":
     import httpx
 
-    with httpx.Client(base_url=learner.address, timeout=60) as client:
+    with httpx.Client(base_url=served.address, timeout=60) as client:
         yield client
         client.post("/api/trainings/current/stop")
         wait_for(client, "none", "stopped", "done", "failed")
@@ -107,9 +108,9 @@ def test_a_command_without_a_training_says_so(ask: "httpx.Client", command: str)
 
 @pytest.mark.slow
 def test_paused_stopped_and_resumed_it_ends_as_the_one_left_alone(
-    ask: "httpx.Client", learner: "Server", place: Path, tmp_path: Path
+    ask: "httpx.Client", served: "Server", place: Path, tmp_path: Path
 ) -> None:
-    runs = learner._state.networks.runs
+    runs = served._state.networks.runs
     settings = {**SMALL, "data": photos_id(ask)}
     assert ask.post("/api/trainings", json=settings).status_code == 201
     ask.post("/api/trainings/current/pause")  # while it starts: it pauses at its first step
@@ -221,7 +222,7 @@ class Going:
 
 def test_figures_are_told_ten_times_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
-    monkeypatch.setattr(training_process.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(training_process, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     told = Told()
     watch = training_process.Watch(told, Going())  # type: ignore[arg-type]
     for step in range(1, 1001):
