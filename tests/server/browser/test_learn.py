@@ -37,7 +37,14 @@ def visit(open_page: Callable[..., Page], served: "Server") -> Iterator[Callable
         pages[-1].request.post(served.address + "api/trainings/current/stop")
 
 
+def open_form(page: Page) -> None:
+    page.locator("details.new").wait_for()
+    if not page.get_by_label("Epochs").is_visible():
+        page.get_by_text("A new training").press("Enter")
+
+
 def begin(page: Page, epochs: int, hidden: str = "8") -> None:
+    open_form(page)
     page.get_by_label("Photos").select_option("photos")
     page.get_by_label("Hidden layers").fill(hidden)
     page.get_by_label("Epochs").fill(str(epochs))
@@ -91,8 +98,6 @@ def test_a_training_is_started_paused_found_again_stopped_and_ends(visit: Callab
 @pytest.mark.parametrize(("width", "dark"), [(360, True), (1400, False)])
 def test_at_its_end_the_network_is_asked_and_compared(visit: Callable[..., Page], width: int, dark: bool) -> None:
     page = visit("#learn", width=width, dark=dark)
-    if page.get_by_text("A new training").is_visible() and not page.get_by_label("Epochs").is_visible():
-        page.get_by_text("A new training").click()
     begin(page, epochs=4)
     phase(page, "Done")
     run = page.locator(".detail").inner_text().split(":")[0]
@@ -128,7 +133,7 @@ def test_at_its_end_the_network_is_asked_and_compared(visit: Callable[..., Page]
 def test_the_views_are_usable_in_chinese(visit: Callable[..., Page], view: str, width: int) -> None:
     page = visit(f"#{view}", width=width, locale="zh")
     expect(page.locator("h1")).to_have_text({"learn": "看它学习", "runs": "训练记录"}[view])
-    page.wait_for_load_state("networkidle") if view == "runs" else page.locator("form .setting").first.wait_for()
+    page.locator({"learn": "details.new", "runs": "table.runs"}[view]).wait_for()
     is_usable(page, width)
 
 
@@ -141,8 +146,7 @@ def test_a_mistake_is_one_sentence_at_its_field(visit: Callable[..., Page]) -> N
 
 def test_with_the_keyboard_alone(visit: Callable[..., Page]) -> None:
     page = visit("#learn")
-    if not page.get_by_label("Epochs").is_visible():
-        page.get_by_text("A new training").press("Enter")
+    open_form(page)
     page.get_by_label("Photos").press("p")  # photos
     tab_to(page, page.get_by_label("Hidden layers"))
     page.keyboard.press("Control+A")

@@ -16,7 +16,7 @@ export default {
   mount(root, app) {
     const { t } = app;
     const lost = h("p", { class: "problem", role: "status" });
-    const choose = h("details", { class: "new" }, h("summary", {}, t("learn.new")));
+    const choose = h("details", { class: "new", hidden: true }, h("summary", {}, t("learn.new")));
     const earlier = h("div", { class: "earlier" });
     const watched = h("div", { class: "training", hidden: true });
     root.append(h("h1", {}, t("learn.title")), h("p", { class: "soft" }, t("learn.lead")), lost, watched, earlier, choose);
