@@ -74,7 +74,11 @@ export default {
     }
 
     async function act(button) {
-      if (button === "answer" || button === "inside") {
+      if (button === "again") {
+        choose.open = true;
+        choose.scrollIntoView();
+        choose.querySelector("select").focus();
+      } else if (button === "answer" || button === "inside") {
         await app.refreshNetworks();
         app.setRun(told.run);
         app.go(button);

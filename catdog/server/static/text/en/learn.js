@@ -1,7 +1,7 @@
 export default {
   "learn.title": "Watch it learn",
   "learn.lead":
-    "A training is a process of its own: close this page, and it goes on; come back, and it is found again.",
+    "Step by step the weights move against the gradient, and the answers become better. Close this page, and it goes on; come back, and it is found again.",
   "learn.new": "A new training",
   "learn.earlier": "The training {run} was stopped after epoch {epoch} of {epochs}.",
 
@@ -27,6 +27,7 @@ export default {
   "learn.pause": "Pause",
   "learn.continue": "Go on",
   "learn.stop": "Stop",
+  "learn.again": "Train again",
   "learn.answer": "Ask it",
   "learn.inside": "Look inside",
   "learn.watch": "Watch",

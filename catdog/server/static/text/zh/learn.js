@@ -1,6 +1,6 @@
 export default {
   "learn.title": "看它学习",
-  "learn.lead": "训练是一个独立的进程：关掉本页，它继续；再打开，又能看到它。",
+  "learn.lead": "权重一步步沿梯度的反方向移动，回答越来越好。关掉本页，训练继续；再打开，又能看到它。",
   "learn.new": "新的训练",
   "learn.earlier": "训练 {run} 停在第 {epoch} 轮（共 {epochs} 轮）之后。",
 
@@ -27,6 +27,7 @@ export default {
   "learn.pause": "暂停",
   "learn.continue": "继续",
   "learn.stop": "停止",
+  "learn.again": "再训练一次",
   "learn.answer": "问它",
   "learn.inside": "看内部",
   "learn.watch": "观看",

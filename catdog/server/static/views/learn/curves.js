@@ -5,6 +5,8 @@ import { chart } from "./chart.js";
 
 const FIGURES = ["train_loss", "val_loss", "train_accuracy", "val_accuracy"];
 
+const DOTS = 80; // epochs, up to which each is a dot
+
 export const loss = { format: (value) => number(value, 3), tick: (value) => number(value, 3) };
 export const share = { format: (value) => percent(value), tick: (value) => percent(value, Number.isInteger(Math.round(1e4 * value) / 100) ? 0 : 1) };
 
@@ -31,11 +33,11 @@ export function curves(app) {
   /** about: classes, epochs, guess; step: the points within epochs; epochs: the rows of metrics.csv. */
   function draw({ about, step, epochs }) {
     const points = step?.points ?? [];
-    const whole = epochs.length <= about.epochs / 2 + 40;
+    const dots = about.epochs <= DOTS;
     const column = (name) => epochs.map((row) => [row.epoch, row[name]]);
     const series = (of, index) => [
       { name: t("learn.training"), colour: "of-training", points: [...before(column(`train_${of}`), points), ...points.map((p) => [p[0], p[index]])] },
-      { name: t("learn.validation"), colour: "of-validation", points: column(`val_${of}`), dots: whole },
+      { name: t("learn.validation"), colour: "of-validation", points: column(`val_${of}`), dots },
     ];
     const x = [0, Math.max(about.epochs, 1)];
     const losses = series("loss", 1);

@@ -25,4 +25,4 @@ export function notes(app) {
   return { elements: [ofNotes, ofPlan], draw };
 }
 
-const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+export const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);

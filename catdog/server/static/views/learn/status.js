@@ -2,6 +2,7 @@
 
 import { h, percent } from "../../dom.js";
 import { loss } from "./curves.js";
+import { sentence } from "./notes.js";
 
 const BUTTONS = {
   starting: ["stop"],
@@ -9,9 +10,9 @@ const BUTTONS = {
   training: ["pause", "stop"],
   paused: ["continue", "stop"],
   stopping: [],
-  stopped: ["continue"],
-  failed: [],
-  done: ["answer", "inside"],
+  stopped: ["continue", "again"],
+  failed: ["again"],
+  done: ["answer", "inside", "again"],
 };
 
 export const RUNNING = ["starting", "preparing", "training", "paused", "stopping"];
@@ -56,7 +57,7 @@ export function status(app, act) {
       if (shown) app.announce([where.textContent, detail.textContent].join(". "));
       shown = name + phase.saved;
       const hadFocus = buttons.contains(document.activeElement);
-      const wanted = name === "stopped" && !phase.saved ? [] : BUTTONS[name] ?? [];
+      const wanted = name === "stopped" && !phase.saved ? ["again"] : BUTTONS[name] ?? [];
       buttons.replaceChildren(
         ...wanted.map((one, i) => h("button", { type: "button", class: i === 0 && "main", onclick: () => press(one) }, t(`learn.${one}`))),
       );
@@ -65,7 +66,7 @@ export function status(app, act) {
   }
 
   function describe({ name, phase, run, about, step, best, epochs }) {
-    if (name === "failed") return phase.sentence;
+    if (name === "failed") return sentence(phase.sentence);
     if (name === "stopped") return t(phase.saved ? "learn.saved" : "learn.unsaved", { run, epoch: epochs?.length ?? 0, epochs: about?.epochs });
     if (name === "done") return best ? t("learn.done", { run, right: percent(best.val_accuracy), photos: about.photos.toLocaleString("en"), epoch: best.epoch }) : run;
     if (name === "starting" || name === "preparing") return t(`learn.${name}`);
