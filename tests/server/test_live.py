@@ -21,8 +21,11 @@ from processes import LIMIT, Catdog
 from catdog.checkpoint.model_file import MODEL_FILE, STATE_FILE, load_model
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
-from catdog.server import live, training_process
+from catdog.server import live, watch
+from catdog.server.learned_pictures import first_weights
 from catdog.server.live import SETTINGS, Live, folders, settings_of
+from catdog.server.voice import Voice
+from catdog.server.watch import Curve, Watch
 from catdog.train import resume, train
 from catdog.trainer.events import Event, StepDone, TrainingStarted
 
@@ -204,30 +207,29 @@ def test_a_slow_page_is_told_the_newest_of_each_thing() -> None:
     assert training.now()["phase"]["phase"] == "failed"  # it has ended without a word
 
 
-class Told(training_process.Voice):
+class Told(Voice):
     """What the process of a training would tell the server."""
 
     def __init__(self) -> None:
         self.parts: list[tuple[str, Any]] = []
-        self._lines, self._begun = [], 0
+        self._plan, self._notes, self._is_planning = [], [], True
 
     def tell(self, name: str, value: Any) -> None:
         self.parts.append((name, json.loads(json.dumps(value))))
 
 
-class Going:
-    going = threading.Event()
-    going.set()
+GOING = threading.Event()
+GOING.set()
 
 
 def test_figures_are_told_ten_times_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
-    monkeypatch.setattr(training_process, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(watch, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     told = Told()
-    watch = training_process.Watch(told, Going())  # type: ignore[arg-type]
+    watching = Watch(told, GOING)
     for step in range(1, 1001):
         clock[0] += 0.01
-        watch(StepDone(1, step, 1000, torch.tensor([0.5, 0.25, 1.0]).double() * step))
+        watching(StepDone(1, step, 1000, torch.tensor([0.5, 0.25, 1.0]).double() * step))
     assert 95 <= len(told.parts) <= 101 and {name for name, _ in told.parts} == {"step"}
     last = told.parts[-1][1]
     assert (last["loss"], last["accuracy"]) == (0.5, 0.25)
@@ -235,11 +237,11 @@ def test_figures_are_told_ten_times_a_second(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_the_curve_within_the_epochs_stays_short_and_true() -> None:
-    curve, losses = training_process.Curve(), np.random.default_rng(0).random(2000)
+    curve, losses = Curve(), np.random.default_rng(0).random(2000)
     for step, loss in enumerate(losses, start=1):
         curve.add(step / 2000, loss, 1.0, 1.0)
     points = np.array(curve.points())
-    assert 100 < len(points) <= training_process._POINTS
+    assert 100 < len(points) <= watch._POINTS
     ends = np.round(2000 * points[:, 0]).astype(int)
     means = [losses[first:last].mean() for first, last in zip([0, *ends], ends, strict=False)]
     assert np.allclose(points[:, 1], means, rtol=1e-4) and ends[-1] == 2000
@@ -251,8 +253,8 @@ def test_watching_changes_no_number(
 ) -> None:
     data = make_photos({"cat": 12, "dog": 12})
     told = Told()
-    watch = training_process.Watch(told, Going())  # type: ignore[arg-type]
-    watched = train(small_config(data, out=str(tmp_path / "watched"), ema=0.0), quiet, [watch])
+    watching = Watch(told, GOING)
+    watched = train(small_config(data, out=str(tmp_path / "watched"), ema=0.0), quiet, [watching])
     alone = train(small_config(data, out=str(tmp_path / "alone"), ema=0.0), quiet)
     assert (watched / "metrics.csv").read_bytes() == (alone / "metrics.csv").read_bytes()
     assert (watched / MODEL_FILE).read_bytes() == (alone / MODEL_FILE).read_bytes()
@@ -268,7 +270,7 @@ def test_what_neurons_have_learned_is_measured_from_the_same_start_after_a_stop(
 
     def listen(event: Event) -> None:
         if isinstance(event, TrainingStarted):
-            found.append(training_process._first_weights(event.trainer))
+            found.append(first_weights(event.trainer))
 
     run = train(small_config(make_photos({"cat": 12, "dog": 12}), epochs=1), quiet, [listen])
     before = torch.random.get_rng_state()
