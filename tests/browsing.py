@@ -39,7 +39,14 @@ def open_page(chromium: Any, served: "Server") -> Iterator[Callable[..., Any]]:
     wrong: list[str] = []
     contexts = []
 
-    def open_at(view: str = "", width: int = 1400, locale: str = "en", dark: bool = False, errors: int = 0) -> Any:
+    def open_at(
+        view: str = "",
+        width: int = 1400,
+        locale: str = "en",
+        dark: bool = False,
+        errors: int = 0,
+        address: str = "",
+    ) -> Any:
         context = chromium.new_context(
             viewport={"width": width, "height": 900 if width > 500 else 780},
             locale={"en": "en-GB", "zh": "zh-CN"}[locale],
@@ -49,11 +56,14 @@ def open_page(chromium: Any, served: "Server") -> Iterator[Callable[..., Any]]:
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(20_000)
-        own = served.address
+        own = address or served.address
         expected = f"status of {errors}"
         page.on("console", lambda m: wrong.extend([m.text] if m.type == "error" and expected not in m.text else []))
         page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("request", lambda r: wrong.extend([] if r.url.startswith((own, "blob:", "data:")) else [r.url]))
+        page.on(
+            "request",
+            lambda r: wrong.extend([] if r.url.startswith((own.split("#")[0], "blob:", "data:")) else [r.url]),
+        )
         page.goto(own + view)
         page.wait_for_selector("h1")
         return page

@@ -1,29 +1,34 @@
 """The Starlette application: routes of all files of the room, the page's own files, and errors as sentences."""
 
 import hashlib
-from collections.abc import AsyncIterator
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from mimetypes import guess_type
 from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from catdog.errors import CatdogError
 from catdog.server import answers, live, photos, runs
-from catdog.server.guard import Guard
-from catdog.server.requests import RequestError
+from catdog.server.requests import refusal
 from catdog.server.state import State
 
 STATIC = Path(__file__).parent / "static"
+_KINDS = {
+    ".css": "text/css",
+    ".html": "text/html",
+    ".js": "text/javascript",
+    ".json": "application/json",
+    ".svg": "image/svg+xml",
+}
 
 
-def make_app(state: State, token: str | None = None) -> Starlette:
-    """The application. token: as for `Guard`."""
+def make_app(state: State) -> Starlette:
+    """The application, which `catdog.server.guard` guards."""
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -33,7 +38,6 @@ def make_app(state: State, token: str | None = None) -> Starlette:
     rooms = (photos, answers, live, runs)
     app = Starlette(
         routes=[*_static_routes(), *(route for room in rooms for route in room.routes(state))],
-        middleware=[Middleware(Guard, token=token)],
         exception_handlers={CatdogError: _refuse, HTTPException: _not_found, Exception: _fail},
         lifespan=lifespan,
     )
@@ -48,22 +52,23 @@ def _static_routes() -> list[BaseRoute]:
     return [Route("/", _give(STATIC / "index.html")), *routes]
 
 
-def _give(path: Path):  # type: ignore[no-untyped-def]  # a handler
+def _give(path: Path) -> Callable[[Request], Awaitable[Response]]:
+    """The handler that gives a file."""
     content = path.read_bytes()
-    kind = "text/javascript" if path.suffix == ".js" else guess_type(path.name)[0] or "application/octet-stream"
     tag = f'"{hashlib.sha256(content).hexdigest()[:20]}"'
     headers = {"etag": tag, "cache-control": "no-cache"}  # asked for anew each time, sent only where it has changed
 
     async def give(request: Request) -> Response:
         if request.headers.get("if-none-match") == tag:
             return Response(status_code=304, headers=headers)
-        return Response(content, media_type=kind, headers=headers)
+        return Response(content, media_type=_KINDS[path.suffix], headers=headers)
 
     return give
 
 
 async def _refuse(request: Request, error: Exception) -> Response:
-    return JSONResponse({"error": str(error)}, error.status if isinstance(error, RequestError) else 400)
+    assert isinstance(error, CatdogError)
+    return refusal(error)
 
 
 async def _not_found(request: Request, error: Exception) -> Response:
@@ -73,4 +78,5 @@ async def _not_found(request: Request, error: Exception) -> Response:
 
 
 async def _fail(request: Request, error: Exception) -> Response:
+    traceback.print_exception(error)  # a defect
     return JSONResponse({"error": "catdog could not do this; where catdog serve runs, it says why."}, 500)

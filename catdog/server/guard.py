@@ -13,14 +13,14 @@ from typing import Any
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import HTTPConnection
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from catdog.server.requests import RequestError
+from catdog.server.requests import RequestError, refusal
 
 REQUESTS = 128  # answered at the same time, streams of events among them
 BODY_BYTES = 65 * 2**20
-PATIENCE = 30.0  # seconds: for a whole body to arrive, and for each part of a response to be taken
+PATIENCE = 30.0  # seconds for a whole body to arrive
 SESSION = "/api/session"  # takes the token and gives the cookie
 _LOCAL = ("localhost", "127.0.0.1", "[::1]")
 _HEADERS = {
@@ -43,7 +43,7 @@ def is_local(host: str) -> bool:
 
 
 class Guard:
-    """ASGI middleware around the application.
+    """The application behind all that is checked and bounded.
 
     token: what all requests to /api/ must bring; None: nothing, but Host must be a name of this machine.
     """
@@ -60,17 +60,14 @@ class Guard:
         app: ASGIApp = self.app
         guarded = _Exchange(receive, send)
         if self._answering >= REQUESTS:
-            app = _refusal(RequestError(503, "the server has too many requests to answer; ask again in a moment."))
+            app = refusal(RequestError(503, "the server has too many requests to answer; ask again in a moment."))
         elif (refused := self._why_not(scope)) is not None:
-            app = _refusal(refused)
+            app = refusal(refused)
         elif scope["path"] == SESSION and self.token is not None:
             app = Response(status_code=204, headers={"set-cookie": self._cookie(scope)})
         self._answering += 1
         try:
             await app(scope, guarded.receive, guarded.send)
-        except RequestError as error:  # of the exchange, past the application's own handlers
-            if not guarded.started:
-                await _refusal(error)(scope, receive, guarded.send)
         finally:
             self._answering -= 1
 
@@ -102,13 +99,12 @@ class Guard:
 
 
 class _Exchange:
-    """The two ends of a request: a body that is too large or slow, and a response that nobody takes, are broken off."""
+    """The two ends of a request: a body that is too large or too slow is refused; the response has our headers."""
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive, self._send = receive, send
         self._bytes, self._whole = 0, False
         self._until = asyncio.get_running_loop().time() + PATIENCE
-        self.started = False
 
     async def receive(self) -> Message:
         if self._whole:  # the rest is the wait for a disconnect
@@ -128,18 +124,11 @@ class _Exchange:
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.started = True
             headers = MutableHeaders(scope=message)
             for name, value in _HEADERS.items():
                 headers[name] = value
             headers.setdefault("cache-control", "no-store")
-        async with asyncio.timeout(PATIENCE):
-            await self._send(message)
-
-
-def _refusal(error: RequestError) -> Response:
-    """The response; the connection is closed after it, since the body of the request is not read."""
-    return JSONResponse({"error": str(error)}, error.status, {"connection": "close"})
+        await self._send(message)
 
 
 def _name(host: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from starlette.requests import Request
+from starlette.responses import JSONResponse
 
 from catdog.errors import CatdogError
 
@@ -18,6 +19,11 @@ class RequestError(CatdogError):
     def __init__(self, status: int, sentence: str) -> None:
         super().__init__(sentence)
         self.status = status
+
+
+def refusal(error: CatdogError) -> JSONResponse:
+    """The response to what raised `error`."""
+    return JSONResponse({"error": str(error)}, error.status if isinstance(error, RequestError) else 400)
 
 
 async def body_of(request: Request, most: int) -> bytes:

@@ -12,7 +12,7 @@ from catdog.errors import CatdogError
 from catdog.runs.locate import find_model
 from catdog.server.app import make_app
 from catdog.server.connection import BoundedProtocol
-from catdog.server.guard import is_local
+from catdog.server.guard import Guard, is_local
 from catdog.server.networks import Networks
 from catdog.server.state import State
 
@@ -47,10 +47,10 @@ class Server(uvicorn.Server):
         self._opens = opens
         super().__init__(
             uvicorn.Config(
-                make_app(state, token),
+                Guard(make_app(state), token),
                 http=BoundedProtocol,
                 ws="none",
-                log_level="error",
+                log_level="critical",  # what goes wrong is printed by the application,
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,

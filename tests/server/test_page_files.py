@@ -1,12 +1,16 @@
 """The page's own files: all there, in both languages, nothing from elsewhere."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import httpx
 import pytest
 
+import catdog
 from catdog.server.app import STATIC
+
+PACKAGE = Path(catdog.__file__).parent
 
 FILES = sorted(path for path in STATIC.rglob("*") if path.is_file())
 
@@ -19,6 +23,11 @@ def test_every_file_of_the_page_is_given_as_it_is(ask: httpx.Client) -> None:
     assert ask.get("/main.js").headers["content-type"].startswith("text/javascript")
     tag = ask.get("/main.js").headers["etag"]
     assert ask.get("/main.js", headers={"if-none-match": tag}).status_code == 304
+
+
+def test_a_wheel_holds_every_file_of_the_page() -> None:
+    told = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]["package-data"]
+    assert {path for pattern in told["catdog.server"] for path in STATIC.parent.glob(pattern + "/*")} >= set(FILES)
 
 
 def keys(path: Path) -> dict[str, set[str]]:

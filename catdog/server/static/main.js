@@ -171,7 +171,8 @@ async function start() {
     await giveToken();
     await app.refreshNetworks();
   } catch (error) {
-    main.replaceChildren(h("p", { role: "alert", class: "problem" }, app.t(error.message)));
+    const sentence = error.status === 401 ? "error.token" : error.message;
+    main.replaceChildren(h("h1", {}, "catdog"), h("p", { role: "alert", class: "problem" }, app.t(sentence)));
     return;
   }
   let shown = location.hash;

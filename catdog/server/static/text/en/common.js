@@ -13,6 +13,7 @@ export default {
   "language.label": "Language",
   "footer.api": "API for programs",
   "footer.local": "Photos stay in the memory of this server.",
+  "error.token": "This server asks for a token. Open the whole address that catdog serve has printed, with #token= at its end.",
   "error.offline": "The server does not answer. Is catdog serve still running?",
   "error.unreadable": "The server's answer cannot be read. Load the page again.",
 };

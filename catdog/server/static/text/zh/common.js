@@ -13,6 +13,7 @@ export default {
   "language.label": "语言",
   "footer.api": "给程序用的 API",
   "footer.local": "照片只留在本服务器的内存里。",
+  "error.token": "此服务器需要令牌。请打开 catdog serve 打印出的完整地址，末尾带 #token=。",
   "error.offline": "服务器没有回应。catdog serve 还在运行吗？",
   "error.unreadable": "读不懂服务器的回答。请重新加载页面。",
 };
