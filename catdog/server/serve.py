@@ -1,5 +1,6 @@
 """`catdog serve`: binds the address, prints it and answers until a signal comes."""
 
+import asyncio
 import secrets
 import socket
 import webbrowser
@@ -40,6 +41,7 @@ class Server(uvicorn.Server):
     """Uvicorn with the application, at `address`, which it prints as soon as it answers there."""
 
     def __init__(self, state: State, host: str, port: int, token: str | None = None, opens: bool = False) -> None:
+        self._state = state
         self._listening = _bind(host, port)
         self.address = _address(host, self._listening.getsockname()[1], token)
         self._opens = opens
@@ -61,6 +63,10 @@ class Server(uvicorn.Server):
     def answer(self) -> None:
         """Answer requests until a signal comes, or `should_exit` is set."""
         self.run([self._listening])
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await asyncio.to_thread(self._state.close)  # first: then no stream of events is waited for
+        await super().shutdown(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
