@@ -134,9 +134,14 @@ export function layers(root, inside) {
         () => told_(found, term),
       );
     const head = () => ["inside.input", "w", "x", "w · x"].map((name) => h("th", { scope: "col" }, t(name)));
-    const others = found.others > 0 && h("tr", {}, h("th", { scope: "row", colspan: 3 }, t("inside.layers.others", { count: count(found.others) })), h("td", {}, num(found.others_sum)));
-    const table = (terms, rest) => h("table", { class: "terms" }, h("thead", {}, h("tr", {}, head())), h("tbody", {}, terms.map(row), rest));
-    const unseen = found.terms.length - WRITTEN;
+    /** Some of the products, and what all others are together. */
+    const table = (from, to) => {
+      const terms = found.terms.slice(from, to);
+      const others = found.others + found.terms.length - terms.length;
+      const rest = found.terms.filter((term) => !terms.includes(term)).reduce((sum, term) => sum + term.product, found.others_sum);
+      const last = others > 0 && h("tr", {}, h("th", { scope: "row", colspan: 3 }, t("inside.layers.others", { count: count(others) })), h("td", {}, num(rest)));
+      return h("table", { class: "terms" }, h("thead", {}, h("tr", {}, head())), h("tbody", {}, terms.map(row), last));
+    };
     const choose = h("input", { type: "number", min: 0, max: layer.units - 1, value: found.unit, onchange: (event) => {
       const unit = Math.round(event.target.valueAsNumber);
       if (unit >= 0 && unit < layer.units) show(found.layer, unit);
@@ -150,8 +155,8 @@ export function layers(root, inside) {
         layer.strongest.map((unit) => h("button", { class: "small", onclick: () => show(found.layer, unit), "aria-pressed": String(unit === found.unit) }, names.unit(found.layer, unit)))),
       h("div", { class: "beside" },
         scrolled(t("inside.layers.products"),
-          table(found.terms.slice(0, WRITTEN), unseen <= 0 && others),
-          unseen > 0 && h("details", {}, h("summary", {}, t("inside.layers.more", { count: count(unseen) })), table(found.terms.slice(WRITTEN), others))),
+          table(0, WRITTEN),
+          found.terms.length > WRITTEN && h("details", {}, h("summary", {}, t("inside.layers.more", { count: count(found.terms.length - WRITTEN) })), table(WRITTEN))),
         h("div", {}, outcome(found, layer), found.layer === 0 && h("figure", { class: "template" },
           h("img", { src: inside.template(found.unit, "now"), alt: t("inside.weights") }), h("figcaption", {}, t("inside.template"))))),
     );
