@@ -52,7 +52,8 @@ class Stepper:
                 self.rates.append(rate)
                 self.curve.append(self._point())
                 self._keep()
-                if not np.isfinite(self.now.loss_value if left else self.now.squared_norm):
+                shown = self.now.loss_value, 0.0 if left else self.now.squared_norm
+                if not np.isfinite([*shown, *self.now.final]).all():
                     self.go_to(len(self.rates) - 1)
                     raise CatdogError(f"a learning rate of {rate:g} leads to infinite numbers; take a smaller one.")
 

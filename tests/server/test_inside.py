@@ -116,3 +116,13 @@ def test_the_textbooks_circuit_falls_along_its_gradient(post: Post) -> None:
     assert once["weights"]["w0"] == found["weights"]["w0"] - 0.1 * found["numbers"]["w0"]["gradient"]
     assert once["numbers"]["f"]["value"] < found["numbers"]["f"]["value"]
     assert "smaller" in post("/api/textbook/circuit", 400, lr=1000, times=1)["error"]
+
+
+def test_no_step_however_long_ends_in_anything_but_numbers_or_a_sentence(
+    post: Post, key: str, ask: httpx.Client
+) -> None:
+    steps = f"/api/steps/{post('/api/steps', photo=key, label='dog')['id']}"
+    for rate in (1e-12, 1.0, 1e3, 1e6, 1e6, 1e6):
+        response = ask.post(f"{steps}/step", json={"lr": rate, "times": 3})
+        assert response.status_code == 200 or "smaller" in response.json()["error"]
+        assert ask.get(f"{steps}/neuron", params={"layer": 0, "unit": 0}).status_code == 200
