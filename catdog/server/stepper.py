@@ -272,7 +272,8 @@ def _link_as_json(e: Explanation, weight: PathWeight) -> dict[str, Any]:
     row = layer.row(unit)
     by_input = e.gradients[i - 1].out if i else e.x_gradient
     choices = [j, *(k for k in largest(row * x, _CHOICES) if k != j and layer.is_connected(unit, k))]
-    gradient = float(e.gradients[i].sum[unit] * x[j])
+    above = e.network.layers[i + 1 :]
+    skips = {"skip_gradient": float(e.gradients[i + 1].normed[j])} if i and above and above[0].adds else {}
     return {
         **_unit_as_json(e, i, unit),
         "kind": _kind(layer),
@@ -281,8 +282,9 @@ def _link_as_json(e: Explanation, weight: PathWeight) -> dict[str, Any]:
         "input_name": e.input_name(i, j),
         "x_gradient": float(by_input[j]),
         "readers": layer.fan_out(j),
+        **skips,
         "w_gradient": 0.0 if isinstance(layer, Pool) else e.weight_gradient(weight),
-        "w_gradient_here": gradient,
+        "w_gradient_here": float(e.gradients[i].sum[unit] * x[j]),
         "places": layer.places if isinstance(layer, LocalLayer) and layer.shape.shared else 1,
         "choices": [_term(e, i, k, row, x) for k in choices[:_CHOICES]],
     }

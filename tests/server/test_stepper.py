@@ -181,3 +181,15 @@ def test_the_change_of_the_first_weights_is_drawn_beside_them(
         assert abs(np.corrcoef(change.reshape(-1), expected.reshape(-1))[0, 1]) > 0.999
     with pytest.raises(CatdogError, match="no such"):
         stepper.template(10**6, "now")
+
+
+@pytest.mark.parametrize("changes", [NETWORKS["local"], NETWORKS["residual"]], ids=["local", "residual"])
+def test_the_gradient_of_an_input_is_the_sum_over_all_that_read_it(
+    tmp_path: Path, photo: Path, changes: dict[str, Any]
+) -> None:
+    now = (stepper := begun(tmp_path, photo, **changes)).now
+    for link in stepper.state()["chain"]:
+        i, j = link["layer"], link["input"]
+        shares = now.network.layers[i].column(j) * now.gradients[i].sum
+        assert link["x_gradient"] == pytest.approx(shares.sum() + link.get("skip_gradient", 0), rel=1e-9, abs=1e-15)
+        assert np.count_nonzero(now.network.layers[i].column(j)) == link["readers"]

@@ -37,9 +37,12 @@ export default {
     const after = h("button", { class: "main", onclick: () => turn(kept.chapter + 1) }, `${t("inside.next")} →`);
     root = root.appendChild(h("div", { class: "inside" }));
     root.append(
-      h("h1", {}, t("nav.inside")),
+      h("h1", { class: "unseen" }, t("nav.inside")),
       h("nav", { "aria-label": t("inside.chapters") }, pages),
-      title, about, problem, body,
+      title,
+      about,
+      problem,
+      body,
       h("div", { class: "turn" }, before, after),
     );
     let current = null; // what the chapter gave: update, end
@@ -48,14 +51,28 @@ export default {
     const inside = {
       app,
       t,
-      get state() { return kept.state; },
-      get initial() { return kept.initial; },
-      get names() { return new Names(kept.state, t); },
-      get chosen() { return (kept.chosen ??= { layer: 0, unit: null }); },
-      get rate() { return kept.rate; },
-      set rate(value) { kept.rate = value; },
-      neuron: (layer, unit) => attempt(() => app.api.get(`/api/steps/${kept.state.id}/neuron?layer=${layer}&unit=${unit}`)),
-      template: (unit, what) => `/api/steps/${kept.state.id}/template?unit=${unit}&what=${what}&after=${kept.state.steps}`,
+      get state() {
+        return kept.state;
+      },
+      get initial() {
+        return kept.initial;
+      },
+      get names() {
+        return new Names(kept.state, t);
+      },
+      get chosen() {
+        return (kept.chosen ??= { layer: 0, unit: null });
+      },
+      get rate() {
+        return kept.rate;
+      },
+      set rate(value) {
+        kept.rate = value;
+      },
+      neuron: (layer, unit) =>
+        attempt(() => app.api.get(`/api/steps/${kept.state.id}/neuron?layer=${layer}&unit=${unit}`)),
+      template: (unit, what) =>
+        `/api/steps/${kept.state.id}/template?unit=${unit}&what=${what}&after=${kept.state.steps}`,
       outputs(layer) {
         if (!outputs.has(layer)) outputs.set(layer, numbers(`/api/steps/${kept.state.id}/outputs?layer=${layer}`));
         return outputs.get(layer);
@@ -100,7 +117,14 @@ export default {
       const asked = { photo: app.photo.id, run: app.run, label };
       const found = await attempt(() => app.api.post("/api/steps", asked));
       if (!root.isConnected) return;
-      Object.assign(kept, { photo: asked.photo, run: asked.run, state: found, initial: found, rate: null, chosen: null });
+      Object.assign(kept, {
+        photo: asked.photo,
+        run: asked.run,
+        state: found,
+        initial: found,
+        rate: null,
+        chosen: null,
+      });
       outputs = new Map();
       drawChapter();
     }
@@ -117,8 +141,20 @@ export default {
       const [name, make, alone] = CHAPTERS[kept.chapter];
       current?.end?.();
       current = null;
-      pages.replaceChildren(...CHAPTERS.map(([id], i) =>
-        h("li", {}, h("button", { "aria-current": i === kept.chapter && "step", onclick: () => turn(i) }, h("span", {}, String(i + 1)), t(`inside.${id}.title`)))));
+      pages.replaceChildren(
+        ...CHAPTERS.map(([id], i) =>
+          h(
+            "li",
+            {},
+            h(
+              "button",
+              { "aria-current": i === kept.chapter && "step", onclick: () => turn(i) },
+              h("span", {}, String(i + 1)),
+              t(`inside.${id}.title`),
+            ),
+          ),
+        ),
+      );
       title.textContent = `${kept.chapter + 1}. ${t(`inside.${name}.title`)}`;
       about.textContent = t(`inside.${name}.about`);
       before.disabled = kept.chapter === 0;
@@ -131,12 +167,22 @@ export default {
 
     function noPhoto() {
       const drawn = async () => {
-        const found = await attempt(() => app.api.post("/api/photos/drawn", { label: "cat", seed: Math.floor(Math.random() * 1000) }));
+        const found = await attempt(() =>
+          app.api.post("/api/photos/drawn", { label: "cat", seed: Math.floor(Math.random() * 1000) }),
+        );
         if (found) app.setPhoto(found.photos[0]);
       };
-      return h("div", { class: "empty" },
+      return h(
+        "div",
+        { class: "empty" },
         h("p", {}, t("inside.nophoto")),
-        h("div", { class: "controls" }, h("button", { class: "main", onclick: () => app.go("answer") }, t("inside.choose")), h("button", { onclick: drawn }, t("inside.drawing"))));
+        h(
+          "div",
+          { class: "controls" },
+          h("button", { class: "main", onclick: () => app.go("answer") }, t("inside.choose")),
+          h("button", { onclick: drawn }, t("inside.drawing")),
+        ),
+      );
     }
 
     function turn(chapter) {

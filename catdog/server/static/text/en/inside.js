@@ -2,7 +2,8 @@ export default {
   "inside.chapters": "Chapters",
   "inside.previous": "Previous",
   "inside.next": "Next",
-  "inside.nophoto": "Which photo? The next chapters follow one through the network. The textbooks' examples, at the end, need none.",
+  "inside.nophoto":
+    "Which photo? The next chapters follow one through the network. The textbooks' examples, at the end, need none.",
   "inside.choose": "Choose a photo",
   "inside.drawing": "Take a drawing",
   "inside.hover": "Point at anything, or move to it with Tab, for its exact value and where it comes from.",
@@ -32,55 +33,74 @@ export default {
   "inside.template.photo": "The change is the photo itself, times a number: dL/dw = dL/dz · x.",
   "inside.template.places": "The change: the gradients of all places together.",
   "inside.photo.title": "The photo",
-  "inside.photo.about": "To the network a photo is numbers: how much red, green and blue each pixel has, from 0 to 255. Point at a pixel to see its three, and where they go.",
+  "inside.photo.about":
+    "To the network a photo is numbers: how much red, green and blue each pixel has, from 0 to 255. Point at a pixel to see its three, and where they go.",
   "inside.photo.word": "photo",
-  "inside.photo.alt": "The photo, {width} by {height} pixels, as the network sees it. Arrow keys move from pixel to pixel.",
+  "inside.photo.alt":
+    "The photo, {width} by {height} pixels, as the network sees it. Arrow keys move from pixel to pixel.",
   "inside.photo.pixel": "Row {row}, column {column}",
   "inside.photo.input": "The input layer: {count} numbers",
-  "inside.photo.order": "Each number less its mean in training, over its deviation there. All of red comes first, row by row, x[0] to x[{first}]; then green, then blue, {plane} each. The ticks show where the pixel's three numbers are.",
+  "inside.photo.order":
+    "Each number less its mean in training, over its deviation there. All of red comes first, row by row, x[0] to x[{first}]; then green, then blue, {plane} each. The ticks show where the pixel's three numbers are.",
   "inside.layers.title": "The layers",
-  "inside.layers.about": "Each neuron multiplies what it sees by its weights, adds them up with its bias, and passes the sum through the activation. A cell is a neuron: orange for what is above 0, purple for what is below. Choose any.",
+  "inside.layers.about":
+    "Each neuron multiplies what it sees by its weights, adds them up with its bias, and passes the sum through the activation. A cell is a neuron: orange for what is above 0, purple for what is below. Choose any.",
   "inside.layers.overview": "The layers, from the photo to the classes",
-  "inside.layers.hint": "Point at a cell or a line for its value; click a cell to see that neuron. Arrow keys move from neuron to neuron.",
+  "inside.layers.hint":
+    "Point at a cell or a line for its value; click a cell to see that neuron. Arrow keys move from neuron to neuron.",
   "inside.layers.sheet": "All neurons of {layer}; {unit} is chosen. Arrow keys choose another.",
   "inside.layers.number": "Neuron ",
   "inside.layers.strongest": "the strongest:",
   "inside.layers.products": "Products of weights and inputs",
   "inside.layers.others": "{count} others, together",
   "inside.layers.more": "{count} more products",
-  "inside.layers.dense": "W: {units} neurons, each with a weight for all {inputs} inputs: {weights} weights. The lines are the largest products w · x.",
-  "inside.layers.local": "Each of the {units} neurons sees only a window of the layer before, here {seen} inputs: {weights} weights. The lines are the largest products w · x.",
-  "inside.layers.shared": "Each of the {units} neurons sees only a window of the layer before, here {seen} inputs. A neuron has the same weights wherever on the photo it looks, {weights} in all. The lines are the largest products w · x.",
-  "inside.layers.mean": "Each of the {units} neurons takes the mean of one map of the layer before. There is nothing to learn here.",
+  "inside.layers.dense":
+    "W: {units} neurons, each with a weight for all {inputs} inputs: {weights} weights. The lines are the largest products w · x.",
+  "inside.layers.local":
+    "Each of the {units} neurons sees only a window of the layer before, here {seen} inputs: {weights} weights. The lines are the largest products w · x.",
+  "inside.layers.shared":
+    "Each of the {units} neurons sees only a window of the layer before, here {seen} inputs. A neuron has the same weights wherever on the photo it looks, {weights} in all. The lines are the largest products w · x.",
+  "inside.layers.mean":
+    "Each of the {units} neurons takes the mean of one map of the layer before. There is nothing to learn here.",
   "inside.scores.title": "The scores",
   "inside.scores.about": "The last layer gives each class a score.",
-  "inside.scores.softmax": "Softmax makes probabilities of the scores (logits): exp makes each positive, and dividing by their sum Σ makes them add up to 1.",
-  "inside.scores.svm": "This network was trained as an SVM: it only wants the true class's score to be larger than the others by 1.",
+  "inside.scores.softmax":
+    "Softmax makes probabilities of the scores (logits): exp makes each positive, and dividing by their sum Σ makes them add up to 1.",
+  "inside.scores.svm":
+    "This network was trained as an SVM: it only wants the true class's score to be larger than the others by 1.",
   "inside.scores.answer": "The answer",
-  "inside.scores.mirrored": "For the answer, the scores of the photo and of its mirror image are averaged and divided by the temperature, {temperature}, which was fitted on photos kept apart so that the network is as sure as it is often right.",
-  "inside.scores.temperature": "For the answer, the scores are divided by the temperature, {temperature}, which was fitted on photos kept apart so that the network is as sure as it is often right.",
+  "inside.scores.mirrored":
+    "For the answer, the scores of the photo and of its mirror image are averaged and divided by the temperature, {temperature}, which was fitted on photos kept apart so that the network is as sure as it is often right.",
+  "inside.scores.temperature":
+    "For the answer, the scores are divided by the temperature, {temperature}, which was fitted on photos kept apart so that the network is as sure as it is often right.",
   "inside.scores.ofmirror": "of its mirror image",
   "inside.scores.mean": "mean",
   "inside.scores.over": "over the temperature",
   "inside.loss.title": "The loss",
-  "inside.loss.about": "One number says how wrong the network is, if you say what is on the photo. Choose another label and see what the loss makes of it.",
+  "inside.loss.about":
+    "One number says how wrong the network is, if you say what is on the photo. Choose another label and see what the loss makes of it.",
   "inside.loss.word": "loss",
   "inside.loss.label": "On the photo is a",
   "inside.loss.curve": "The curve -ln(p); at p = {p} the loss is {loss}.",
   "inside.loss.gradient": "Where the way back begins",
-  "inside.loss.minus": "The derivative of the loss by each score is p − y, where y is 1 for the true class and 0 for the others.",
+  "inside.loss.minus":
+    "The derivative of the loss by each score is p − y, where y is 1 for the true class and 0 for the others.",
   "inside.loss.pulls": "Each violated margin pulls its class down and the true class up.",
   "inside.chain.title": "The chain rule",
-  "inside.chain.about": "From the loss back to a weight, the derivatives on the way are multiplied. Start at the top, at the loss, and read each row from right to left; then go on with the row below.",
+  "inside.chain.about":
+    "From the loss back to a weight, the derivatives on the way are multiplied. Start at the top, at the loss, and read each row from right to left; then go on with the row below.",
   "inside.chain.hint": "Point at a wire, or move to it with Tab, to see how its gradient comes about.",
   "inside.chain.margins": "sum over the margins",
   "inside.chain.sum": "sum of w · dL/dz over all neurons that read it",
+  "inside.chain.others": "others",
+  "inside.chain.skip": "the residual block passes on",
   "inside.chain.through": "The way goes through ",
   "inside.chain.readers": "{count} neurons read it; over all of them",
   "inside.chain.reader": "One neuron reads it:",
   "inside.chain.places": "This w is the same at {places} places; summed over them",
   "inside.step.title": "The step",
-  "inside.step.about": "Every weight moves a little against its gradient, and the loss falls. You step on a copy; the network itself stays as it is.",
+  "inside.step.about":
+    "Every weight moves a little against its gradient, and the loss falls. You step on a copy; the network itself stays as it is.",
   "inside.step.one": "Step",
   "inside.step.ten": "10 steps",
   "inside.step.thousand": "1,000 steps",
@@ -99,9 +119,11 @@ export default {
   "inside.step.now": "now",
   "inside.step.next": "after the next step",
   "inside.network.title": "Textbook: a network",
-  "inside.network.about": "M. Mazur's worked example: two inputs, two hidden neurons, two outputs, all sigmoid, and E is half the squared distance from the targets 0.01 and 0.99. One step lowers E from 0.29837 to 0.29103.",
+  "inside.network.about":
+    "M. Mazur's worked example: two inputs, two hidden neurons, two outputs, all sigmoid, and E is half the squared distance from the targets 0.01 and 0.99. One step lowers E from 0.29837 to 0.29103.",
   "inside.network.picture": "The network as a graph",
   "inside.circuit.title": "Textbook: a circuit",
-  "inside.circuit.about": "From Stanford's CS231n: f = 1 / (1 + exp(−(w0·x0 + w1·x1 + w2))), gate by gate. Each gate knows its own derivative and multiplies it with the gradient that comes from behind. A step here lowers f.",
+  "inside.circuit.about":
+    "From Stanford's CS231n: f = 1 / (1 + exp(−(w0·x0 + w1·x1 + w2))), gate by gate. Each gate knows its own derivative and multiplies it with the gradient that comes from behind. A step here lowers f.",
   "inside.circuit.picture": "The circuit as a graph",
 };

@@ -32,14 +32,17 @@ export default {
   "inside.template.photo": "变化就是照片本身乘以一个数：dL/dw = dL/dz · x。",
   "inside.template.places": "变化：所有位置的梯度之和。",
   "inside.photo.title": "照片",
-  "inside.photo.about": "对网络来说，照片就是数：每个像素有多少红、绿、蓝，从 0 到 255。指向一个像素，看它的三个数，以及它们去了哪里。",
+  "inside.photo.about":
+    "对网络来说，照片就是数：每个像素有多少红、绿、蓝，从 0 到 255。指向一个像素，看它的三个数，以及它们去了哪里。",
   "inside.photo.word": "照片",
   "inside.photo.alt": "网络看到的照片，{width} × {height} 像素。方向键逐个像素移动。",
   "inside.photo.pixel": "第 {row} 行，第 {column} 列",
   "inside.photo.input": "输入层：{count} 个数",
-  "inside.photo.order": "每个数减去训练照片的平均值，再除以标准差。先是全部红色，逐行排列，x[0] 到 x[{first}]；然后是绿色、蓝色，各 {plane} 个。刻度标出这个像素的三个数在哪里。",
+  "inside.photo.order":
+    "每个数减去训练照片的平均值，再除以标准差。先是全部红色，逐行排列，x[0] 到 x[{first}]；然后是绿色、蓝色，各 {plane} 个。刻度标出这个像素的三个数在哪里。",
   "inside.layers.title": "各层",
-  "inside.layers.about": "每个神经元把看到的数乘以权重，加起来，再加偏置，然后经过激活函数。一格是一个神经元：橙色大于 0，紫色小于 0。任选一个。",
+  "inside.layers.about":
+    "每个神经元把看到的数乘以权重，加起来，再加偏置，然后经过激活函数。一格是一个神经元：橙色大于 0，紫色小于 0。任选一个。",
   "inside.layers.overview": "从照片到类别的各层",
   "inside.layers.hint": "指向一格或一条线看它的数值；点击一格看那个神经元。方向键逐个移动。",
   "inside.layers.sheet": "{layer}的全部神经元；选中的是{unit}。方向键选别的。",
@@ -48,17 +51,22 @@ export default {
   "inside.layers.products": "权重与输入的乘积",
   "inside.layers.others": "其余 {count} 个，合计",
   "inside.layers.more": "再看 {count} 个乘积",
-  "inside.layers.dense": "W：{units} 个神经元，每个对全部 {inputs} 个输入各有一个权重，共 {weights} 个。线是最大的乘积 w · x。",
-  "inside.layers.local": "{units} 个神经元各自只看上一层的一个窗口，这里是 {seen} 个输入；共 {weights} 个权重。线是最大的乘积 w · x。",
-  "inside.layers.shared": "{units} 个神经元各自只看上一层的一个窗口，这里是 {seen} 个输入。不论看照片的哪里，权重都相同，共 {weights} 个。线是最大的乘积 w · x。",
+  "inside.layers.dense":
+    "W：{units} 个神经元，每个对全部 {inputs} 个输入各有一个权重，共 {weights} 个。线是最大的乘积 w · x。",
+  "inside.layers.local":
+    "{units} 个神经元各自只看上一层的一个窗口，这里是 {seen} 个输入；共 {weights} 个权重。线是最大的乘积 w · x。",
+  "inside.layers.shared":
+    "{units} 个神经元各自只看上一层的一个窗口，这里是 {seen} 个输入。不论看照片的哪里，权重都相同，共 {weights} 个。线是最大的乘积 w · x。",
   "inside.layers.mean": "{units} 个神经元各取上一层一张图的平均值。这里没有要学的东西。",
   "inside.scores.title": "得分",
   "inside.scores.about": "最后一层给每个类别一个得分。",
   "inside.scores.softmax": "Softmax 把得分（logit）变成概率：exp 使每个都为正，再除以总和 Σ，加起来就是 1。",
   "inside.scores.svm": "这个网络按 SVM 训练：只要求真实类别的得分比其他类别高出 1。",
   "inside.scores.answer": "回答",
-  "inside.scores.mirrored": "回答时，照片和它的镜像的得分取平均，再除以温度 {temperature}。温度是用没参加训练的照片定的，使网络的把握与它的正确率相符。",
-  "inside.scores.temperature": "回答时，得分除以温度 {temperature}。温度是用没参加训练的照片定的，使网络的把握与它的正确率相符。",
+  "inside.scores.mirrored":
+    "回答时，照片和它的镜像的得分取平均，再除以温度 {temperature}。温度是用没参加训练的照片定的，使网络的把握与它的正确率相符。",
+  "inside.scores.temperature":
+    "回答时，得分除以温度 {temperature}。温度是用没参加训练的照片定的，使网络的把握与它的正确率相符。",
   "inside.scores.ofmirror": "镜像的",
   "inside.scores.mean": "平均",
   "inside.scores.over": "除以温度",
@@ -75,6 +83,8 @@ export default {
   "inside.chain.hint": "指向一条线，或用 Tab 移过去，看它的梯度怎么来的。",
   "inside.chain.margins": "对各间隔求和",
   "inside.chain.sum": "对所有读它的神经元求 w · dL/dz 之和",
+  "inside.chain.others": "其余",
+  "inside.chain.skip": "残差块直接传回",
   "inside.chain.through": "这条路经过 ",
   "inside.chain.readers": "{count} 个神经元读它；全部加起来",
   "inside.chain.reader": "一个神经元读它：",
@@ -99,9 +109,11 @@ export default {
   "inside.step.now": "现在",
   "inside.step.next": "再走一步之后",
   "inside.network.title": "教科书：网络",
-  "inside.network.about": "M. Mazur 的例子：两个输入，两个隐藏神经元，两个输出，都用 sigmoid；E 是与目标 0.01 和 0.99 的距离平方的一半。一步使 E 从 0.29837 降到 0.29103。",
+  "inside.network.about":
+    "M. Mazur 的例子：两个输入，两个隐藏神经元，两个输出，都用 sigmoid；E 是与目标 0.01 和 0.99 的距离平方的一半。一步使 E 从 0.29837 降到 0.29103。",
   "inside.network.picture": "网络的图",
   "inside.circuit.title": "教科书：电路",
-  "inside.circuit.about": "出自斯坦福的 CS231n：f = 1 / (1 + exp(−(w0·x0 + w1·x1 + w2)))，一个门一个门地算。每个门知道自己的导数，把它与后面传来的梯度相乘。这里走一步使 f 变小。",
+  "inside.circuit.about":
+    "出自斯坦福的 CS231n：f = 1 / (1 + exp(−(w0·x0 + w1·x1 + w2)))，一个门一个门地算。每个门知道自己的导数，把它与后面传来的梯度相乘。这里走一步使 f 变小。",
   "inside.circuit.picture": "电路的图",
 };

@@ -16,7 +16,8 @@ export const signed = (value) => (value < 0 ? `(${figure(value)})` : figure(valu
 export const count = (value) => value.toLocaleString("en");
 
 /** A number on the page, which holds its exact value too. */
-export const num = (value, kind = "") => h("data", { value: String(value), title: String(value), class: `num ${kind}` }, figure(value));
+export const num = (value, kind = "") =>
+  h("data", { value: String(value), title: String(value), class: `num ${kind}` }, figure(value));
 
 /** A line of a formula: texts, and numbers in the colour of the way forward or back. */
 export const formula = (...parts) => h("p", { class: "formula" }, parts);
@@ -56,7 +57,8 @@ export function readout(hint) {
     say: (...parts) => line.replaceChildren(...parts.flat()),
     /** Explains `element` by `parts` whenever it is pointed at or focused. */
     explains(element, parts) {
-      for (const event of ["pointerenter", "focus"]) element.addEventListener(event, () => line.replaceChildren(...parts().flat()));
+      for (const event of ["pointerenter", "focus"])
+        element.addEventListener(event, () => line.replaceChildren(...parts().flat()));
       return element;
     },
   };
@@ -104,4 +106,5 @@ export function cells(canvas, at, choose) {
 }
 
 /** A table that scrolls sideways where the screen is narrow; with the keyboard too. */
-export const scrolled = (label, ...children) => h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": label }, children);
+export const scrolled = (label, ...children) =>
+  h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": label }, children);

@@ -12,7 +12,12 @@ export function photo(root, inside) {
   const pixel = pixelsOf(state);
   let at = [Math.floor(height / 2), Math.floor(width / 2)];
 
-  const canvas = photoCanvas(state, { class: "pixels", tabindex: 0, role: "img", "aria-label": t("inside.photo.alt", { width, height }) });
+  const canvas = photoCanvas(state, {
+    class: "pixels",
+    tabindex: 0,
+    role: "img",
+    "aria-label": t("inside.photo.alt", { width, height }),
+  });
   const marker = h("div", { class: "marker" });
   const grids = COLOURS.map((colour) => h("div", { class: `grid ${colour}`, "aria-hidden": true }));
   const ticks = COLOURS.map((colour) => h("span", { class: `tick ${colour}` }));
@@ -58,8 +63,17 @@ export function photo(root, inside) {
       h("div", {}, h("div", { class: "grids" }, grids), rows),
     ),
     h("h3", {}, t("inside.photo.input", { count: count(3 * height * width) })),
-    h("div", { class: "inputs", "aria-hidden": true }, COLOURS.map((c) => h("span", { class: c }, t(`inside.${c}`))), ticks),
-    h("p", { class: "soft" }, t("inside.photo.order", { plane: count(height * width), first: count(height * width - 1) })),
+    h(
+      "div",
+      { class: "inputs", "aria-hidden": true },
+      COLOURS.map((c) => h("span", { class: c }, t(`inside.${c}`))),
+      ticks,
+    ),
+    h(
+      "p",
+      { class: "soft" },
+      t("inside.photo.order", { plane: count(height * width), first: count(height * width - 1) }),
+    ),
   );
   show(...at);
 }

@@ -11,10 +11,17 @@ export function step(root, inside) {
   let running = false;
 
   inside.rate ??= first.rate;
-  const slider = h("input", { type: "range", min: Math.log10(first.rate) - 3, max: Math.log10(first.rate) + 3, step: 0.01, value: Math.log10(inside.rate), oninput: () => {
-    inside.rate = Number((10 ** slider.valueAsNumber).toPrecision(2));
-    update();
-  } });
+  const slider = h("input", {
+    type: "range",
+    min: Math.log10(first.rate) - 3,
+    max: Math.log10(first.rate) + 3,
+    step: 0.01,
+    value: Math.log10(inside.rate),
+    oninput: () => {
+      inside.rate = Number((10 ** slider.valueAsNumber).toPrecision(2));
+      update();
+    },
+  });
   const rate = h("output", {});
   const button = (key, act, kind = "") => h("button", { class: kind, onclick: act }, t(key));
   const go = (times) => inside.act("step", { lr: inside.rate, times });
@@ -59,21 +66,38 @@ export function step(root, inside) {
     for (const one of [back, rewind]) one.disabled = state.steps === 0;
     const { label, classes } = state;
     done.replaceChildren(
-      t("inside.step.done", { steps: count(state.steps) }), " ",
-      t("inside.loss.word"), " ", num(state.loss, "backward"),
+      t("inside.step.done", { steps: count(state.steps) }),
+      " ",
+      t("inside.loss.word"),
+      " ",
+      num(state.loss, "backward"),
       ...(state.steps ? [" ← ", num(initial.loss)] : []),
     );
     const probabilities = (c) => [initial.probabilities[c], state.probabilities[c]];
     const svm = state.loss_kind !== "softmax";
     bars.replaceChildren(
       h("h3", {}, t(svm ? "inside.step.scores" : "inside.step.probabilities")),
-      h("table", { class: "scores" }, h("tbody", {}, state.shown.map((c) => {
-        const [before, now] = svm ? [initial.logits[c], state.logits[c]] : probabilities(c);
-        return told.explains(
-          h("tr", { tabindex: 0 }, h("th", { scope: "row" }, classes[c], c === label && h("small", {}, t("inside.label"))), !svm && h("td", { class: "wide" }, gauge(now, c, before)), h("td", {}, num(before), " → ", num(now, "forward"))),
-          () => [`${classes[c]}: `, num(before), " → ", num(now), svm ? "" : ` (${percent(now, 2)})`],
-        );
-      }))),
+      h(
+        "table",
+        { class: "scores" },
+        h(
+          "tbody",
+          {},
+          state.shown.map((c) => {
+            const [before, now] = svm ? [initial.logits[c], state.logits[c]] : probabilities(c);
+            return told.explains(
+              h(
+                "tr",
+                { tabindex: 0 },
+                h("th", { scope: "row" }, classes[c], c === label && h("small", {}, t("inside.label"))),
+                !svm && h("td", { class: "wide" }, gauge(now, c, before)),
+                h("td", {}, num(before), " → ", num(now, "forward")),
+              ),
+              () => [`${classes[c]}: `, num(before), " → ", num(now), svm ? "" : ` (${percent(now, 2)})`],
+            );
+          }),
+        ),
+      ),
     );
     curve.replaceChildren(h("h3", {}, t("inside.step.curve")), lossCurve(state.curve, t));
     weights.replaceChildren(table(state, initial));
@@ -86,8 +110,18 @@ export function step(root, inside) {
     const about = state.layers[0].kind === "dense" ? "inside.template.photo" : "inside.template.places";
     return [
       h("h3", {}, t("inside.template.title", { unit: names.unit(0, unit) })),
-      h("div", { class: "templates" }, ["before", "change", "now"].map((what) =>
-        h("figure", { class: "template" }, h("img", { src: inside.template(unit, what), alt: t(`inside.template.${what}`) }), h("figcaption", {}, t(`inside.template.${what}`))))),
+      h(
+        "div",
+        { class: "templates" },
+        ["before", "change", "now"].map((what) =>
+          h(
+            "figure",
+            { class: "template" },
+            h("img", { src: inside.template(unit, what), alt: t(`inside.template.${what}`) }),
+            h("figcaption", {}, t(`inside.template.${what}`)),
+          ),
+        ),
+      ),
       h("p", { class: "soft" }, t(about)),
     ];
   }
@@ -95,17 +129,45 @@ export function step(root, inside) {
   /** The weights of the path: before all steps, now, and what the next step would make of them. */
   function table(state, initial) {
     const head = ["inside.step.weight", "inside.step.before", "inside.step.now", "dL/dw", "inside.step.next"];
-    const rows = state.chain.filter((link) => link.kind !== "mean").reverse().map((link) => {
-      const before = initial.chain.find((one) => one.layer === link.layer && one.input === link.input && one.unit === link.unit);
-      const next = link.w - inside.rate * link.w_gradient;
-      return told.explains(
-        h("tr", { tabindex: 0 },
-          h("th", { scope: "row" }, `${names.layer(link.layer)}: ${names.input(link.layer, link.input)} → ${names.unit(link.layer, link.unit)}`),
-          h("td", {}, before ? exact(before.w) : "–"), h("td", {}, exact(link.w, "forward")), h("td", {}, num(link.w_gradient, "backward")), h("td", {}, exact(next))),
-        () => [`w′ = ${long(link.w)} − ${inside.rate} · `, num(link.w_gradient, "backward"), " = ", exact(next)],
-      );
-    });
-    return h("table", { class: "terms" }, h("thead", {}, h("tr", {}, head.map((name) => h("th", { scope: "col" }, t(name))))), h("tbody", {}, rows));
+    const rows = state.chain
+      .filter((link) => link.kind !== "mean")
+      .reverse()
+      .map((link) => {
+        const before = initial.chain.find(
+          (one) => one.layer === link.layer && one.input === link.input && one.unit === link.unit,
+        );
+        const next = link.w - inside.rate * link.w_gradient;
+        return told.explains(
+          h(
+            "tr",
+            { tabindex: 0 },
+            h(
+              "th",
+              { scope: "row" },
+              `${names.layer(link.layer)}: ${names.input(link.layer, link.input)} → ${names.unit(link.layer, link.unit)}`,
+            ),
+            h("td", {}, before ? exact(before.w) : "–"),
+            h("td", {}, exact(link.w, "forward")),
+            h("td", {}, num(link.w_gradient, "backward")),
+            h("td", {}, exact(next)),
+          ),
+          () => [`w′ = ${long(link.w)} − ${inside.rate} · `, num(link.w_gradient, "backward"), " = ", exact(next)],
+        );
+      });
+    return h(
+      "table",
+      { class: "terms" },
+      h(
+        "thead",
+        {},
+        h(
+          "tr",
+          {},
+          head.map((name) => h("th", { scope: "col" }, t(name))),
+        ),
+      ),
+      h("tbody", {}, rows),
+    );
   }
 
   update();
@@ -114,7 +176,8 @@ export function step(root, inside) {
 
 /** Seven digits, as `catdog explain` prints the weights of a step. */
 const long = (value) => String(Number(value.toPrecision(7))).replace("-", "−");
-const exact = (value, kind = "") => h("data", { value: String(value), title: String(value), class: `num ${kind}` }, long(value));
+const exact = (value, kind = "") =>
+  h("data", { value: String(value), title: String(value), class: `num ${kind}` }, long(value));
 
 function lossCurve(points, t) {
   const [width, height] = [320, 150];
@@ -122,9 +185,28 @@ function lossCurve(points, t) {
   const top = Math.max(...losses) || 1;
   const x = (i) => 8 + (i / Math.max(points.length - 1, 1)) * (width - 16);
   const y = (loss) => 8 + (1 - loss / top) * (height - 24);
-  return svg("svg", { viewBox: `0 0 ${width} ${height}`, class: "curve", role: "img", "aria-label": t("inside.step.curvealt", { from: figure(losses[0]), to: figure(losses.at(-1)), steps: count(points.length - 1) }) },
+  return svg(
+    "svg",
+    {
+      viewBox: `0 0 ${width} ${height}`,
+      class: "curve",
+      role: "img",
+      "aria-label": t("inside.step.curvealt", {
+        from: figure(losses[0]),
+        to: figure(losses.at(-1)),
+        steps: count(points.length - 1),
+      }),
+    },
     svg("path", { class: "axis", d: `M8,8 V${height - 16} H${width - 8}` }),
     svg("path", { class: "line", d: `M${losses.map((loss, i) => [x(i), y(loss)]).join(" L")}` }),
-    losses.map((loss, i) => (losses.length <= 60 || i === losses.length - 1) && svg("circle", { class: "point", cx: x(i), cy: y(loss), r: i === losses.length - 1 ? 5 : 2.5 }, svg("title", {}, `${i}: ${figure(loss)}`))),
+    losses.map(
+      (loss, i) =>
+        (losses.length <= 60 || i === losses.length - 1) &&
+        svg(
+          "circle",
+          { class: "point", cx: x(i), cy: y(loss), r: i === losses.length - 1 ? 5 : 2.5 },
+          svg("title", {}, `${i}: ${figure(loss)}`),
+        ),
+    ),
   );
 }
