@@ -5,7 +5,7 @@ app              the Starlette application; state: what its handlers share; guar
 requests         reads what a request holds, with sentences for what is wrong in it
 photos, networks what was uploaded, in memory; the networks that were listed, by id
 answers          predictions, and which pixels spoke for which class
-live             the training that is watched, a process of its own; runs: all trainings side by side
+live             the training that is watched, a process of its own; choices: what it can be; runs: all side by side
 training_process is that process; watch listens to the training in it, learned_pictures draws what the network has
                  learned, voice tells the server
 static/          the page itself: HTML, CSS and ES modules, as they are

@@ -22,8 +22,9 @@ from catdog.checkpoint.model_file import MODEL_FILE, STATE_FILE, load_model
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
 from catdog.server import live, watch
+from catdog.server.choices import SETTINGS, folders, settings_of
 from catdog.server.learned_pictures import first_weights
-from catdog.server.live import SETTINGS, Live, folders, settings_of
+from catdog.server.live import Live
 from catdog.server.voice import Voice
 from catdog.server.watch import Curve, Watch
 from catdog.train import resume, train
