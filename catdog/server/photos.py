@@ -157,7 +157,8 @@ def routes(state: "State") -> list[Route]:
         scale = min(1.0, side / max(photo.size))
         height, width = (max(1, round(side * scale)) for side in photo.size)
         pixels, _ = await state.compute(decode_bounded, photo.data, (height, width))
-        return Response(await state.compute(_encode, pixels, "JPEG"), media_type="image/jpeg")
+        data = await state.compute(_encode, pixels, "JPEG")
+        return Response(data, media_type="image/jpeg", headers={"cache-control": "private, max-age=3600"})
 
     async def seen(request: Request) -> Response:
         photo = state.photos.get(request.path_params["photo"])
