@@ -6,10 +6,8 @@ server, as at Ctrl-C. Of each thing that it tells, only the newest is kept, so a
 
 import asyncio
 import contextlib
-import hashlib
 import itertools
 import json
-import os
 import subprocess
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -20,20 +18,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from catdog.base.text import on_one_line
 from catdog.base.worker import start_python
-from catdog.config.schema import fields
-from catdog.config.suggestions import did_you_mean
 from catdog.config.toml import load_config
-from catdog.data.listing import has_photos, subfolders
-from catdog.data.splits import SAMPLE, find_splits
 from catdog.errors import CatdogError
+from catdog.server.choices import choices, settings_of
 from catdog.server.requests import RequestError, json_of, text
 from catdog.server.runs import run_folder
 from catdog.server.state import State
 
-SETTINGS = ("hidden", "activation", "loss", "learning_rate", "batch_size", "epochs")
-"""What may be chosen, beside the photos; all else is as in `catdog train`."""
 INTERVAL = 0.1  # seconds between two snapshots to one page, at least
 _ALIVE = 15.0  # seconds without news after which a stream shows that it is alive
 _PATIENCE = 2.5  # seconds that a training has to save what it has when the server ends
@@ -149,54 +141,6 @@ class Live:
 
     def _tell(self, name: str, value: Any) -> None:
         self._parts[name] = (next(self._versions), json.dumps(value))
-
-
-def folders(root: Path | None) -> dict[str, str]:
-    """What can be trained on, by id: the drawn set, and the folders of photos in `root`, or `root` itself."""
-    found = {SAMPLE: SAMPLE}
-    for folder in map(str, _photo_folders(root) if root else ()):
-        found[hashlib.blake2b(os.fsencode(folder), digest_size=6).hexdigest()] = folder
-    return found
-
-
-def _photo_folders(root: Path) -> list[Path]:
-    inside = [] if _holds_classes(root, split=True) else [root / name for name in subfolders(root)]
-    return [folder for folder in inside if _holds_classes(folder)] or [root] * _holds_classes(root)
-
-
-def _holds_classes(folder: Path, split: bool = False) -> bool:
-    """Whether a folder holds photos in classes, which lie in train/ and others; or, unless `split`, in itself."""
-    try:
-        train = find_splits(folder).get("train")
-        return bool(train or not split) and len(subfolders(train or folder)) > 1 and has_photos(folder)
-    except (CatdogError, OSError):
-        return False
-
-
-def settings_of(wanted: Mapping[str, Any], root: Path | None) -> dict[str, Any]:
-    """The fields of the configuration that a request asks for. RequestError for one that cannot be chosen here.
-
-    Validation photos are kept apart however few there are: they are what is watched.
-    """
-    for name in wanted:
-        if name not in (*SETTINGS, "data"):
-            raise RequestError(400, f"there is no setting {name!a:.80}{did_you_mean(name, (*SETTINGS, 'data'))}")
-    chosen = folders(root).get(text(wanted, "data", SAMPLE))
-    if chosen is None:
-        raise RequestError(404, "these photos are not there any more; choose others.")
-    return {**wanted, "data": chosen, "folds": 1, "start_from": "none"}
-
-
-def choices(root: Path | None) -> dict[str, Any]:
-    """What can be chosen: folders by id, and settings with their meaning, as in `catdog train --help`."""
-    found = folders(root)
-    named = [{"id": key, "name": "" if key == SAMPLE else on_one_line(Path(one).name)} for key, one in found.items()]
-    known = fields()
-    described = [
-        {"name": name, "about": (f := known[name]).doc, "default": f.default, "choices": f.choices, "range": f.range}
-        for name in SETTINGS
-    ]
-    return {"folders": named, "settings": described}
 
 
 def routes(state: State) -> list[Route]:

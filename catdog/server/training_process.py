@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from _thread import interrupt_main
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,10 @@ def main() -> None:
         end = {"phase": "stopped", "saved": stop.saved, "sentence": stop.advice}
     except CatdogError as error:
         end = {"phase": "failed", "sentence": str(error)}
+    except Exception as error:  # no memory, for example
+        traceback.print_exc()
+        why = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+        end = {"phase": "failed", "sentence": f"catdog could not go on ({why}); where catdog serve runs, it says more."}
     voice.tell("phase", end)
     sys.stderr.flush()
     os._exit(0)  # torch's parts are not freed

@@ -16,14 +16,17 @@ import numpy as np
 import pytest
 import torch
 from conftest import quiet
+from jsonschema import Draft202012Validator
 from processes import LIMIT, Catdog
 
 from catdog.checkpoint.model_file import MODEL_FILE, STATE_FILE, load_model
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
 from catdog.server import live, watch
+from catdog.server.app import STATIC
+from catdog.server.choices import SETTINGS, folders, settings_of
 from catdog.server.learned_pictures import first_weights
-from catdog.server.live import SETTINGS, Live, folders, settings_of
+from catdog.server.live import Live
 from catdog.server.voice import Voice
 from catdog.server.watch import Curve, Watch
 from catdog.train import resume, train
@@ -146,6 +149,10 @@ def test_paused_stopped_and_resumed_it_ends_as_the_one_left_alone(
     done = wait_for(ask, "done")
     assert done["run"] == stopped["run"] and len(done["epochs"]) == 20
     assert "best after epoch" in done["log"]["notes"][-1] and done["doctor"]
+    api = json.loads((STATIC / "openapi.json").read_text("utf-8"))
+    form = {**api["components"]["schemas"]["Training"], "components": api["components"]}
+    for told_by in (paused, stopped, done):
+        Draft202012Validator(form).validate(told_by)
     (listed,) = [one for one in ask.get("/api/runs").json()["runs"] if one["id"] == done["run"]]
     assert not listed["can_continue"] and listed["best"]["val_accuracy"] == max(
         row["val_accuracy"] for row in done["epochs"]

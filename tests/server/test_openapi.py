@@ -81,3 +81,10 @@ def test_what_look_inside_gets_is_of_the_form_that_is_described(ask: httpx.Clien
 def test_a_form_that_is_not_described_would_be_noticed(ask: httpx.Client) -> None:
     with pytest.raises(ValidationError):
         is_as_described(ask.get("/api/networks"), "/api/photos/{photo}/pixels")
+
+
+def test_runs_and_trainings_are_of_the_form_that_is_described(ask: httpx.Client) -> None:
+    for path in ("/api/runs", "/api/trainings", "/api/trainings/current"):
+        assert is_as_described(ask.get(path), path)
+    assert is_as_described(ask.post("/api/trainings", json={"epochs": 0}), "/api/trainings")
+    assert is_as_described(ask.post("/api/trainings/current/stop"), "/api/trainings/current/stop")

@@ -43,7 +43,12 @@ def open_form(page: Page) -> None:
         page.get_by_text("A new training").press("Enter")
 
 
-def begin(page: Page, epochs: int, hidden: str = "8") -> None:
+def begin(page: Page, epochs: int) -> None:
+    fill_in(page, epochs)
+    expect(page.locator("details.new")).to_be_hidden()  # what was shown of another training is gone
+
+
+def fill_in(page: Page, epochs: int, hidden: str = "8") -> None:
     open_form(page)
     page.get_by_label("Photos").select_option("photos")
     page.get_by_label("Hidden layers").fill(hidden)
@@ -139,7 +144,7 @@ def test_the_views_are_usable_in_chinese(visit: Callable[..., Page], view: str, 
 
 def test_a_mistake_is_one_sentence_at_its_field(visit: Callable[..., Page]) -> None:
     page = visit("#learn", errors=400)
-    begin(page, epochs=3, hidden="8, twelve")
+    fill_in(page, epochs=3, hidden="8, twelve")
     expect(page.get_by_role("alert").filter(has_text="hidden")).to_contain_text("must be a list of whole numbers")
     expect(page.get_by_label("Hidden layers")).to_be_focused()
 

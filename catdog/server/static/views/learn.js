@@ -19,7 +19,8 @@ export default {
     const choose = h("details", { class: "new", hidden: true }, h("summary", {}, t("learn.new")));
     const earlier = h("div", { class: "earlier" });
     const watched = h("div", { class: "training", hidden: true });
-    root.append(h("h1", {}, t("learn.title")), h("p", { class: "soft" }, t("learn.lead")), lost, watched, earlier, choose);
+    root.append(h("h1", {}, t("learn.title")), h("p", { class: "soft" }, t("learn.lead")), lost);
+    root.append(watched, earlier, choose);
 
     let told = {}; // the newest of each part
     let fresh = new Set();

@@ -1,14 +1,16 @@
 // The runs side by side: curves of those that are chosen, and a table of all.
 
-import { h, number, percent } from "../dom.js";
+import { h } from "../dom.js";
 import { chart } from "./learn/chart.js";
 import { loss, share } from "./learn/curves.js";
+import { RUNNING } from "./learn/status.js";
+import { table } from "./runs/table.js";
 
-const SHOWN_FIRST = 3; // runs whose curves are drawn until others are chosen
-const MOST = 8; // curves that can be told apart
 const COMPARED = { val_accuracy: share, val_loss: loss };
+const AT_FIRST = 3; // runs whose curves are drawn until others are chosen
+const MOST = 8; // curves that can be told apart
 
-let chosen = null; // ids, kept while the page is open
+let chosen = null; // ids by place, each place with its colour; kept while the page is open
 
 export default {
   id: "runs",
@@ -19,129 +21,71 @@ export default {
     const body = h("div");
     root.append(h("h1", {}, t("runs.title")), h("p", { class: "soft" }, t("runs.lead")), problem, body);
 
-    function show(runs, current) {
-      const drawable = runs.filter((run) => run.epochs?.length);
-      if (!runs.some((run) => run.epochs)) {
-        body.replaceChildren(h("p", {}, t("runs.none"), " ", h("a", { href: "#learn" }, t("runs.first"))));
-        if (!runs.length) return;
-      } else body.replaceChildren();
-      chosen = (chosen ?? drawable.slice(0, SHOWN_FIRST).map((run) => run.id)).filter((id) => drawable.some((run) => run.id === id));
+    function show(runs, running) {
+      const drawable = new Map(runs.filter((run) => run.epochs?.length).map((run) => [run.id, run]));
+      chosen = (chosen ?? [...drawable.keys()].slice(0, AT_FIRST)).map((id) => (drawable.has(id) ? id : null));
       const at = (x) => t("learn.epoch", { epoch: Math.round(x) });
-      const plots = Object.entries(COMPARED).map(([name, kind]) => [name, chart({ label: t(`learn.${name}`), ...kind, at })]);
-      const compared = h("section", { class: "curves" }, h("div", { class: "pair" }, plots.map(([, plot]) => plot.element)));
-      const keys = new Map();
+      const plots = Object.entries(COMPARED).map(([figure, kind]) => ({
+        figure,
+        plot: chart({ label: t(`learn.${figure}`), ...kind, at }),
+      }));
+      const curves = h(
+        "section",
+        { class: "curves" },
+        h("div", { class: "pair" }, plots.map(({ plot }) => plot.element)),
+      );
+      const colour = (id) => (chosen.includes(id) ? `class-${chosen.indexOf(id)}` : "");
+      const rows = table(app, runs, { running, isDrawable: (id) => drawable.has(id), toggle, act });
+      if (!runs.some((run) => run.settings)) {
+        body.append(h("p", {}, t("runs.none"), " ", h("a", { href: "#learn" }, t("runs.first"))));
+      }
+      body.append(curves, rows.element);
+      draw();
 
       function draw() {
-        const shown = chosen.map((id) => drawable.find((run) => run.id === id));
-        compared.hidden = !shown.length;
-        const epochs = Math.max(1, ...shown.map((run) => run.epochs.at(-1).epoch));
-        for (const [name, plot] of plots) {
+        const shown = chosen.filter((id) => id !== null).map((id) => drawable.get(id));
+        curves.hidden = !shown.length;
+        const x = [0, Math.max(1, ...shown.map((run) => run.epochs.at(-1).epoch))];
+        for (const { figure, plot } of plots) {
           const series = shown.map((run) => ({
             name: run.id,
             colour: colour(run.id),
-            points: run.epochs.map((row) => [row.epoch, row[name]]),
+            points: run.epochs.map((row) => [row.epoch, row[figure]]),
           }));
-          const values = series.flatMap((one) => one.points.map(([, y]) => y));
-          const isLoss = name.endsWith("loss");
-          const low = isLoss ? 0 : Math.max(0, Math.floor(10 * Math.min(0.95, ...values)) / 10);
-          plot.draw(series, { x: [0, epochs], y: [low, isLoss ? 1.05 * Math.max(0.1, ...values) : 1] });
+          const values = series.flatMap((one) => one.points.map((point) => point[1]));
+          const y = figure === "val_loss" ? [0, 1.05 * Math.max(0.1, ...values)] : [tenBelow(values), 1];
+          plot.draw(series, { x, y });
         }
-        for (const [id, key] of keys) key.className = chosen.includes(id) ? `swatch ${colour(id)}` : "swatch";
+        rows.mark(colour);
       }
 
       function toggle(id, isOn) {
-        chosen = isOn ? [...chosen, id].slice(-MOST) : chosen.filter((one) => one !== id);
-        for (const box of body.querySelectorAll("input[type=checkbox]")) box.checked = chosen.includes(box.value);
+        if (!isOn) chosen[chosen.indexOf(id)] = null;
+        else if (chosen.includes(null)) chosen[chosen.indexOf(null)] = id;
+        else if (chosen.length < MOST) chosen.push(id);
+        else chosen[MOST - 1] = id; // the last one makes room
         draw();
       }
-
-      function row(run) {
-        const isCurrent = run.id === current;
-        const settings = run.settings ?? {};
-        const key = h("i", { class: "swatch" });
-        keys.set(run.id, key);
-        const box =
-          run.epochs?.length > 0 &&
-          h("label", { class: "compare" }, h("input", { type: "checkbox", value: run.id, checked: chosen.includes(run.id), onchange: (event) => toggle(run.id, event.target.checked) }), key, h("span", { class: "unseen" }, t("runs.compare", { run: run.id })));
-        const best = run.best?.val_accuracy ?? run.accuracy;
-        const cell = (name, ...content) => h("td", { "data-label": t(`runs.${name}`) }, h("span", {}, content));
-        const made = [settings.local?.join(", "), settings.hidden?.join(", ")].filter(Boolean).join(" · ");
-        return h(
-          "tr",
-          {},
-          h("td", { class: "pick" }, box),
-          h("th", { scope: "row" }, run.id, state(run, isCurrent)),
-          cell("right", best === undefined || best === null ? "–" : h("b", {}, percent(best)), run.validation_photos ? h("small", {}, t("runs.of", { count: run.validation_photos.toLocaleString("en") })) : null),
-          cell("loss", run.best ? loss.format(run.best.val_loss) : "–"),
-          cell("epochs", run.settings ? `${run.epochs_done} / ${settings.epochs}` : "–"),
-          cell("photos", run.settings ? settings.photos || t("learn.drawn") : run.trained_on),
-          cell("network", run.settings ? [made || t("runs.linear"), h("small", {}, how(settings))] : run.model ?? "–"),
-          h("td", { class: "open" }, actions(run, isCurrent)),
-        );
-      }
-
-      const how = ({ activation, loss, learning_rate }) => `${activation} · ${loss} · ${number(learning_rate, 3)}`;
-
-      const state = (run, isCurrent) => {
-        const word = run.error ? "damaged" : isCurrent ? "running" : run.can_continue ? "stopped" : null;
-        return word && h("small", { title: run.error }, t(`runs.${word}`));
-      };
-
-      const actions = (run, isCurrent) => [
-        run.answers && button("answer", run, () => open(run.id, "answer")),
-        run.answers && run.model === "mlp" && button("inside", run, () => open(run.id, "inside")),
-        isCurrent && button("watch", run, () => app.go("learn")),
-        run.can_continue && !isCurrent && button("continue", run, () => resume(run.id)),
-      ];
-
-      const button = (name, run, act) =>
-        h("button", { type: "button", "aria-label": `${t(`learn.${name}`)}: ${run.id}`, onclick: act }, t(`learn.${name}`));
-
-      const heads = ["compare.head", "run", "right", "loss", "epochs", "photos", "network", "open"];
-      body.append(
-        compared,
-        h(
-          "div",
-          { class: "scrolled", tabindex: "0", role: "region", "aria-label": t("runs.title") },
-          h(
-            "table",
-            { class: "runs" },
-            h("thead", {}, h("tr", {}, heads.map((name) => h("th", { scope: "col" }, t(`runs.${name}`))))),
-            h("tbody", {}, runs.map(row)),
-          ),
-        ),
-      );
-      draw();
     }
 
-    /** The colour of a run is that of its place among the chosen ones when it was chosen. */
-    const places = new Map();
-    function colour(id) {
-      for (const one of places.keys()) if (!chosen.includes(one)) places.delete(one);
-      if (!places.has(id)) {
-        const free = [...Array(MOST).keys()].find((place) => ![...places.values()].includes(place));
-        places.set(id, free);
-      }
-      return `class-${places.get(id)}`;
-    }
-
-    async function open(id, view) {
-      await app.refreshNetworks();
-      app.setRun(id);
-      app.go(view);
-    }
-
-    async function resume(run) {
+    async function act(name, id) {
+      problem.textContent = "";
       try {
-        await app.api.post("/api/trainings", { run });
-        app.go("learn");
+        if (name === "continue") await app.api.post("/api/trainings", { run: id });
+        if (name === "continue" || name === "watch") return app.go("learn");
+        await app.refreshNetworks();
+        app.setRun(id);
+        app.go(name);
       } catch (error) {
         problem.textContent = t(error.message);
       }
     }
 
     Promise.all([app.api.get("/api/runs"), app.api.get("/api/trainings/current")])
-      .then(([{ runs }, { phase, run }]) => show(runs, ["none", "done", "stopped", "failed"].includes(phase.phase) ? null : run))
+      .then(([{ runs }, { phase, run }]) => show(runs, RUNNING.includes(phase.phase) ? run : null))
       .catch((error) => (problem.textContent = t(error.message)));
   },
 };
+
+/** A tenth, or the one below: where the axis of shares begins. */
+const tenBelow = (values) => Math.floor(10 * Math.min(0.95, ...values)) / 10;

@@ -58,11 +58,11 @@ export function chart({ label, format, tick = format, at }) {
   function cursorLines(left, top) {
     if (cursor === null) return [];
     const x = left(cursor);
-    const found = drawn.series.map(({ points, colour }) => [nearest(points, cursor), colour]).filter(([point]) => point);
-    return [
-      svg("line", { x1: x, x2: x, y1: MARGIN.top, y2: HEIGHT - MARGIN.bottom, class: "cursor" }),
-      ...found.map(([[px, py], colour]) => svg("circle", { class: `dot ${colour}`, cx: left(px), cy: top(py), r: 4 })),
-    ];
+    const dots = drawn.series.map(({ points, colour }) => {
+      const point = nearest(points, cursor);
+      return point && svg("circle", { class: `dot ${colour}`, cx: left(point[0]), cy: top(point[1]), r: 4 });
+    });
+    return [svg("line", { x1: x, x2: x, y1: MARGIN.top, y2: HEIGHT - MARGIN.bottom, class: "cursor" }), ...dots];
   }
 
   /** The legend, and for screen readers the same as the value of a slider. */
@@ -126,7 +126,6 @@ function ticks(low, high, count) {
   const rough = (high - low) / count || 1;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((factor) => factor * power).find((one) => one >= rough * 0.999);
-  const found = [];
-  for (let i = Math.ceil(low / step - 1e-9); i * step <= high + step * 1e-6; i++) found.push(Number((i * step).toPrecision(6)));
-  return found;
+  const [first, last] = [Math.ceil(low / step - 1e-9), Math.floor(high / step + 1e-6)];
+  return Array.from({ length: last - first + 1 }, (_, i) => Number(((first + i) * step).toPrecision(6)));
 }

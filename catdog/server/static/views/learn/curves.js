@@ -8,7 +8,10 @@ const FIGURES = ["train_loss", "val_loss", "train_accuracy", "val_accuracy"];
 const DOTS = 80; // epochs, up to which each is a dot
 
 export const loss = { format: (value) => number(value, 3), tick: (value) => number(value, 3) };
-export const share = { format: (value) => percent(value), tick: (value) => percent(value, Number.isInteger(Math.round(1e4 * value) / 100) ? 0 : 1) };
+export const share = {
+  format: (value) => percent(value),
+  tick: (value) => percent(value, Math.round(1000 * value) % 10 ? 1 : 0),
+};
 
 export function curves(app) {
   const { t } = app;
@@ -18,6 +21,7 @@ export function curves(app) {
     accuracy: chart({ label: t("learn.accuracy"), ...share, at }),
   };
   const rows = h("tbody");
+  const heads = ["epoch.head", ...FIGURES].map((key) => h("th", { scope: "col" }, t(`learn.${key}`)));
   const table = h(
     "details",
     { class: "numbers" },
@@ -25,20 +29,30 @@ export function curves(app) {
     h(
       "div",
       { class: "scrolled", tabindex: "0", role: "region", "aria-label": t("learn.numbers") },
-      h("table", {}, h("thead", {}, h("tr", {}, ["epoch.head", ...FIGURES].map((key) => h("th", { scope: "col" }, t(`learn.${key}`))))), rows),
+      h("table", {}, h("thead", {}, h("tr", {}, heads)), rows),
     ),
   );
-  const element = h("section", { class: "curves" }, h("div", { class: "pair" }, charts.loss.element, charts.accuracy.element), h("p", { class: "soft" }, t("learn.harder")), table);
+  const element = h(
+    "section",
+    { class: "curves" },
+    h("div", { class: "pair" }, charts.loss.element, charts.accuracy.element),
+    h("p", { class: "soft" }, t("learn.harder")),
+    table,
+  );
 
   /** about: classes, epochs, guess; step: the points within epochs; epochs: the rows of metrics.csv. */
   function draw({ about, step, epochs }) {
     const points = step?.points ?? [];
     const dots = about.epochs <= DOTS;
     const column = (name) => epochs.map((row) => [row.epoch, row[name]]);
-    const series = (of, index) => [
-      { name: t("learn.training"), colour: "of-training", points: [...before(column(`train_${of}`), points), ...points.map((p) => [p[0], p[index]])] },
-      { name: t("learn.validation"), colour: "of-validation", points: column(`val_${of}`), dots },
-    ];
+    const series = (of, index) => {
+      const within = points.map((point) => [point[0], point[index]]);
+      const training = [...before(column(`train_${of}`), within), ...within];
+      return [
+        { name: t("learn.training"), colour: "of-training", points: training },
+        { name: t("learn.validation"), colour: "of-validation", points: column(`val_${of}`), dots },
+      ];
+    };
     const x = [0, Math.max(about.epochs, 1)];
     const losses = series("loss", 1);
     const highest = Math.max(about.guess, ...losses.flatMap((one) => one.points.map(([, y]) => y)));

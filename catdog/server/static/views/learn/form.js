@@ -11,7 +11,7 @@ export function form(app, choices, start) {
     { id: "learn-data" },
     choices.folders.map(({ id, name }) => h("option", { value: id }, name || t("learn.drawn"))),
   );
-  const controls = choices.settings.map((setting) => ({ setting, control: control(app, setting) }));
+  const controls = choices.settings.map((setting) => ({ setting, control: control(setting) }));
   const button = h("button", { class: "main", type: "submit" }, t("learn.start"));
   const only = choices.folders.length === 1 ? ` ${t("learn.data.none")}` : "";
   const element = h(
@@ -60,17 +60,21 @@ export function form(app, choices, start) {
   return element;
 }
 
-function control(app, { name, default: usual, choices }) {
+function control({ name, default: usual, choices }) {
   const id = `learn-${name}`;
-  if (choices) return h("select", { id }, choices.map((one) => h("option", { value: one, selected: one === usual }, one)));
-  const value = Array.isArray(usual) ? usual.join(", ") : String(usual);
-  return h("input", { id, type: "text", value, inputmode: Array.isArray(usual) ? "text" : "decimal", autocomplete: "off", spellcheck: "false" });
+  if (choices) {
+    const options = choices.map((one) => h("option", { value: one, selected: one === usual }, one));
+    return h("select", { id }, options);
+  }
+  const [value, inputmode] = Array.isArray(usual) ? [usual.join(", "), "text"] : [String(usual), "decimal"];
+  return h("input", { id, type: "text", value, inputmode, autocomplete: "off", spellcheck: "false" });
 }
 
 /** What was typed, as the server takes it; what is no number stays as it is, and the server says what is wrong. */
 function read({ default: usual, choices }, typed) {
   if (choices) return typed;
-  const values = typed.split(/[\s,，、;]+/).filter(Boolean).map((word) => (Number.isFinite(Number(word)) ? Number(word) : word));
+  const words = typed.split(/[\s,，、;]+/).filter(Boolean);
+  const values = words.map((word) => (Number.isFinite(Number(word)) ? Number(word) : word));
   if (Array.isArray(usual)) return values;
   return values.length === 1 ? values[0] : typed;
 }

@@ -12,9 +12,10 @@ export function notes(app) {
 
   function draw({ doctor = [], log = { plan: [], notes: [] } }) {
     findings.replaceChildren(
-      ...doctor.map(({ state, message, advice }) =>
-        h("li", { class: state }, h("b", { lang: document.documentElement.lang }, t(`learn.finding.${state}`)), ` ${sentence(message)} ${advice}`),
-      ),
+      ...doctor.map(({ state, message, advice }) => {
+        const verdict = h("b", { lang: document.documentElement.lang }, t(`learn.finding.${state}`));
+        return h("li", { class: state }, verdict, ` ${sentence(message)} ${advice}`);
+      }),
     );
     lines.replaceChildren(...log.notes.map((line) => h("li", {}, line)));
     plan.textContent = log.plan.join("\n\n");

@@ -8,15 +8,11 @@ export function pictures(app) {
   const neurons = h("ul", { class: "neurons" });
   const photos = h("ul", { class: "watched" });
   const right = h("span", { class: "soft" });
-  const ofWeights = h(
-    "section",
-    { hidden: true },
-    h("h2", {}, t("learn.weights")),
-    h("div", { class: "looks" },
-      h("div", {}, h("h3", {}, t("learn.templates")), h("p", { class: "soft" }, t("learn.templates.about")), templates),
-      h("div", {}, h("h3", {}, t("learn.neurons")), h("p", { class: "soft" }, t("learn.neurons.about")), neurons),
-    ),
+  const looks = Object.entries({ templates, neurons }).map(([name, list]) =>
+    h("div", {}, h("h3", {}, t(`learn.${name}`)), h("p", { class: "soft" }, t(`learn.${name}.about`)), list),
   );
+  const head = h("h2", {}, t("learn.weights"));
+  const ofWeights = h("section", { hidden: true }, head, h("div", { class: "looks" }, looks));
   const ofPhotos = h(
     "section",
     { hidden: true },
@@ -57,12 +53,15 @@ export function pictures(app) {
       paint(canvas, pixels, width, height);
     }
 
+    let count = 0;
     answers.forEach((probabilities, i) => {
       if (!tiles[i]) return;
       const { photo, meter, answer, tile } = tiles[i];
       probabilities.forEach((p, c) => meter.children[c].style.setProperty("flex-grow", p));
       const label = probabilities.indexOf(Math.max(...probabilities));
       const isRight = label === photo.label;
+      count += isRight;
+      tile.title = probabilities.map((p, c) => `${classes[c]} ${percent(p, 2)}`).join(", ");
       answer.replaceChildren(
         h("span", { "aria-hidden": "true" }, isRight ? "✓ " : "✗ "),
         `${classes[label]} ${percent(probabilities[label], 0)}`,
@@ -70,7 +69,6 @@ export function pictures(app) {
       );
       tile.classList.toggle("wrong", !isRight);
     });
-    const count = answers.filter((probabilities, i) => tiles[i] && probabilities.indexOf(Math.max(...probabilities)) === tiles[i].photo.label).length;
     right.textContent = tiles.length ? t("learn.photos.right", { count, of: tiles.length }) : "";
   }
 
@@ -80,16 +78,16 @@ export function pictures(app) {
 /** As many tiles as are wanted: a canvas, a line in the colour of a class, and what it is in words. */
 function fit(list, count) {
   if (list.children.length === count) return;
-  list.replaceChildren(
-    ...Array.from({ length: count }, () => h("li", {}, h("canvas", { role: "img" }), h("i"), h("span", { "aria-hidden": "true" }))),
-  );
+  const tile = () => h("li", {}, h("canvas", { role: "img" }), h("i"), h("span", { "aria-hidden": "true" }));
+  list.replaceChildren(...Array.from({ length: count }, tile));
 }
 
 /** Draws uint8 RGB, height x width x 3 in base64, on a canvas. */
 function paint(canvas, base64, width, height) {
   const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
   const image = new ImageData(width, height);
-  for (let i = 0; i < width * height; i++) image.data.set([bytes[3 * i], bytes[3 * i + 1], bytes[3 * i + 2], 255], 4 * i);
+  image.data.fill(255);
+  for (let i = 0; i < width * height; i++) image.data.set(bytes.subarray(3 * i, 3 * i + 3), 4 * i);
   canvas.width = width;
   canvas.height = height;
   canvas.getContext("2d").putImageData(image, 0, 0);

@@ -39,16 +39,19 @@ export function status(app, act) {
   );
   let shown = "";
 
-  function draw({ phase, run, about, step, epochs }) {
+  function draw(told) {
+    const { phase, about, step, epochs } = told;
     const name = phase.phase;
-    const done = step && about ? (step.epoch - 1 + step.step / step.steps) / about.epochs : (epochs?.length ?? 0) / (about?.epochs ?? 1);
     where.textContent = t(`learn.phase.${name}`);
-    bar.value = name === "done" ? 1 : done;
+    detail.textContent = describe(name, told);
+    bar.value = name === "done" ? 1 : share(about, step, epochs);
     bar.hidden = name === "failed";
-    const best = epochs?.length ? epochs.reduce((a, b) => (b.val_accuracy > a.val_accuracy ? b : a)) : null;
-    detail.textContent = describe({ name, phase, run, about, step, best, epochs });
     const last = epochs?.at(-1);
-    const now = { loss: step?.loss ?? last?.train_loss, training: step?.accuracy ?? last?.train_accuracy, validation: last?.val_accuracy };
+    const now = {
+      loss: step?.loss ?? last?.train_loss,
+      training: step?.accuracy ?? last?.train_accuracy,
+      validation: last?.val_accuracy,
+    };
     for (const { name: figure, value } of figures) {
       const number = now[figure];
       value.textContent = number === undefined ? "–" : figure === "loss" ? loss.format(number) : percent(number);
@@ -56,25 +59,39 @@ export function status(app, act) {
     if (shown !== name + phase.saved) {
       if (shown) app.announce([where.textContent, detail.textContent].join(". "));
       shown = name + phase.saved;
-      const hadFocus = buttons.contains(document.activeElement);
-      const wanted = name === "stopped" && !phase.saved ? ["again"] : BUTTONS[name] ?? [];
-      buttons.replaceChildren(
-        ...wanted.map((one, i) => h("button", { type: "button", class: i === 0 && "main", onclick: () => press(one) }, t(`learn.${one}`))),
-      );
-      if (hadFocus) buttons.querySelector("button")?.focus();
+      offer(name === "stopped" && !phase.saved ? ["again"] : (BUTTONS[name] ?? []));
     }
   }
 
-  function describe({ name, phase, run, about, step, best, epochs }) {
-    if (name === "failed") return sentence(phase.sentence);
-    if (name === "stopped") return t(phase.saved ? "learn.saved" : "learn.unsaved", { run, epoch: epochs?.length ?? 0, epochs: about?.epochs });
-    if (name === "done") return best ? t("learn.done", { run, right: percent(best.val_accuracy), photos: about.photos.toLocaleString("en"), epoch: best.epoch }) : run;
-    if (name === "starting" || name === "preparing") return t(`learn.${name}`);
-    if (!step) return run ?? "";
-    return t("learn.place", { run, epoch: step.epoch, epochs: about.epochs, step: step.step, steps: step.steps, left: left(step.seconds_left) });
+  /** The buttons; whoever has pressed one with the keyboard stays among them. */
+  function offer(names) {
+    const hadFocus = buttons.contains(document.activeElement);
+    const made = names.map((name, i) =>
+      h("button", { type: "button", class: i === 0 && "main", onclick: () => press(name) }, t(`learn.${name}`)),
+    );
+    buttons.replaceChildren(...made);
+    if (hadFocus) made[0]?.focus();
   }
 
-  const left = (seconds) => (seconds < 90 ? t("learn.seconds", { count: Math.ceil(seconds) }) : t("learn.minutes", { count: Math.round(seconds / 60) }));
+  function describe(name, { phase, run, about, step, epochs }) {
+    if (name === "failed") return sentence(phase.sentence);
+    if (name === "stopped") {
+      const key = phase.saved ? "learn.saved" : "learn.unsaved";
+      return t(key, { run, epoch: epochs?.length ?? 0, epochs: about?.epochs });
+    }
+    if (name === "done" && epochs?.length) {
+      const best = epochs.reduce((a, b) => (isBetter(b, a) ? b : a));
+      const photos = about.photos.toLocaleString("en");
+      return t("learn.done", { run, right: percent(best.val_accuracy), photos, epoch: best.epoch });
+    }
+    if (name === "starting" || name === "preparing") return t(`learn.${name}`);
+    return step ? t("learn.place", { run, ...step, epochs: about.epochs, left: left(step.seconds_left) }) : (run ?? "");
+  }
+
+  function left(seconds) {
+    if (seconds < 90) return t("learn.seconds", { count: Math.ceil(seconds) });
+    return t("learn.minutes", { count: Math.round(seconds / 60) });
+  }
 
   async function press(button) {
     problem.textContent = "";
@@ -86,4 +103,15 @@ export function status(app, act) {
   }
 
   return { element, draw };
+}
+
+/** Whether the weights after epoch `a` are kept rather than those after `b`. */
+function isBetter(a, b) {
+  return a.val_accuracy > b.val_accuracy || (a.val_accuracy === b.val_accuracy && a.val_loss < b.val_loss);
+}
+
+/** How much of the training is done, from 0 to 1. */
+function share(about, step, epochs) {
+  if (!about) return 0;
+  return (step ? step.epoch - 1 + step.step / step.steps : (epochs?.length ?? 0)) / about.epochs;
 }
