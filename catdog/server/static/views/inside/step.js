@@ -1,7 +1,7 @@
 // Chapter 6: steps against the gradient, on a copy of the weights, forth and back.
 
 import { h, percent, svg } from "../../dom.js";
-import { count, figure, formula, num, readout, scrolled } from "./kit.js";
+import { count, figure, num, readout, scrolled } from "./kit.js";
 import { gauge } from "./scores.js";
 
 export function step(root, inside) {
