@@ -19,9 +19,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from catdog.server.requests import RequestError, refusal
 
 REQUESTS = 128  # answered at the same time, streams of events among them
-BODY_BYTES = 65 * 2**20
+BODY_BYTES = 65 * 2**20  # of a request
+BODIES_BYTES = 512 * 2**20  # of all requests that are being answered
 PATIENCE = 30.0  # seconds for a whole body to arrive
 SESSION = "/api/session"  # takes the token and gives the cookie
+_BUSY = RequestError(503, "the server has too much to answer; ask again in a moment.")
 _LOCAL = ("localhost", "127.0.0.1", "[::1]")
 _HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
@@ -52,15 +54,16 @@ class Guard:
         self.app = app
         self.token = token
         self._answering = 0
+        self._bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":  # the lifespan; websockets are off
             await self.app(scope, receive, send)
             return
         app: ASGIApp = self.app
-        guarded = _Exchange(receive, send)
+        guarded = _Exchange(self, receive, send)
         if self._answering >= REQUESTS:
-            app = refusal(RequestError(503, "the server has too many requests to answer; ask again in a moment."))
+            app = refusal(_BUSY)
         elif (refused := self._why_not(scope)) is not None:
             app = refusal(refused)
         elif scope["path"] == SESSION and self.token is not None:
@@ -70,6 +73,13 @@ class Guard:
             await app(scope, guarded.receive, guarded.send)
         finally:
             self._answering -= 1
+            self._bytes -= guarded.bytes
+
+    def count(self, size: int) -> None:
+        """Note that so much of a body has come. Raises RequestError where there is too much of all."""
+        self._bytes += size
+        if self._bytes > BODIES_BYTES:
+            raise _BUSY
 
     def _why_not(self, scope: Scope) -> RequestError | None:
         """What is wrong with a request, as far as its head tells."""
@@ -101,9 +111,9 @@ class Guard:
 class _Exchange:
     """The two ends of a request: a body that is too large or too slow is refused; the response has our headers."""
 
-    def __init__(self, receive: Receive, send: Send) -> None:
-        self._receive, self._send = receive, send
-        self._bytes, self._whole = 0, False
+    def __init__(self, guard: Guard, receive: Receive, send: Send) -> None:
+        self._guard, self._receive, self._send = guard, receive, send
+        self.bytes, self._whole = 0, False
         self._until = asyncio.get_running_loop().time() + PATIENCE
 
     async def receive(self) -> Message:
@@ -116,9 +126,11 @@ class _Exchange:
             raise RequestError(
                 408, f"the request took longer than {PATIENCE:g} seconds to arrive; send it again."
             ) from None
-        self._bytes += len(message.get("body", b""))
+        size = len(message.get("body", b""))
+        self.bytes += size
+        self._guard.count(size)
         self._whole = not message.get("more_body", False)
-        if self._bytes > BODY_BYTES:
+        if self.bytes > BODY_BYTES:
             raise RequestError(413, f"the request holds more than {BODY_BYTES >> 20} MiB; send less at a time.")
         return message
 

@@ -296,6 +296,23 @@ def test_requests_beyond_the_limit_are_told_to_come_again(served: Server, monkey
         assert time.monotonic() < end
 
 
+def test_bodies_of_all_requests_together_are_bounded(
+    start: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, "BODIES_BYTES", 10**6)
+    server, size = start(), 600_000
+    head = b"POST /api/photos HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % (size + 1)
+    with held(server, 1) as (first,):
+        first.sendall(head + bytes(size))
+        end = time.monotonic() + 20
+        while httpx.post(server.address + "api/photos", content=bytes(size)).status_code != 503:
+            assert time.monotonic() < end
+        is_well(server)
+        first.sendall(b"x")
+        assert first.recv(20).startswith(b"HTTP/1.1 400")
+    assert httpx.post(server.address + "api/photos", content=bytes(size)).status_code == 400  # there is room again
+
+
 def test_a_request_that_computes_does_not_keep_others_waiting(
     served: Server, photo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
