@@ -224,8 +224,11 @@ class LocalLayer(Layer, numpy_net.LocalLayer):
         return numpy_net.LocalLayer.product(self, x)
 
     def transposed_product(self, gradient: Floats) -> Floats:
-        rows = gradient.reshape(-1, self.places, self.channels).transpose(1, 0, 2)
-        by_window = (rows @ self._by_place).transpose(1, 0, 2)  # rows x places x window
+        rows = gradient.reshape(-1, self.places, self.channels)
+        if self.shape.shared:
+            by_window = rows @ self._by_place[0]  # rows x places x window
+        else:
+            by_window = (rows.transpose(1, 0, 2) @ self._by_place).transpose(1, 0, 2)
         found = np.empty((len(by_window), self.inputs))
         for row, by_input in zip(by_window, found, strict=True):
             by_input[:] = np.bincount(self.windows.reshape(-1), row.reshape(-1), self.inputs + 1)[:-1]

@@ -137,8 +137,9 @@ def test_steps_lead_on_and_back_to_exactly_the_start(look: Open) -> None:
     assert press("Rewind", 0) == start
     assert press("Step", 1) == one
     page.get_by_role("button", name="Run", exact=True).click()
-    expect(steps).to_contain_text("Steps: 4.")
+    expect(steps).to_contain_text(re.compile(r"Steps: \d\d+\."))
     page.get_by_role("button", name="Stop", exact=True).click()
+    expect(page.get_by_role("button", name="Run", exact=True)).to_be_visible()
     page.locator(".rate input").focus()
     before = page.locator(".rate output").inner_text()
     page.keyboard.press("End")
@@ -174,7 +175,7 @@ def test_a_cell_shows_its_neuron_and_a_line_its_product(look: Open, e: Explanati
     assert page.evaluate("document.activeElement.className").startswith("above")
     page.locator(".edges path").first.dispatch_event("pointerenter")
     row = e.network.layers[1].row(unit - 1) * e.outputs[1].x
-    assert numbers(page, ".readout")[1] == pytest.approx(row[np.abs(row).argmax()])
+    assert numbers(page, ".readout") == [pytest.approx(row[np.abs(row).argmax()])]
 
 
 def test_the_textbooks_network_steps_as_the_textbook_says(open_page: Open) -> None:

@@ -109,7 +109,7 @@ export default {
 
     async function numbers(path) {
       const response = await fetch(path, { credentials: "same-origin" });
-      return new Float32Array(await response.arrayBuffer());
+      return response.ok ? new Float32Array(await response.arrayBuffer()) : new Float32Array();
     }
 
     /** Steps anew, for the photo and network that are chosen, from the network's own weights. */

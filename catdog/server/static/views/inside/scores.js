@@ -3,17 +3,15 @@
 import { h, percent, svg } from "../../dom.js";
 import { figure, formula, num, readout, scrolled, signed } from "./kit.js";
 
-/** A bar of a class: its share of the width, in the colour of the class. */
-export const gauge = (share, index, before = null) =>
-  h(
-    "span",
-    {
-      class: "gauge",
-      vars: { "--share": share, "--before": before ?? share, "--colour": `var(--class-${index % 8})` },
-    },
-    h("i", {}),
-    before !== null && h("b", {}),
-  );
+/** A bar of a class: its share of the width, a mark where it stood before, and from where it moves now. */
+export function gauge(share, index, before = null, from = share) {
+  const length = h("i", {});
+  if (from !== share && !matchMedia("(prefers-reduced-motion: reduce)").matches) {
+    length.animate([{ width: `${100 * from}%` }, { width: `${100 * share}%` }], { duration: 250, easing: "ease-out" });
+  }
+  const vars = { "--share": share, "--before": before ?? share, "--colour": `var(--class-${index % 8})` };
+  return h("span", { class: "gauge", vars }, length, before !== null && h("b", {}));
+}
 
 export function scores(root, inside) {
   const { t, state } = inside;

@@ -1,7 +1,7 @@
 // Chapter 6: steps against the gradient, on a copy of the weights, forth and back.
 
 import { h, percent, svg } from "../../dom.js";
-import { count, figure, formula, num, readout, scrolled } from "./kit.js";
+import { count, figure, num, readout, scrolled } from "./kit.js";
 import { gauge } from "./scores.js";
 
 export function step(root, inside) {
@@ -9,6 +9,7 @@ export function step(root, inside) {
   const first = inside.state;
   const told = readout(t("inside.hover"));
   let running = false;
+  let last = first; // the state that was shown before
 
   inside.rate ??= first.rate;
   const slider = h("input", {
@@ -73,31 +74,24 @@ export function step(root, inside) {
       num(state.loss, "backward"),
       ...(state.steps ? [" ← ", num(initial.loss)] : []),
     );
-    const probabilities = (c) => [initial.probabilities[c], state.probabilities[c]];
     const svm = state.loss_kind !== "softmax";
+    const rows = state.shown.map((c) => {
+      const [before, now] = [initial, state].map((one) => (svm ? one.logits : one.probabilities)[c]);
+      return told.explains(
+        h(
+          "tr",
+          { tabindex: 0 },
+          h("th", { scope: "row" }, classes[c], c === label && h("small", {}, t("inside.label"))),
+          !svm && h("td", { class: "wide" }, gauge(now, c, before, last.probabilities[c])),
+          h("td", {}, num(before), " → ", num(now, "forward")),
+        ),
+        () => [`${classes[c]}: `, num(before), " → ", num(now), svm ? "" : ` (${percent(now, 2)})`],
+      );
+    });
+    last = state;
     bars.replaceChildren(
       h("h3", {}, t(svm ? "inside.step.scores" : "inside.step.probabilities")),
-      h(
-        "table",
-        { class: "scores" },
-        h(
-          "tbody",
-          {},
-          state.shown.map((c) => {
-            const [before, now] = svm ? [initial.logits[c], state.logits[c]] : probabilities(c);
-            return told.explains(
-              h(
-                "tr",
-                { tabindex: 0 },
-                h("th", { scope: "row" }, classes[c], c === label && h("small", {}, t("inside.label"))),
-                !svm && h("td", { class: "wide" }, gauge(now, c, before)),
-                h("td", {}, num(before), " → ", num(now, "forward")),
-              ),
-              () => [`${classes[c]}: `, num(before), " → ", num(now), svm ? "" : ` (${percent(now, 2)})`],
-            );
-          }),
-        ),
-      ),
+      h("table", { class: "scores" }, h("tbody", {}, rows)),
     );
     curve.replaceChildren(h("h3", {}, t("inside.step.curve")), lossCurve(state.curve, t));
     weights.replaceChildren(table(state, initial));
