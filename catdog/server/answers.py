@@ -1,12 +1,17 @@
 """What a network says of photos, in the form of `catdog predict --json`, and which pixels spoke for which class."""
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from catdog.errors import ImageError
+from catdog.server.batches import Batches
+from catdog.server.networks import Networks
 from catdog.server.photos import UPLOAD_PHOTOS, decode_bounded, uploads_of
 from catdog.server.requests import json_of, number, texts
 from catdog.server.state import State
@@ -16,6 +21,8 @@ if TYPE_CHECKING:
 
 
 def routes(state: State) -> list[Route]:
+    batches = Batches(state)
+
     async def predict(request: Request) -> Response:
         run = request.query_params.get("run")
         unsure_below = number(request.query_params, "unsure_below", 0, 1, 0)
@@ -25,11 +32,20 @@ def routes(state: State) -> list[Route]:
             photos = [(photo.name, photo.data) for photo in kept]
         else:
             photos = await uploads_of(request)
-        network = await state.compute(state.networks.get, run)
-        found = []
-        for name, data in photos:
-            found.append({"path": name, **await state.compute(_answer, network, data, unsure_below, unfamiliar_below)})
-        return JSONResponse({"run": run or state.networks.first, "answers": found})
+
+        async def answer(name: str, data: bytes) -> dict[str, Any]:
+            try:
+                network, pixels = await state.compute(_decode, state.networks, run, data)
+            except ImageError as error:
+                return {"path": name, "error": str(error)}
+            found = await batches.answer(network, pixels)
+            unsure = found.probability < unsure_below
+            unfamiliar = found.familiarity is not None and found.familiarity < unfamiliar_below
+            label = None if unsure else found.label
+            return {"path": name, **vars(found), "label": label, "unsure": unsure, "unfamiliar": unfamiliar}
+
+        answers = await asyncio.gather(*(answer(name, data) for name, data in photos))
+        return JSONResponse({"run": run or state.networks.first, "answers": answers})
 
     async def pixels(request: Request) -> Response:
         photo = state.photos.get(request.path_params["photo"])
@@ -47,22 +63,17 @@ def routes(state: State) -> list[Route]:
     ]
 
 
-def _answer(network: "Classifier", data: bytes, unsure_below: float, unfamiliar_below: float) -> dict[str, Any]:
-    try:
-        pixels, _ = decode_bounded(data, network.card.architecture.image_size)
-    except ImageError as error:
-        return {"error": str(error)}
-    (answer,) = network.answers(pixels.transpose(2, 0, 1)[None])
-    unsure = answer.probability < unsure_below
-    unfamiliar = answer.familiarity is not None and answer.familiarity < unfamiliar_below
-    return {**vars(answer), "label": None if unsure else answer.label, "unsure": unsure, "unfamiliar": unfamiliar}
+def _decode(networks: Networks, run: str | None, data: bytes) -> "tuple[Classifier, NDArray[np.uint8]]":
+    """A network, and a photo as it sees it: uint8, 3 x H x W."""
+    network = networks.get(run)
+    return network, decode_bounded(data, network.card.architecture.image_size)[0].transpose(2, 0, 1)
 
 
 def _attribution(state: State, run: str | None, data: bytes) -> dict[str, Any]:
     from catdog.tools.explain.learned import attribute_pixels
 
-    classifier, network = state.networks.get(run), state.networks.backprop(run)
-    pixels = decode_bounded(data, classifier.card.architecture.image_size)[0].transpose(2, 0, 1)
+    classifier, pixels = _decode(state.networks, run, data)
+    network = state.networks.backprop(run)
     found = attribute_pixels(classifier, network, pixels, classifier.logits(pixels[None])[0])
     return {
         "first": classifier.classes[found.first],

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from catdog.errors import CatdogError
-from catdog.server import answers, live, photos, runs
+from catdog.server import answers, inside, live, photos, runs
 from catdog.server.requests import refusal
 from catdog.server.state import State
 
@@ -35,7 +35,7 @@ def make_app(state: State) -> Starlette:
         yield
         state.close()
 
-    rooms = (photos, answers, live, runs)
+    rooms = (photos, answers, inside, live, runs)
     app = Starlette(
         routes=[*_static_routes(), *(route for room in rooms for route in room.routes(state))],
         exception_handlers={CatdogError: _refuse, HTTPException: _not_found, Exception: _fail},

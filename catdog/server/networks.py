@@ -33,7 +33,8 @@ class Networks:
         self._asked = asked.absolute()
         self._lock = threading.Lock()
         self._loaded: OrderedDict[tuple[Path, int], _Loaded] = OrderedDict()
-        self.first = next(name for name, path in self.paths().items() if path == self._asked)
+        self._listed = self.paths()
+        self.first = next(name for name, path in self._listed.items() if path == self._asked)
 
     def paths(self) -> dict[str, Path]:
         """The model file of each id: the run's name, the newest run first, then "cats-dogs"."""
@@ -55,7 +56,10 @@ class Networks:
 
     def path(self, name: str | None = None) -> Path:
         """The model file of an id, None: `first`. Raises RequestError for an id that is not listed."""
-        found = self.paths().get(self.first if name is None else name)
+        name = self.first if name is None else name
+        if name not in self._listed or not self._listed[name].exists():
+            self._listed = self.paths()
+        found = self._listed.get(name)
         if found is None:
             raise RequestError(404, f"there is no network {name!a:.80}; GET /api/networks lists those that there are.")
         return found

@@ -114,7 +114,7 @@ def test_runs_of_one_name_have_ids_of_their_own_and_a_new_run_is_found(place: Pa
 
 
 def test_many_ask_at_once_and_each_gets_its_own_answer(ask: httpx.Client, place: Path) -> None:
-    """The answers of 16 threads are those of one."""
+    """The answers of 16 threads, of which some are computed together, are those of one."""
     network = Classifier.load(place / "runs" / "small")
     photos = sorted((place / "photos").rglob("*.jpg"))[:16]
     found: dict[str, Any] = {}
@@ -127,4 +127,5 @@ def test_many_ask_at_once_and_each_gets_its_own_answer(ask: httpx.Client, place:
         thread.start()
     for thread in threads:
         thread.join()
-    assert found == {path.name: network.predict(path).probabilities for path in photos}
+    for path in photos:
+        assert found[path.name] == pytest.approx(network.predict(path).probabilities, abs=1e-6)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import httpx
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from catdog.predict import Classifier, Prediction
 from catdog.server import connection, guard, photos
 from catdog.server.serve import Server
 
@@ -294,18 +296,40 @@ def test_requests_beyond_the_limit_are_told_to_come_again(served: Server, monkey
         assert time.monotonic() < end
 
 
-def test_a_request_that_computes_does_not_keep_others_waiting(served: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_that_computes_does_not_keep_others_waiting(
+    served: Server, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     begun, go_on = threading.Event(), threading.Event()
+    answers = Classifier.answers
 
-    def slow(*arguments: object) -> dict[str, object]:
+    def slow(*arguments: Any) -> list[Prediction]:
         begun.set()
         go_on.wait(20)
-        return {}
+        return answers(*arguments)
 
-    monkeypatch.setattr("catdog.server.answers._answer", slow)
-    waiting = threading.Thread(target=lambda: httpx.post(served.address + "api/predict", content=b"x", timeout=30))
+    monkeypatch.setattr("catdog.predict.Classifier.answers", slow)
+    found = []
+    ask = lambda: found.append(httpx.post(served.address + "api/predict", content=photo.read_bytes(), timeout=30))  # noqa: E731
+    waiting = threading.Thread(target=ask)
     waiting.start()
     assert begun.wait(20)
     is_well(served)
+    assert not found
     go_on.set()
     waiting.join()
+    assert found[0].status_code == 200
+
+
+def test_a_defect_is_printed_and_answered_with_a_sentence(
+    served: Server, photo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise ZeroDivisionError("a defect")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("catdog.predict.Classifier.answers", fail)
+        found = httpx.post(served.address + "api/predict", content=photo.read_bytes())
+    assert found.status_code == 500 and "where catdog serve runs" in found.json()["error"]
+    assert "ZeroDivisionError" not in found.text and "ZeroDivisionError: a defect" in capsys.readouterr().err
+    assert found.headers["x-content-type-options"] == "nosniff"
+    is_well(served)

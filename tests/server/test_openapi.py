@@ -64,6 +64,20 @@ def test_what_comes_is_of_the_form_that_is_described(ask: httpx.Client, photo: P
             assert is_as_described(ask.post("/api/predict", params={"run": run}, files=files), "/api/predict")
 
 
+def test_what_look_inside_gets_is_of_the_form_that_is_described(ask: httpx.Client, photo: Path) -> None:
+    wanted = {"photo": ask.post("/api/photos", content=photo.read_bytes()).json()["photos"][0]["id"]}
+    assert is_as_described(ask.post("/api/explain", json=wanted), "/api/explain")
+    begun = ask.post("/api/steps", json=wanted)
+    assert is_as_described(begun, "/api/steps")
+    steps = f"/api/steps/{begun.json()['id']}"
+    for name, values in (("step", {"lr": 0.01}), ("path", {"layer": 1, "input": 2}), ("back", {}), ("rewind", {})):
+        assert is_as_described(ask.post(f"{steps}/{name}", json=values), f"/api/steps/{{steps}}/{name}")
+    neuron = ask.get(f"{steps}/neuron", params={"layer": 0, "unit": 3})
+    assert is_as_described(neuron, "/api/steps/{steps}/neuron")
+    for example in ("network", "circuit"):
+        assert is_as_described(ask.post(f"/api/textbook/{example}", json={}), "/api/textbook/{example}")
+
+
 def test_a_form_that_is_not_described_would_be_noticed(ask: httpx.Client) -> None:
     with pytest.raises(ValidationError):
         is_as_described(ask.get("/api/networks"), "/api/photos/{photo}/pixels")

@@ -145,7 +145,12 @@ class Layer(numpy_net.Layer):
         return replace(self._with_weight_after(gradient.sum, x, rate), bias=bias, norm=norm)
 
     def _with_weight_after(self, gradient: Floats, x: Floats, rate: float) -> "Layer":
-        return replace(self, step=(rate * gradient, x))
+        if self.step is None:
+            return replace(self, step=(rate * gradient, x))
+        before, x_before = self.step
+        if np.array_equal(x, x_before):  # as in the first layer, where it is the photo
+            return replace(self, step=(before + rate * gradient, x))
+        return replace(self, weight=self.weight - np.outer(before, x_before), step=(rate * gradient, x))
 
 
 @dataclass(frozen=True)
@@ -324,12 +329,14 @@ class Network:
             past = found[-1].normed if layer.adds else 0.0
         return found[::-1], out_gradient
 
-    def jvp(self, outputs: list[Outputs], index: int, stage: Stage, tangent: Floats) -> Floats:
+    def jvp(self, outputs: list[Outputs], index: int, stage: Stage, tangent: Floats) -> tuple[Floats, list[Floats]]:
         """Jacobian-vector product (forward-mode differentiation) from inside layer `index` to the logits.
 
-        tangent: the derivative of that layer's `stage` by some number; returns the derivative of the logits by it.
+        tangent: the derivative of that layer's `stage` by some number. Returns the derivative by it of the logits, and
+        of the `normed` of each layer from `index` on, or from the next one if `stage` is "out".
         """
         x = before = tangent  # then the tangents of the layer's input, and of the one of the layer before
+        of_normed = []
         for i, (layer, o) in enumerate(zip(self.layers[index:], outputs[index:], strict=True)):
             if i > 0:
                 before, x = x, tangent
@@ -339,8 +346,9 @@ class Network:
                 if layer.adds and i > 1:
                     tangent = tangent + before
             if stage == "normed":
+                of_normed.append(tangent)
                 tangent = tangent * layer.slope(o)
-        return tangent
+        return tangent, of_normed
 
     def after_step(self, outputs: list[Outputs], gradients: list[LayerGradient], rate: float) -> "Network":
         """Copy of the network after one step of gradient descent on one photo."""
