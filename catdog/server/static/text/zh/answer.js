@@ -20,7 +20,7 @@ export default {
   "answer.probabilities": "每个类别的概率",
   "answer.more": "还有 {count} 个",
   "answer.unsure": "不确定",
-  "answer.unfamiliar": "没见过",
+  "answer.unfamiliar": "陌生",
   "answer.unsurebelow": "低于此概率就答“不确定”：",
   "answer.familiarity": "在与训练照片相似的照片里，有 {share} 比这张更让它陌生。",
   "answer.isunfamiliar": "它没见过这样的东西：与训练照片相似的照片里，有 {rest} 都比这张更熟悉。不要依赖这个回答。",

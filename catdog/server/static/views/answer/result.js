@@ -14,9 +14,16 @@ export function result(item, app, redraw) {
   return h(
     "section",
     { class: "result", "aria-label": item.name },
-    h("div", { class: "said" }, headline(item.answer, t), bars(item.answer, app), familiar(item.answer, t), unsure(t, redraw)),
+    h(
+      "div",
+      { class: "said" },
+      headline(item.answer, t),
+      bars(item.answer, app),
+      familiar(item.answer, t),
+      unsure(t, redraw),
+      h("p", {}, h("a", { href: "#inside" }, t("answer.inside"))),
+    ),
     h("div", { class: "pictures" }, asGiven(item, t), asSeen(item, app), spoke(item, app)),
-    h("p", {}, h("a", { href: "#inside" }, t("answer.inside"))),
   );
 }
 
