@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from catdog.base.worker import start_python
@@ -23,6 +23,7 @@ from catdog.config.toml import load_config
 from catdog.errors import CatdogError
 from catdog.server.choices import choices, settings_of
 from catdog.server.requests import RequestError, json_of, text
+from catdog.server.responses import JSONResponse
 from catdog.server.runs import run_folder
 from catdog.server.state import State
 
