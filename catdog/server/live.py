@@ -29,7 +29,7 @@ from catdog.server.state import State
 
 INTERVAL = 0.1  # seconds between two snapshots to one page, at least
 _ALIVE = 15.0  # seconds without news after which a stream shows that it is alive
-_PATIENCE = 2.5  # seconds that a training has to save what it has when the server ends
+_PATIENCE = 3.5  # seconds that a training has to save what it has when the server ends
 _RUNNING = ("starting", "preparing", "training", "paused", "stopping")
 
 
