@@ -13,12 +13,13 @@ from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from catdog.base.text import on_one_line
 from catdog.errors import ImageError
 from catdog.server.requests import RequestError, body_of, json_of, text, whole
+from catdog.server.responses import JSONResponse
 
 if TYPE_CHECKING:
     from catdog.server.state import State
