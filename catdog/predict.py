@@ -135,9 +135,9 @@ class Classifier:
 
     def predict(self, source: str | os.PathLike[str] | bytes | BinaryIO) -> "Prediction":
         """The answer for one photo: a path, the bytes of a file, or a file object. Raises ImageError."""
-        return self._answers(self.decode(source)[None])[0]
+        return self.answers(self.decode(source)[None])[0]
 
-    def _answers(self, pixels: NDArray[np.uint8]) -> "list[Prediction]":
+    def answers(self, pixels: NDArray[np.uint8]) -> "list[Prediction]":
         """pixels: uint8, B x 3 x H x W -> B answers."""
         found, shares = [], None
         if self.card.familiarity:
@@ -183,7 +183,7 @@ class Classifier:
     ) -> "list[Prediction | ImageError]":
         decoded = self._decode_batch(sources, pool)
         readable = [picture for picture in decoded if not isinstance(picture, ImageError)]
-        answers = iter(self._answers(np.stack(readable)) if readable else ())
+        answers = iter(self.answers(np.stack(readable)) if readable else ())
         return [picture if isinstance(picture, ImageError) else next(answers) for picture in decoded]
 
     def _decode_batch(

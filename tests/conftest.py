@@ -19,6 +19,8 @@ os.environ.setdefault("MPLCONFIGDIR", "/tmp")
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
 
+pytest_plugins = ["serving", "browsing"]
+
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("cuda") and not torch.cuda.is_available():

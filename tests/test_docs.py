@@ -17,7 +17,7 @@ from catdog.errors import CatdogError
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "catdog" / "trained" / "README.md"])
 PAIRS = [(ROOT / "README.md", ROOT / "README.zh-CN.md")]
-PAIRS += [(ROOT / "docs" / "how-it-works.md", ROOT / "docs" / "how-it-works.zh-CN.md")]
+PAIRS += [(ROOT / "docs" / f"{page}.md", ROOT / "docs" / f"{page}.zh-CN.md") for page in ("how-it-works", "page")]
 PICTURES = ROOT / "docs" / "pictures"
 
 _FENCED = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -193,7 +193,7 @@ def structure(text: str) -> dict[str, list[str]]:
     }
 
 
-@pytest.mark.parametrize(("english", "chinese"), PAIRS, ids=["README", "how-it-works"])
+@pytest.mark.parametrize(("english", "chinese"), PAIRS, ids=["README", "how-it-works", "page"])
 def test_the_chinese_page_says_what_the_english_one_does(english: Path, chinese: Path) -> None:
     ours, theirs = structure(read(english)), structure(read(chinese))
     for part, found in ours.items():

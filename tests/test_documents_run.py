@@ -40,6 +40,8 @@ LEFT_OUT = {  # what is not run, by how it begins, and why
     "torchrun": "takes several GPUs or machines; tests/runtime/test_distributed.py trains by several processes",
     "#!/bin/bash": "a script for Slurm",
     "python scripts/benchmark.py": "takes hours, and other frameworks; tests/scripts/test_benchmark.py tries its parts",
+    "catdog serve": "answers until it is stopped; tests/server starts it and asks",
+    "curl": "asks that server",
     "catdog data fetch": "downloads; tests/tools/dataset/test_fetch.py does it from a server of its own",
     "catdog train --model resnet18 --pretrained": "downloads weights",
     "catdog tune --resume runs/tune": "needs a study that was stopped; tests/tools/tune/test_tune.py stops one",

@@ -14,6 +14,7 @@ from catdog.base.signals import Interrupted, Signals, stop_at_once
 from catdog.cli.data import add_cache, add_data
 from catdog.cli.flags import Parser, add_verb
 from catdog.cli.predict import add_predict
+from catdog.cli.serve import add_serve
 from catdog.cli.tools import add_demo, add_doctor, add_evaluate, add_explain
 from catdog.cli.train import add_train
 from catdog.cli.tune import add_tune
@@ -33,6 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_predict(verbs)
     add_evaluate(verbs)
     add_explain(verbs)
+    add_serve(verbs)
     add_demo(verbs)
     add_doctor(verbs)
     add_tune(verbs)
@@ -87,8 +89,9 @@ def _run(argv: Sequence[str] | None) -> int:
     arguments, unknown = parser.parse_known_args(argv)
     if unknown:
         raise CatdogError(_unknown_flag(parser, arguments, unknown[0]))
-    # NumPy, not yet imported, would take every CPU of the machine; predict computes a batch in each of several threads.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1" if arguments.verb == "predict" else str(usable_cpus()[0]))
+    # NumPy, not yet imported, would take every CPU of the machine; these compute in several threads of their own.
+    threads = 1 if arguments.verb in ("predict", "serve") else usable_cpus()[0]
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", str(threads))
     with Signals(stop_at_once):
         status: int = arguments.handler(arguments)
     return status

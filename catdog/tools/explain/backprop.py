@@ -145,7 +145,12 @@ class Layer(numpy_net.Layer):
         return replace(self._with_weight_after(gradient.sum, x, rate), bias=bias, norm=norm)
 
     def _with_weight_after(self, gradient: Floats, x: Floats, rate: float) -> "Layer":
-        return replace(self, step=(rate * gradient, x))
+        if self.step is None:
+            return replace(self, step=(rate * gradient, x))
+        before, x_before = self.step
+        if np.array_equal(x, x_before):  # as in the first layer, where it is the photo
+            return replace(self, step=(before + rate * gradient, x))
+        return replace(self, weight=self.weight - np.outer(before, x_before), step=(rate * gradient, x))
 
 
 @dataclass(frozen=True)
@@ -219,8 +224,11 @@ class LocalLayer(Layer, numpy_net.LocalLayer):
         return numpy_net.LocalLayer.product(self, x)
 
     def transposed_product(self, gradient: Floats) -> Floats:
-        rows = gradient.reshape(-1, self.places, self.channels).transpose(1, 0, 2)
-        by_window = (rows @ self._by_place).transpose(1, 0, 2)  # rows x places x window
+        rows = gradient.reshape(-1, self.places, self.channels)
+        if self.shape.shared:
+            by_window = rows @ self._by_place[0]  # rows x places x window
+        else:
+            by_window = (rows.transpose(1, 0, 2) @ self._by_place).transpose(1, 0, 2)
         found = np.empty((len(by_window), self.inputs))
         for row, by_input in zip(by_window, found, strict=True):
             by_input[:] = np.bincount(self.windows.reshape(-1), row.reshape(-1), self.inputs + 1)[:-1]
@@ -342,14 +350,16 @@ class Network:
                 out_gradient = out_gradient + branches.pop()
         return found[::-1], out_gradient
 
-    def jvp(self, outputs: list[Outputs], index: int, stage: Stage, tangent: Floats) -> Floats:
+    def jvp(self, outputs: list[Outputs], index: int, stage: Stage, tangent: Floats) -> tuple[Floats, list[Floats]]:
         """Jacobian-vector product (forward-mode differentiation) from inside layer `index` to the logits.
 
-        tangent: the derivative of that layer's `stage` by some number; returns the derivative of the logits by it.
+        tangent: the derivative of that layer's `stage` by some number. Returns the derivative by it of the logits, and
+        of the `normed` of each layer from `index` on, or from the next one if `stage` is "out".
         """
         x = before = tangent  # then the tangents of the layer's input, and of the one of the layer before
         below = zip(self.layers[: index + 1], outputs, strict=False)
         branches = [np.zeros_like(o.x) for layer, o in below if layer.branches]
+        of_normed = []
         for i, (layer, o) in enumerate(zip(self.layers[index:], outputs[index:], strict=True)):
             if i > 0:
                 branches += [tangent] * layer.branches
@@ -361,8 +371,9 @@ class Network:
                 if layer.adds and i > 1:
                     tangent = tangent + before
             if stage == "normed":
+                of_normed.append(tangent)
                 tangent = tangent * layer.slope(o)
-        return tangent
+        return tangent, of_normed
 
     def branch(self, index: int, unit: int) -> tuple[int, int]:
         """Where a unit goes beside the next layer, if that branches: number of the `Pool`, and of the input there."""

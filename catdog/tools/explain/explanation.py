@@ -1,6 +1,7 @@
 """Computes the explanation of one photo: all numbers that its text, picture and page show."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +48,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Forward pass, backward pass and step of one photo. Vectors are float64; `label` is the true class's index."""
+    """Forward and backward pass of one photo; what else follows from them is computed when it is first asked for.
+
+    Vectors are float64; `label` is the true class's index.
+    """
 
     name: str
     classifier: Classifier
@@ -61,25 +65,65 @@ class Explanation:
     label: int
     label_reason: str
     """Where the label is from; empty where nothing tells it, so that the answer itself is taken."""
-    loss_value: float
     gradients: list[LayerGradient]
     x_gradient: Floats
     path: tuple[int, ...]
     """A unit of each hidden layer: the chain rule is written out along them, from the input `source` to the label."""
     source: int
     """The input at the start of the path: that of the largest |w * x| in the path's first unit."""
-    gradient_checks: dict[int, list[GradientCheck]]
-    """By layer; those by the logits have the number of layers as their key. Empty where they were not asked for."""
-    squared_norm: float
-    """|g|^2, the squared norm of the gradient by all weights and biases."""
-    steps: list[Step]
-    """With the learning rate of the step, a tenth and a hundredth of it."""
-    rate_reason: str
-    """Where that learning rate is from: "chosen for this photo so that ...", or "given by --lr"."""
     mirrored_logits: Floats | None
     final: Floats
     """Probabilities as `predict` gives them: with the temperature and, if set, the average with the mirror image."""
-    attribution: Attribution
+    given_rate: float | None = None
+    """Learning rate of the step; None takes one that should lower the loss by about a tenth."""
+    training_rate: float | None = None
+    """That of the training, named beside a rate that was chosen here."""
+    gradient_checks: dict[int, list[GradientCheck]] = field(default_factory=dict)
+    """By layer; those by the logits have the number of layers as their key. Empty where they were not asked for."""
+
+    @cached_property
+    def loss_value(self) -> float:
+        return float(self.loss.value(self.logits, self.label))
+
+    @cached_property
+    def squared_norm(self) -> float:
+        """|g|^2, the squared norm of the gradient by all weights and biases."""
+        return sum(sum(layer.values()) for layer in squared_norms(self.network, self.outputs, self.gradients))
+
+    @cached_property
+    def rate(self) -> float:
+        """Learning rate of the step."""
+        if self.given_rate is not None:
+            return self.given_rate
+        if self.squared_norm == 0:
+            return 0.01  # or any: nothing moves
+        return float(f"{0.1 * self.loss_value / self.squared_norm:.1g}")
+
+    @property
+    def rate_reason(self) -> str:
+        """Where that learning rate is from: "chosen for this photo so that ...", or "given by --lr"."""
+        if self.given_rate is not None:
+            return "given by --lr"
+        training = f"; training's was {self.training_rate:g}" if self.training_rate is not None else ""
+        return "chosen for this photo so that the loss falls by about a tenth" + training
+
+    @cached_property
+    def steps(self) -> list[Step]:
+        """With the learning rate of the step, a tenth and a hundredth of it."""
+        return [self._step(self.rate / part) for part in (1, 10, 100)]
+
+    def _step(self, rate: float) -> Step:
+        logits = self.after_step(rate).forward(self.x)[-1].out
+        loss = float(self.loss.value(logits, self.label))
+        return Step(rate, -rate * self.squared_norm, loss, softmax(logits[None])[0], logits)
+
+    def after_step(self, rate: float) -> Network:
+        """The network after one step of gradient descent on this photo."""
+        return self.network.after_step(self.outputs, self.gradients, rate)
+
+    @cached_property
+    def attribution(self) -> Attribution:
+        return attribute_pixels(self.classifier, self.network, self.pixels, self.mean_logits)
 
     @property
     def title(self) -> str:
@@ -195,29 +239,27 @@ def explain(
     training_rate: the learning rate of the training, named beside a rate that was chosen here.
     Raises ImageError for a photo that cannot be read, CatdogError for an unknown label.
     """
-    pixels = classifier.decode(source)
-    network, loss = Network.of(classifier), Loss(classifier.card.loss, classifier.card.squared_hinge)
-    x = normalise(classifier, pixels)
+    network, pixels = Network.of(classifier), classifier.decode(source)
+    found = explain_pixels(classifier, network, pixels, name, label)
+    found = replace(found, given_rate=rate, training_rate=training_rate)
+    return replace(found, gradient_checks=_check_gradients(found)) if checks else found
+
+
+def explain_pixels(
+    classifier: Classifier, network: Network, pixels: NDArray[np.uint8], name: str, label: str | None
+) -> Explanation:
+    """The same of a decoded photo (3 x H x W), and with the weights that `network` has by now."""
+    loss, x = Loss(classifier.card.loss, classifier.card.squared_hinge), normalise(classifier, pixels)
     outputs = network.forward(x)
-    logits = outputs[-1].out
-    mirrored, mean_logits = None, logits
+    mirrored, mean_logits = None, outputs[-1].out
     if classifier.card.average_mirrored:
         mirrored = network.forward(normalise(classifier, pixels[:, :, ::-1]))[-1].out
-        mean_logits = (logits + mirrored) / 2
+        mean_logits = (mean_logits + mirrored) / 2
     final = softmax(mean_logits[None] / classifier.card.temperature)[0]
     index, reason = _choose_label(classifier, name, label, final)
-    logits_gradient = loss.gradient(logits, index)
-    gradients, x_gradient = network.backward(outputs, logits_gradient)
+    gradients, x_gradient = network.backward(outputs, loss.gradient(outputs[-1].out, index))
     path = _strongest_path(network, gradients)
-    first = int(np.abs(network.layers[0].row((*path, index)[0]) * x).argmax())
-    squared_norm = sum(sum(layer.values()) for layer in squared_norms(network, outputs, gradients))
-    value = float(loss.value(logits, index))
-    rate_reason = "given by --lr"
-    if rate is None:
-        rate_reason = "chosen for this photo so that the loss falls by about a tenth"
-        rate_reason += f"; training's was {training_rate:g}" if training_rate is not None else ""
-        rate = float(f"{0.1 * value / squared_norm:.1g}") if squared_norm > 0 else 0.01  # or any: nothing moves
-    found = Explanation(
+    return Explanation(
         name=name,
         classifier=classifier,
         network=network,
@@ -227,20 +269,13 @@ def explain(
         outputs=outputs,
         label=index,
         label_reason=reason,
-        loss_value=value,
         gradients=gradients,
         x_gradient=x_gradient,
         path=path,
-        source=first,
-        gradient_checks={},
-        squared_norm=squared_norm,
-        steps=[_step(network, outputs, gradients, loss, index, rate / part, squared_norm) for part in (1, 10, 100)],
-        rate_reason=rate_reason,
+        source=int(np.abs(network.layers[0].row((*path, index)[0]) * x).argmax()),
         mirrored_logits=mirrored,
         final=final,
-        attribution=attribute_pixels(classifier, network, pixels, mean_logits),
     )
-    return replace(found, gradient_checks=_check_gradients(found)) if checks else found
 
 
 def _choose_label(classifier: Classifier, name: str, label: str | None, final: Floats) -> tuple[int, str]:
@@ -279,20 +314,6 @@ def squared_norms(network: Network, outputs: list[Outputs], gradients: list[Laye
         squares = {what: float(np.square(fold(*vector)).sum()) for what, vector in vectors.items()}
         found.append({"W": float(g.sum @ layer.along(g.sum, o.x)), **squares})
     return found
-
-
-def _step(
-    network: Network,
-    outputs: list[Outputs],
-    gradients: list[LayerGradient],
-    loss: Loss,
-    label: int,
-    rate: float,
-    squared_norm: float,
-) -> Step:
-    """Take a step of gradient descent at the learning rate `rate`. squared_norm: |g|^2."""
-    logits = network.after_step(outputs, gradients, rate).forward(outputs[0].x)[-1].out
-    return Step(rate, -rate * squared_norm, float(loss.value(logits, label)), softmax(logits[None])[0], logits)
 
 
 def _check_gradients(e: Explanation) -> dict[int, list[GradientCheck]]:

@@ -73,23 +73,29 @@ class GradientChecker:
         return checks
 
     def _check_one(self, d: Derivative) -> GradientCheck:
-        forward = float(self.network.jvp(self.outputs, d.layer, d.stage, d.direction) @ self.logits_gradient)
+        by_logits, by_normed = self.network.jvp(self.outputs, d.layer, d.stage, d.direction)
+        forward = float(by_logits @ self.logits_gradient)
         length = float(np.linalg.norm(d.direction))
         if length == 0:  # the input, or the gradient, is zero
             return GradientCheck(d.name, d.backward, forward, 0.0, 0.0, d.backward == forward == 0)
+        here, nearest = self._sides(d, self.outputs[d.layer :]), self._nearest_kink(by_logits, by_normed)
         step = _STEP / length
         while True:
-            run = self._run(d, step * np.array([0, -1, 1, -0.5, 0.5]))
-            here, *sides = self._sides(d, run)[:3]
-            kink = bool((np.array(sides) != here).any())
+            while step >= nearest and step * length >= _SHORTEST:
+                step /= 4
+            run = self._run(d, step * np.array([-1, 1] if self._is_straight(d) else [-1, 1, -0.5, 0.5]))
+            kink = bool((self._sides(d, run) != here).any())
             if not kink or step * length < _SHORTEST:
                 break
             step /= 4
-        values = self.loss.value(run[-1].out[1:], self.label)
+        logits = self.outputs[-1].out
+        moved = run[-1].out
+        if len(moved) == 2:  # on a straight line what is half way needs no run
+            moved = np.concatenate([moved, (moved + logits) / 2])
+        values = self.loss.value(moved, self.label)
         rough, fine = (values[1] - values[0]) / (2 * step), (values[3] - values[2]) / step
         differences = float((4 * fine - rough) / 3)  # the h^2 term of the error removed (Richardson)
         # Bound on the error of the difference quotient from rounding the logits to float64.
-        logits = self.outputs[-1].out
         noise = 64 * np.finfo(float).eps * (np.abs(self.logits_gradient).sum() * (1 + np.abs(logits).max())) / step
         agrees = abs(d.backward - forward) <= TOLERANCE * abs(d.backward) + 1e-300
         if not kink:
@@ -106,8 +112,24 @@ class GradientChecker:
         start = getattr(self.outputs[d.layer], d.stage)
         return self.network.forward_from(self.outputs, d.layer, d.stage, start + steps[:, None] * d.direction)
 
+    def _is_straight(self, d: Derivative) -> bool:
+        """Whether the logits are a linear function of a step along the direction, as long as it crosses no kink."""
+        return all(layer.activation in ("relu", "none") for layer in self.network.layers[d.layer :])
+
+    def _nearest_kink(self, by_logits: Floats, by_normed: list[Floats]) -> float:
+        """Length of the step that reaches the first kink of a relu or of a hinge, if all goes straight on up to it."""
+        since = len(self.outputs) - len(by_normed)
+        pairs = [
+            (o.normed, tangent)
+            for layer, o, tangent in zip(self.network.layers[since:], self.outputs[since:], by_normed, strict=True)
+            if layer.activation == "relu"
+        ]
+        if self.loss.kind == "svm":
+            pairs.append((self.loss.margins(self.outputs[-1].out, self.label), by_logits - by_logits[self.label]))
+        return min((np.abs(z[t != 0] / t[t != 0]).min(initial=np.inf) for z, t in pairs), default=np.inf)
+
     def _sides(self, d: Derivative, run: list[Outputs]) -> NDArray[np.bool_]:
-        """Whether each relu, and each hinge of the loss, is above its kink: steps x (relus + hinges)."""
+        """Whether each relu, and each hinge of the loss, is above its kink: ... x (relus + hinges)."""
         layers = self.network.layers[d.layer :]
         relus = [o.normed > 0 for layer, o in zip(layers, run, strict=True) if layer.activation == "relu"]
         if d.stage == "out" and layers[0].activation == "relu":

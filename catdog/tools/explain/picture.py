@@ -111,8 +111,7 @@ def draw_units(axes: Any, e: Explanation, i: int, mark: bool = True) -> None:
     mosaic = np.full(side * side, np.nan)
     mosaic[: len(out)] = out
     top = float(np.abs(out).max()) or 1.0
-    shown = axes.imshow(mosaic.reshape(side, side), cmap="PuOr_r", vmin=-top, vmax=top)
-    axes.figure.colorbar(shown, ax=axes, shrink=0.7)
+    axes.imshow(mosaic.reshape(side, side), cmap="PuOr_r", vmin=-top, vmax=top)
     unit = e.path[i]
     if mark:
         axes.scatter(unit % side, unit // side, s=60, marker="s", facecolors="none", edgecolors=graph.BACKWARD)
@@ -120,10 +119,11 @@ def draw_units(axes: Any, e: Explanation, i: int, mark: bool = True) -> None:
     axes.set_yticks([])
     if layer.activation == "none":
         axes.set_title(f"{layer.name}: {layer.units:,} channels", fontsize=10)
+        axes.set_xlabel(f"darkest: {number(top)}", fontsize=9)
         return
     axes.set_title(f"{layer.name}: {layer.units:,} units, {layer.activation}", fontsize=10)
     share, called, _ = inactive_units(layer.activation, out)
-    axes.set_xlabel(f"{share:.1%} {called}", fontsize=9)
+    axes.set_xlabel(f"darkest: {number(top)}; {share:.1%} {called}", fontsize=9)
 
 
 def pictured_classes(e: Explanation) -> list[int]:

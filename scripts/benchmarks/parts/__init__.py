@@ -1,7 +1,7 @@
 """All parts of the benchmark, in the order in which they are measured."""
 
 from benchmarks.contender import Part
-from benchmarks.parts import beside, exactness, gpu, growth, roofline, training, using
+from benchmarks.parts import beside, exactness, gpu, growth, roofline, serving, training, using
 from benchmarks.photos import Sizes
 
 
@@ -10,6 +10,7 @@ def all_parts(sizes: Sizes) -> dict[str, Part]:
     parts = [
         using.start(),
         using.predict(),
+        serving.serving(),
         training.first_epoch(),
         training.later_epochs(),
         training.whole_run(sizes.epochs),

@@ -16,7 +16,7 @@ def _costs(ended: Ended) -> Figures:
 
 
 @functools.cache
-def _run_folder(place: Place) -> Path:
+def run_folder(place: Place) -> Path:
     """A dense network without batch norm, trained by catdog."""
     folder = place.work / "to-predict"
     folder.mkdir()
@@ -25,7 +25,7 @@ def _run_folder(place: Place) -> Path:
 
 
 @functools.cache
-def _weights(place: Place) -> Path:
+def weights(place: Place) -> Path:
     """The weights of a network of the same shape, trained by the tutorial's loop."""
     folder = place.work / "to-predict-by-torch"
     folder.mkdir()
@@ -39,11 +39,11 @@ def _photo(place: Place) -> Path:
 
 
 def _by_catdog(place: Place, what: Path) -> Ended:
-    return run_python(["-m", "catdog", "predict", what, "--run", _run_folder(place)], place.work)
+    return run_python(["-m", "catdog", "predict", what, "--run", run_folder(place)], place.work)
 
 
 def _by_torch(place: Place, what: Path, workers: int) -> Ended:
-    return run_peer("torch_predict", what, "--weights", _weights(place), "--workers", workers, folder=place.work)
+    return run_peer("torch_predict", what, "--weights", weights(place), "--workers", workers, folder=place.work)
 
 
 def _imports(modules: str) -> Contender:

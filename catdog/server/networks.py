@@ -1,0 +1,131 @@
+"""The networks that can be asked, by id. An id is one that was listed: no path comes from a request."""
+
+import itertools
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from catdog.checkpoint.model_card import ModelCard, card_from_json, unusable_model
+from catdog.checkpoint.model_file import MODEL_FILE
+from catdog.errors import CatdogError
+from catdog.runs.locate import TRAINED
+from catdog.runs.trained_on import trained_on
+from catdog.server.requests import RequestError
+
+if TYPE_CHECKING:
+    from catdog.predict import Classifier
+    from catdog.tools.explain.backprop import Network
+
+_KEPT = 4  # networks in memory
+
+
+class Networks:
+    """The network that comes with catdog, those of the runs below a folder, and the one that serve was started with.
+
+    `first` is the id of the latter, which is asked where a request names none. Threads may use it at the same time.
+    """
+
+    def __init__(self, runs: Path = Path("runs"), asked: Path = TRAINED) -> None:
+        self.runs = runs.absolute()
+        self._asked = asked.absolute()
+        self._lock = threading.Lock()
+        self._loaded: OrderedDict[tuple[Path, int], _Loaded] = OrderedDict()
+        self._listed = self.paths()
+        self.first = next(name for name, path in self._listed.items() if path == self._asked)
+
+    def paths(self) -> dict[str, Path]:
+        """The model file of each id: the run's name, the newest run first, then "cats-dogs"."""
+        models = dict.fromkeys([*sorted(self.runs.glob(f"*/{MODEL_FILE}"), key=_age), TRAINED, self._asked])
+        found: dict[str, Path] = {}
+        for path in models:
+            name = path.parent.name if path.name == MODEL_FILE else path.stem
+            numbered = (f"{name}-{number}" for number in itertools.count(2))
+            found[next(i for i in itertools.chain([name], numbered) if i not in found)] = path
+        return found
+
+    def get(self, name: str | None = None) -> "Classifier":
+        """The network of an id, None: `first`. Raises RequestError for an id that is not listed."""
+        return self._load(name).classifier
+
+    def backprop(self, name: str | None = None) -> "Network":
+        """The same network with its backward pass, in float64. Raises CatdogError for one that is no MLP."""
+        return self._load(name).network
+
+    def path(self, name: str | None = None) -> Path:
+        """The model file of an id, None: `first`. Raises RequestError for an id that is not listed."""
+        name = self.first if name is None else name
+        if name not in self._listed or not self._listed[name].exists():
+            self._listed = self.paths()
+        found = self._listed.get(name)
+        if found is None:
+            raise RequestError(404, f"there is no network {name!a:.80}; GET /api/networks lists those that there are.")
+        return found
+
+    def _load(self, name: str | None) -> "_Loaded":
+        path = self.path(name)
+        key = (path, _age(path))
+        with self._lock:  # loaded once, however many ask
+            if key not in self._loaded:
+                from catdog.predict import Classifier
+
+                self._loaded[key] = _Loaded(Classifier.load(path))
+            self._loaded.move_to_end(key)
+            while len(self._loaded) > _KEPT:
+                self._loaded.popitem(last=False)
+            return self._loaded[key]
+
+    def describe(self) -> list[dict[str, Any]]:
+        """What the header of each network's file says: classes, size of its pictures, how often it is right."""
+        found: list[dict[str, Any]] = []
+        for name, path in self.paths().items():
+            try:
+                found.append({"id": name, **_description(path, _age(path))})
+            except CatdogError as error:  # a damaged file
+                found.append({"id": name, "error": str(error)})
+        return found
+
+
+@dataclass
+class _Loaded:
+    classifier: "Classifier"
+
+    @cached_property
+    def network(self) -> "Network":
+        from catdog.tools.explain.backprop import Network
+
+        return Network.of(self.classifier)
+
+
+@lru_cache(1000)
+def _description(path: Path, age: int) -> dict[str, Any]:
+    card = _read_card(path)
+    return {
+        "classes": card.classes,
+        "image_size": card.architecture.image_size,
+        "model": card.architecture.model,
+        "trained_on": "photographs" if path == TRAINED else trained_on(path),
+        "accuracy": card.validation.get("accuracy"),
+        "validation_photos": card.validation.get("photos"),
+    }
+
+
+def _read_card(path: Path) -> ModelCard:
+    """The card of a model file, without its weights."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as stored:
+            return card_from_json(path, (stored.metadata() or {})["catdog"])[0]
+    except (OSError, SafetensorError, KeyError) as error:
+        raise unusable_model(path, f"its header cannot be read ({error})") from None
+
+
+def _age(path: Path) -> int:
+    """The less, the later a file was written; 0 where it is gone."""
+    try:
+        return -path.stat().st_mtime_ns
+    except OSError:
+        return 0
