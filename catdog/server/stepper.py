@@ -72,7 +72,7 @@ class Stepper:
         if not 0 <= layer < len(layers) or not 0 <= source < layers[layer].inputs:
             raise CatdogError("there is no such input in that layer; choose one that is drawn.")
         units = [*e.path, e.label]
-        if not layers[layer].is_connected(units[layer], source):
+        if not layers[layer].is_connected(units[layer], source) or not _leads_down(e.network, layer, source):
             raise CatdogError(f"{e.unit_name(layer, units[layer])} does not see that input; choose one that is drawn.")
         while layer > 0:
             units[layer - 1], layer = source, layer - 1
@@ -249,6 +249,12 @@ def neuron_as_json(e: Explanation, i: int, unit: int) -> dict[str, Any]:
     return found
 
 
+def _leads_down(network: Network, i: int, j: int) -> bool:
+    """Whether input `j` of layer `i` comes through the layer before it, not past it from a grid before (pool_all)."""
+    below = network.layers[i - 1] if i else None
+    return not isinstance(below, Pool) or j < below.grids[0].channels
+
+
 def _term(e: Explanation, i: int, j: int, row: Floats, x: Floats) -> dict[str, Any]:
     w, value = float(row[j]), float(x[j])
     return {"input": j, "name": e.input_name(i, j), "w": w, "x": value, "product": w * value}
@@ -271,9 +277,15 @@ def _link_as_json(e: Explanation, weight: PathWeight) -> dict[str, Any]:
     layer, x = e.network.layers[i], e.outputs[i].x
     row = layer.row(unit)
     by_input = e.gradients[i - 1].out if i else e.x_gradient
-    choices = [j, *(k for k in largest(row * x, _CHOICES) if k != j and layer.is_connected(unit, k))]
+    others = (
+        k for k in largest(row * x, len(x)) if k != j and layer.is_connected(unit, k) and _leads_down(e.network, i, k)
+    )
+    choices = [j, *others]
     above = e.network.layers[i + 1 :]
     skips = {"skip_gradient": float(e.gradients[i + 1].normed[j])} if i and above and above[0].adds else {}
+    if layer.branches:
+        pool, k, share = e.network.branch(i - 1, j)
+        skips["branch_gradient"] = share * float(e.gradients[pool].sum[k])
     return {
         **_unit_as_json(e, i, unit),
         "kind": _kind(layer),

@@ -24,6 +24,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "svm": {"loss": "svm", "activation": "relu"},
     "local": {**LOCAL, "hidden": (6,)},
     "residual": {**LOCAL, "shared": True, "blocks": [1, 1], "pool": True},
+    "all scales": {**LOCAL, "shared": True, "blocks": [1, 0], "pool_all": True},
 }
 
 
@@ -193,3 +194,20 @@ def test_the_gradient_of_an_input_is_the_sum_over_all_that_read_it(
         shares = now.network.layers[i].column(j) * now.gradients[i].sum
         assert link["x_gradient"] == pytest.approx(shares.sum() + link.get("skip_gradient", 0), rel=1e-9, abs=1e-15)
         assert np.count_nonzero(now.network.layers[i].column(j)) == link["readers"]
+
+
+def test_what_the_mean_over_all_grids_passes_on_is_told_and_no_path_goes_past_layers(
+    tmp_path: Path, photo: Path
+) -> None:
+    stepper = begun(tmp_path, photo, **NETWORKS["all scales"])
+    layers, gradients = stepper.now.network.layers, stepper.now.gradients
+    (branching,) = (link for link in stepper.state()["chain"] if "branch_gradient" in link)
+    i, j = branching["layer"], branching["input"]
+    through_the_layer = float(layers[i].column(j) @ gradients[i].sum)
+    assert through_the_layer + branching["branch_gradient"] == pytest.approx(branching["x_gradient"], rel=1e-9)
+    classifier = len(layers) - 1
+    last_grid = stepper.now.classifier.card.architecture.local[-1]
+    assert all(choice["input"] < last_grid for choice in stepper.state()["chain"][-1]["choices"])
+    with pytest.raises(CatdogError, match="choose one that is drawn"):
+        stepper.choose(classifier, last_grid)
+    stepper.choose(classifier, last_grid - 1)

@@ -375,11 +375,12 @@ class Network:
                 tangent = tangent * layer.slope(o)
         return tangent, of_normed
 
-    def branch(self, index: int, unit: int) -> tuple[int, int]:
-        """Where a unit goes beside the next layer, if that branches: number of the `Pool`, and of the input there."""
+    def branch(self, index: int, unit: int) -> tuple[int, int, float]:
+        """Where a unit goes beside the next layer, if that branches: number of the `Pool`, of the unit there; weight."""
         pool = next(i for i, layer in enumerate(self.layers) if isinstance(layer, Pool))
         before = [layer.inputs for layer in self.layers[: index + 1] if layer.branches]
-        return pool, self.layers[pool - 1].units + sum(before) + unit
+        column = self.layers[pool].column(self.layers[pool - 1].units + sum(before) + unit)
+        return pool, int(column.argmax()), float(column.max())
 
     def after_step(self, outputs: list[Outputs], gradients: list[LayerGradient], rate: float) -> "Network":
         """Copy of the network after one step of gradient descent on one photo."""

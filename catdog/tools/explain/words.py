@@ -263,10 +263,8 @@ def chain_rule(e: Explanation) -> Section:
             terms.append(number(e.gradients[i + 2].normed[unit]))
             names += f", and added by {e.network.layers[i + 2].name} (the last term, w = 1)"
         if above.branches:
-            pool, j = e.network.branch(i, unit)
-            column, slopes = e.network.layers[pool].column(j), e.gradients[pool].sum
-            k = int(column.argmax())
-            terms.append(times(column[k], slopes[k]))
+            pool, k, w = e.network.branch(i, unit)
+            terms.append(times(w, e.gradients[pool].sum[k]))
             names += f", and by unit {k} of the {e.network.layers[pool].name} (the last term)"
         g, o = e.gradients[i], e.outputs[i]
         lines += [

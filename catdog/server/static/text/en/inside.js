@@ -94,6 +94,7 @@ export default {
   "inside.chain.sum": "sum of w · dL/dz over all neurons that read it",
   "inside.chain.others": "others",
   "inside.chain.skip": "the residual block passes on",
+  "inside.chain.branch": "the mean over the places passes on",
   "inside.chain.through": "The way goes through ",
   "inside.chain.readers": "{count} neurons read it; over all of them",
   "inside.chain.reader": "One neuron reads it:",

@@ -85,6 +85,7 @@ export default {
   "inside.chain.sum": "对所有读它的神经元求 w · dL/dz 之和",
   "inside.chain.others": "其余",
   "inside.chain.skip": "残差块直接传回",
+  "inside.chain.branch": "各处的均值直接传回",
   "inside.chain.through": "这条路经过 ",
   "inside.chain.readers": "{count} 个神经元读它；全部加起来",
   "inside.chain.reader": "一个神经元读它：",

@@ -73,12 +73,9 @@ function row(link, inside, told) {
   const { t, names } = inside;
   const i = link.layer;
   const readers = t(link.readers > 1 ? "inside.chain.readers" : "inside.chain.reader", { count: count(link.readers) });
-  const skip = link.skip_gradient !== undefined && [
-    t("inside.chain.skip"),
-    " ",
-    num(link.skip_gradient, "backward"),
-    ";",
-  ];
+  const past = (words, gradient) => gradient !== undefined && [t(words), " ", num(gradient, "backward"), "; "];
+  const skip = past("inside.chain.skip", link.skip_gradient);
+  const branch = past("inside.chain.branch", link.branch_gradient);
   return h(
     "li",
     {},
@@ -87,7 +84,7 @@ function row(link, inside, told) {
     link.places > 1 &&
       formula(t("inside.chain.places", { places: count(link.places) }), " dL/dw = ", num(link.w_gradient, "backward")),
     h("label", { class: "controls soft" }, t("inside.chain.through"), through(link, inside)),
-    i > 0 && h("p", { class: "soft" }, readers, " ", skip, " dL/da = ", num(link.x_gradient, "backward")),
+    i > 0 && h("p", { class: "soft" }, readers, " ", skip, branch, "dL/da = ", num(link.x_gradient, "backward")),
   );
 }
 
