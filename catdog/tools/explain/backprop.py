@@ -376,7 +376,7 @@ class Network:
         return tangent, of_normed
 
     def branch(self, index: int, unit: int) -> tuple[int, int, float]:
-        """Where a unit goes beside the next layer, if that branches: number of the `Pool`, the unit there, the weight."""
+        """Where a unit goes beside the next layer, if that branches: numbers of `Pool` and unit, and the weight."""
         pool = next(i for i, layer in enumerate(self.layers) if isinstance(layer, Pool))
         before = [layer.inputs for layer in self.layers[: index + 1] if layer.branches]
         column = self.layers[pool].column(self.layers[pool - 1].units + sum(before) + unit)
