@@ -28,7 +28,7 @@ _KEPT_BYTES = 2**28  # of weights before earlier steps, which going back to is q
 class Stepper:
     """A photo, a label and the weights after some steps; going back gives exactly the weights that were there before.
 
-    Threads may use it, one at a time.
+    Threads may read it at any time; one that changes it holds `lock`.
     """
 
     def __init__(
@@ -43,7 +43,10 @@ class Stepper:
         self._kept = {0: network}
 
     def step(self, rate: float, times: int = 1) -> None:
-        """w' = w - rate * dL/dw of all weights, `times` times; stops early where the loss is no longer finite."""
+        """w' = w - rate * dL/dw of all weights, `times` times.
+
+        Raises CatdogError where a step leads to infinite numbers; that step, and what would follow, is not taken.
+        """
         if len(self.rates) + times > MOST_STEPS:
             raise CatdogError(f"{MOST_STEPS:,} steps are as many as the page takes; rewind, or go back.")
         with np.errstate(all="ignore"):
@@ -81,7 +84,10 @@ class Stepper:
 
     def state(self) -> dict[str, Any]:
         """All that the page shows of where the steps have led."""
-        return {"steps": len(self.rates), "curve": list(self.curve), **explanation_as_json(self.now)}
+        found = {"steps": len(self.rates), "curve": list(self.curve), **explanation_as_json(self.now)}
+        for link in found["chain"]:
+            link["w_start"] = float(self._start.layers[link["layer"]].row(link["unit"])[link["input"]])
+        return found
 
     def neuron(self, layer: int, unit: int) -> dict[str, Any]:
         if not 0 <= layer < len(self.now.network.layers) or not 0 <= unit < self.now.network.layers[layer].units:

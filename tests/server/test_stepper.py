@@ -136,6 +136,10 @@ def test_a_chosen_path_is_one_way_through_the_network(tmp_path: Path, photo: Pat
         for below, link in pairwise(chain):
             assert below["unit"] == link["input"] and below["out"] == link["x"]
             assert below["out_gradient"] == link["x_gradient"]
+        assert chain[layer]["w_start"] == chain[layer]["w"]
+    before = [link["w"] for link in stepper.state()["chain"]]
+    stepper.step(0.003)
+    assert [link["w_start"] for link in stepper.state()["chain"]] == before
     with pytest.raises(CatdogError, match="no such"):
         stepper.choose(0, 10**6)
     if changes:

@@ -94,7 +94,7 @@ export function step(root, inside) {
       h("table", { class: "scores" }, h("tbody", {}, rows)),
     );
     curve.replaceChildren(h("h3", {}, t("inside.step.curve")), lossCurve(state.curve, t));
-    weights.replaceChildren(table(state, initial));
+    weights.replaceChildren(table(state));
     templates.replaceChildren(...pictures(state));
   }
 
@@ -121,15 +121,12 @@ export function step(root, inside) {
   }
 
   /** The weights of the path: before all steps, now, and what the next step would make of them. */
-  function table(state, initial) {
+  function table(state) {
     const head = ["inside.step.weight", "inside.step.before", "inside.step.now", "dL/dw", "inside.step.next"];
     const rows = state.chain
       .filter((link) => link.kind !== "mean")
       .reverse()
       .map((link) => {
-        const before = initial.chain.find(
-          (one) => one.layer === link.layer && one.input === link.input && one.unit === link.unit,
-        );
         const next = link.w - inside.rate * link.w_gradient;
         return told.explains(
           h(
@@ -140,7 +137,7 @@ export function step(root, inside) {
               { scope: "row" },
               `${names.layer(link.layer)}: ${names.input(link.layer, link.input)} → ${names.unit(link.layer, link.unit)}`,
             ),
-            h("td", {}, before ? exact(before.w) : "–"),
+            h("td", {}, exact(link.w_start)),
             h("td", {}, exact(link.w, "forward")),
             h("td", {}, num(link.w_gradient, "backward")),
             h("td", {}, exact(next)),
