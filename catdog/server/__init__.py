@@ -2,7 +2,7 @@
 
 serve            binds the address and runs the server; connection: how long and how many connections may be open
 app              the Starlette application; state: what its handlers share; guard: who may ask, and how much
-requests         reads what a request holds, with sentences for what is wrong in it
+requests         reads what a request holds, with sentences for what is wrong in it; responses: JSON as it is given
 photos, networks what was uploaded, in memory; the networks that were listed, by id
 answers          predictions, and which pixels spoke for which class; batches: photos answered together
 inside           Look inside: stepper takes steps on one photo, textbook those of the textbooks' examples

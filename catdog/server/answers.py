@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from catdog.errors import ImageError
@@ -14,6 +14,7 @@ from catdog.server.batches import Batches
 from catdog.server.networks import Networks
 from catdog.server.photos import UPLOAD_PHOTOS, decode_bounded, uploads_of
 from catdog.server.requests import json_of, number, texts
+from catdog.server.responses import JSONResponse
 from catdog.server.state import State
 
 if TYPE_CHECKING:

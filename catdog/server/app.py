@@ -9,12 +9,13 @@ from pathlib import Path
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from catdog.errors import CatdogError
 from catdog.server import answers, inside, live, photos, runs
 from catdog.server.requests import refusal
+from catdog.server.responses import JSONResponse
 from catdog.server.state import State
 
 STATIC = Path(__file__).parent / "static"

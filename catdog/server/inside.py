@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from catdog.errors import CatdogError
 from catdog.server import textbook
 from catdog.server.photos import as_png, decode_bounded
 from catdog.server.requests import RequestError, json_of, number, text, whole
+from catdog.server.responses import JSONResponse
 from catdog.server.state import State
 from catdog.server.stepper import MOST_STEPS, Stepper, Steppers, explanation_as_json
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from catdog.base.worker import start_python
@@ -23,12 +23,13 @@ from catdog.config.toml import load_config
 from catdog.errors import CatdogError
 from catdog.server.choices import choices, settings_of
 from catdog.server.requests import RequestError, json_of, text
+from catdog.server.responses import JSONResponse
 from catdog.server.runs import run_folder
 from catdog.server.state import State
 
 INTERVAL = 0.1  # seconds between two snapshots to one page, at least
 _ALIVE = 15.0  # seconds without news after which a stream shows that it is alive
-_PATIENCE = 2.5  # seconds that a training has to save what it has when the server ends
+_PATIENCE = 3.5  # seconds that a training has to save what it has when the server ends
 _RUNNING = ("starting", "preparing", "training", "paused", "stopping")
 
 
@@ -49,9 +50,9 @@ class Live:
         with self._lock:
             return sorted((v, name, value) for name, (v, value) in self._parts.items() if v > since)
 
-    def now(self) -> dict[str, Any]:
-        """All that it last told, by name."""
-        return {name: json.loads(value) for _, name, value in self.news()}
+    def now(self) -> str:
+        """All that it last told, by name, as a JSON object."""
+        return "{" + ", ".join(f'"{name}": {value}' for _, name, value in self.news()) + "}"
 
     def start(self, settings: Mapping[str, Any]) -> None:
         """Start a new training by these fields of the configuration."""
@@ -69,7 +70,7 @@ class Live:
         """Continue a training that is paused, or resume the one that was stopped."""
         with self._lock:
             if not self._is_running() and "run" in self._parts:
-                self.resume(self._runs / self.now()["run"])
+                self.resume(self._runs / json.loads(self._parts["run"][1]))
             else:
                 self._command("continue")
 
@@ -156,15 +157,15 @@ def routes(state: State) -> list[Route]:
             await state.compute(live.resume, run_folder(state.networks, text(wanted, "run")))
         else:
             await state.compute(lambda: live.start(settings_of(wanted, state.data)))
-        return JSONResponse(live.now(), 201)
+        return _told(live, 201)
 
     async def current(request: Request) -> Response:
-        return JSONResponse(live.now())
+        return _told(live)
 
     def command(act: Callable[[], None]) -> Callable[[Request], Awaitable[Response]]:
         async def handle(request: Request) -> Response:
             await state.compute(act)
-            return JSONResponse(live.now())
+            return _told(live)
 
         return handle
 
@@ -180,6 +181,10 @@ def routes(state: State) -> list[Route]:
         Route("/api/trainings/current/continue", command(live.go_on), methods=["POST"]),
         Route("/api/trainings/current/stop", command(live.stop), methods=["POST"]),
     ]
+
+
+def _told(live: Live, status: int = 200) -> Response:
+    return Response(live.now(), status, media_type="application/json")
 
 
 async def _stream(live: Live) -> AsyncIterator[str]:

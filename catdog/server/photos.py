@@ -13,12 +13,13 @@ from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from catdog.base.text import on_one_line
 from catdog.errors import ImageError
 from catdog.server.requests import RequestError, body_of, json_of, text, whole
+from catdog.server.responses import JSONResponse
 
 if TYPE_CHECKING:
     from catdog.server.state import State
@@ -157,7 +158,8 @@ def routes(state: "State") -> list[Route]:
         scale = min(1.0, side / max(photo.size))
         height, width = (max(1, round(side * scale)) for side in photo.size)
         pixels, _ = await state.compute(decode_bounded, photo.data, (height, width))
-        return Response(await state.compute(_encode, pixels, "JPEG"), media_type="image/jpeg")
+        data = await state.compute(_encode, pixels, "JPEG")
+        return Response(data, media_type="image/jpeg", headers={"cache-control": "private, max-age=3600"})
 
     async def seen(request: Request) -> Response:
         photo = state.photos.get(request.path_params["photo"])

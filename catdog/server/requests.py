@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse
 
 from catdog.errors import CatdogError
+from catdog.server.responses import JSONResponse
 
 JSON_BYTES = 2**16  # of a body of JSON
 

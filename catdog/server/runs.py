@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from catdog.base.text import on_one_line
@@ -17,6 +17,7 @@ from catdog.errors import CatdogError
 from catdog.runs.metrics_csv import read_metrics
 from catdog.server.networks import Networks
 from catdog.server.requests import RequestError
+from catdog.server.responses import JSONResponse
 from catdog.server.state import State
 
 _EPOCHS = 200  # of a curve, at most: a longer one is thinned

@@ -166,8 +166,12 @@ def test_paused_stopped_and_resumed_it_ends_as_the_one_left_alone(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_the_training_ends_with_the_server_and_everything_is_saved(place: Path, number: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("number", "phase"), [(signal.SIGTERM, "training"), (signal.SIGTERM, "paused"), (signal.SIGKILL, "training")]
+)
+def test_the_training_ends_with_the_server_and_everything_is_saved(
+    place: Path, number: signal.Signals, phase: str
+) -> None:
     import httpx
 
     server = Catdog("serve", "--port", 0, "--data", place)
@@ -175,7 +179,9 @@ def test_the_training_ends_with_the_server_and_everything_is_saved(place: Path, 
     address = server.output.split("the page is at ")[1].split()[0]
     with httpx.Client(base_url=address, timeout=60) as client:
         client.post("/api/trainings", json={"data": photos_id(client), "hidden": [8], "epochs": 100_000})
-        run = Path("runs") / wait_for(client, "training")["run"]
+        if phase == "paused":
+            client.post("/api/trainings/current/pause")
+        run = Path("runs") / wait_for(client, phase)["run"]
         with client.stream("GET", "/api/trainings/events") as events:  # a page that is open
             next(events.iter_lines())
             server.send(number)
@@ -211,7 +217,7 @@ def test_a_slow_page_is_told_the_newest_of_each_thing() -> None:
 
     for told, last in zip(asyncio.run(page()), (999, 1999), strict=True):
         assert told.count("event: step\n") == 1 and f'data: {{"step": {last}}}\n' in told
-    assert training.now()["phase"]["phase"] == "failed"  # it has ended without a word
+    assert json.loads(training.now())["phase"]["phase"] == "failed"  # it has ended without a word
 
 
 class Told(Voice):

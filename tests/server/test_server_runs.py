@@ -1,10 +1,14 @@
 """The runs side by side: figures and curves as the files of each run have them."""
 
+import json
+import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from conftest import quiet
 
@@ -76,3 +80,14 @@ def test_a_long_curve_is_thinned_and_ends_where_it_ends(
     (out / "metrics.csv").write_text("\n".join([head, *[first] * 1001, ""]))
     epochs = [row["epoch"] for row in by_id(tmp_path / "runs")["long"]["epochs"]]
     assert len(epochs) <= _EPOCHS + 1 and (epochs[0], epochs[-1]) == (1, 1001)
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its file names are valid UTF-8")
+def test_a_name_that_is_no_text_comes_back_as_it_was(start: Callable[..., Any], runs: Path) -> None:
+    name = os.fsdecode(b"caf\xe9 <b>")
+    shutil.copytree(runs / "small", runs / name)
+    with httpx.Client(base_url=start(runs=runs).address, timeout=60) as ask:
+        for path, key in (("/api/runs", "runs"), ("/api/networks", "networks")):
+            assert name in [one["id"] for one in json.loads(ask.get(path).content)[key]]
+        found = ask.post("/api/trainings", content=json.dumps({"run": f"{name}?"}))
+        assert (found.status_code, list(found.json())) == (404, ["error"])

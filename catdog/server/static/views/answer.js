@@ -21,11 +21,22 @@ export default {
     const line = h("div", {});
     root.append(h("h1", {}, t("answer.title")), about, into, shown, line);
 
+    const drawn = { result: {}, cards: new Map() }; // what is there already, and of what
+    let isWaiting = false;
+
+    /** Draws what has changed, once for all changes until the next frame. */
     function draw() {
-      about.textContent = introduction(app);
-      into.classList.toggle("small", items.length > 0);
-      shown.replaceChildren(chosen ? result(chosen, app, draw) : "");
-      line.replaceChildren(items.length > 1 ? gallery(items, chosen, app, choose) : "");
+      if (isWaiting) return;
+      isWaiting = true;
+      requestAnimationFrame(() => {
+        isWaiting = false;
+        const adjusts = document.activeElement?.closest(".unsure");
+        about.textContent = introduction(app);
+        into.classList.toggle("small", items.length > 0);
+        shown.replaceChildren(chosen ? result(chosen, app, draw, drawn.result) : "");
+        line.replaceChildren(items.length > 1 ? gallery(items, chosen, app, choose, drawn.cards) : "");
+        if (adjusts) root.querySelector(".unsure input")?.focus();
+      });
     }
 
     function choose(item) {
@@ -39,9 +50,9 @@ export default {
       const waiting = makers.map(({ name, make }) => ({ name, make }));
       items.unshift(...waiting);
       if (waiting.length) choose(waiting[0]);
-      const line = [...waiting];
+      const left = [...waiting];
       const work = async () => {
-        for (let item = line.shift(); item; item = line.shift()) {
+        for (let item = left.shift(); item; item = left.shift()) {
           try {
             item.photo = (await item.make()).photos[0];
             item.name = item.photo.name;

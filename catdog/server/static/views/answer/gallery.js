@@ -1,26 +1,33 @@
 // All photos of this visit, each with its answer; one is chosen.
 
 import { h, percent } from "../../dom.js";
-import { verdict } from "./kept.js";
+import { once, verdict } from "./kept.js";
 
-export function gallery(items, chosen, app, choose) {
+/** cards: for each item, the store of `once`. */
+export function gallery(items, chosen, app, choose, cards) {
   const { t } = app;
   return h(
     "section",
     { class: "all", "aria-label": t("answer.all") },
     h("h2", {}, t("answer.all")),
     h("p", { class: "soft" }, counts(items, t)),
-    h("ul", { class: "gallery" }, items.map((item) => h("li", {}, card(item, item === chosen, t, choose)))),
+    h("ul", { class: "gallery" }, items.map((item) => h("li", {}, card(item, item === chosen, t, choose, cards)))),
   );
 }
 
-function card(item, isChosen, t, choose) {
+function card(item, isChosen, t, choose, cards) {
+  if (!cards.has(item)) cards.set(item, {});
+  const said = caption(item, t);
+  return once(cards.get(item), [said, item.name, item.photo, isChosen], () => draw(item, said, isChosen, choose));
+}
+
+function draw(item, said, isChosen, choose) {
   const image = item.photo && h("img", { src: `/api/photos/${item.photo.id}?side=240`, alt: "", loading: "lazy" });
   return h(
     "button",
     { "aria-pressed": String(isChosen), onclick: () => choose(item), title: item.name },
     image || h("span", { class: "empty" }),
-    h("strong", {}, caption(item, t)),
+    h("strong", {}, said),
     h("small", {}, item.name),
   );
 }

@@ -4,6 +4,13 @@
 export const items = [];
 export const settings = { unsureBelow: 0.6 };
 
+/** The element in `store`, if it was made of the same; else a new one: what has not changed is not drawn again. */
+export function once(store, of, make) {
+  const key = JSON.stringify(of);
+  if (store.key !== key) Object.assign(store, { key, element: make() });
+  return store.element;
+}
+
 /** What an answer comes to: a class, "unsure" or "unfamiliar". */
 export function verdict(answer) {
   if (answer.unfamiliar) return "unfamiliar";

@@ -1,12 +1,20 @@
 // One photo and what the network says of it: the answer, bars, the photo as it sees it, and which pixels spoke.
 
 import { h, number, percent, token } from "../../dom.js";
-import { settings, verdict } from "./kept.js";
+import { once, settings, verdict } from "./kept.js";
 
 const MOST_BARS = 8;
 const BLOCKS = 6; // along each side, as explain sums them
 
-export function result(item, app, redraw) {
+/** store: of `once`. */
+export function result(item, app, redraw, store) {
+  const { name, photo, answer, problem } = item;
+  const theme = document.documentElement.dataset.theme;
+  const of = [name, photo, answer, problem, app.run, app.network, settings, theme];
+  return once(store, of, () => draw(item, app, redraw));
+}
+
+function draw(item, app, redraw) {
   const { t } = app;
   if (item.problem) return h("section", { class: "result" }, h("p", { class: "problem", role: "alert" }, item.problem));
   if (!item.photo || !item.answer) return h("section", { class: "result", "aria-busy": "true" }, h("p", {}, t("answer.working")));
@@ -79,7 +87,6 @@ function unsure(t, redraw) {
     onchange: () => {
       settings.unsureBelow = Number(range.value);
       redraw();
-      document.querySelector(".unsure input")?.focus();
     },
   });
   return h("label", { class: "unsure soft" }, t("answer.unsurebelow"), range, output);

@@ -7,7 +7,7 @@ const FIGURES = ["train_loss", "val_loss", "train_accuracy", "val_accuracy"];
 
 const DOTS = 80; // epochs, up to which each is a dot
 
-export const loss = { format: (value) => number(value, 3), tick: (value) => number(value, 3) };
+export const loss = { format: (value) => (value < 10 ? value.toFixed(3) : number(value, 4)), tick: (value) => number(value, 3) };
 export const share = {
   format: (value) => percent(value),
   tick: (value) => percent(value, Math.round(1000 * value) % 10 ? 1 : 0),

@@ -44,7 +44,8 @@ export function status(app, act) {
     const name = phase.phase;
     where.textContent = t(`learn.phase.${name}`);
     detail.textContent = describe(name, told);
-    bar.value = name === "done" ? 1 : share(about, step, epochs);
+    if (name === "starting" || name === "preparing") bar.removeAttribute("value");
+    else bar.value = name === "done" ? 1 : share(about, step, epochs);
     bar.hidden = name === "failed";
     const last = epochs?.at(-1);
     const now = {
