@@ -72,8 +72,12 @@ export default {
       },
       neuron: (layer, unit) =>
         attempt(() => app.api.get(`/api/steps/${kept.state.id}/neuron?layer=${layer}&unit=${unit}`)),
-      template: (unit, what) =>
-        `/api/steps/${kept.state.id}/template?unit=${unit}&what=${what}&after=${kept.state.steps}`,
+      /** Weights of a neuron of the first layer; null where there are too many to draw. */
+      template(unit) {
+        const { layers, height, width } = kept.state;
+        const isLarge = layers[0].kind === "dense" && 3 * height * width > 200_000;
+        return isLarge ? null : attempt(() => app.api.get(`/api/steps/${kept.state.id}/template?unit=${unit}`));
+      },
       outputs(layer) {
         if (!outputs.has(layer)) outputs.set(layer, numbers(`/api/steps/${kept.state.id}/outputs?layer=${layer}`));
         return outputs.get(layer);
