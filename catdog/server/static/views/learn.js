@@ -44,8 +44,9 @@ export default {
         fresh = new Set();
         begin();
       }
+      if (value.phase === "none") told = {}; // the server was started anew
       told[name] = value;
-      if (!fresh.size) isCalm && name !== "phase" ? setTimeout(draw, CALM) : requestAnimationFrame(draw);
+      if (!fresh.size) (isCalm && name !== "phase" ? (soon) => setTimeout(soon, CALM) : requestAnimationFrame)(draw);
       fresh.add(name);
     }
 
@@ -58,7 +59,7 @@ export default {
         choose.hidden = isRunning;
         choose.open = phase === "none" || phase === "failed";
         earlier.hidden = phase !== "none";
-        if (phase === "none") offerEarlier();
+        if (phase === "none") offerEarlier().catch((error) => (lost.textContent = t(error.message)));
         if (phase === "done" || phase === "stopped") app.refreshNetworks().catch(() => {});
       }
       if (views && told.phase) {
