@@ -16,12 +16,15 @@ import numpy as np
 import pytest
 import torch
 from conftest import quiet
+from hypothesis import given
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from processes import LIMIT, Catdog
 
 from catdog.checkpoint.model_file import MODEL_FILE, STATE_FILE, load_model
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
+from catdog.errors import CatdogError
 from catdog.server import live, watch
 from catdog.server.app import STATIC
 from catdog.server.choices import SETTINGS, folders, settings_of
@@ -104,6 +107,23 @@ def test_what_is_wrong_in_the_settings_is_one_sentence(
     assert (found.status_code, list(found.json())) == (status, ["error"])
     assert sentence in found.json()["error"]
     assert ask.get("/api/trainings/current").json()["phase"]["phase"] not in live._RUNNING
+
+
+NUMBERS = st.integers(-(2**70), 2**70) | st.floats() | st.booleans() | st.none()
+VALUES = st.recursive(
+    NUMBERS | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+)
+
+
+@given(st.dictionaries(st.sampled_from([*SETTINGS, "data"]) | st.text(max_size=9), VALUES, max_size=4))
+def test_any_settings_are_taken_or_refused_in_a_sentence(wanted: dict[str, Any]) -> None:
+    try:
+        config = load_config(None, settings_of(wanted, None))
+    except CatdogError as error:
+        assert len(str(error).splitlines()) == 1 and str(error).endswith((".", "?"))
+    else:
+        assert config.photos.data == "sample" and config.photos.folds == 1
 
 
 @pytest.mark.parametrize("command", ["pause", "stop"])
