@@ -160,6 +160,7 @@ def test_with_the_keyboard_alone(visit: Callable[..., Page]) -> None:
     page.keyboard.press("Control+A")
     page.keyboard.type("2000")
     page.keyboard.press("Enter")
+    expect(page.locator(".where")).to_be_focused()
     phase(page, "Learning")
     tab_to(page, page.get_by_role("button", name="Pause"))
     page.keyboard.press("Enter")
