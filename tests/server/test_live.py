@@ -222,6 +222,7 @@ def test_a_slow_page_is_told_the_newest_of_each_thing() -> None:
     class Process:
         def __init__(self, first: int) -> None:
             self.stdout = lines(first)
+            training._process = self  # type: ignore[assignment]
 
         def wait(self) -> int:
             return 0
@@ -238,6 +239,10 @@ def test_a_slow_page_is_told_the_newest_of_each_thing() -> None:
     for told, last in zip(asyncio.run(page()), (999, 1999), strict=True):
         assert told.count("event: step\n") == 1 and f'data: {{"step": {last}}}\n' in told
     assert json.loads(training.now())["phase"]["phase"] == "failed"  # it has ended without a word
+    before = Process(0)
+    Process(0)
+    training._listen(before)  # type: ignore[arg-type]
+    assert json.loads(training.now())["phase"]["phase"] == "training"  # the end of the one before says nothing of it
 
 
 class Told(Voice):
