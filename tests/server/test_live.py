@@ -19,7 +19,7 @@ from conftest import quiet
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
-from processes import LIMIT, Catdog
+from processes import Catdog
 
 from catdog.checkpoint.model_file import MODEL_FILE, STATE_FILE, load_model
 from catdog.config.settings import Config
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from catdog.server.serve import Server
 
+PATIENCE = 180.0  # seconds, after which something is stuck
 SMALL = {"hidden": [8], "epochs": 20}
 
 
@@ -63,7 +64,7 @@ def ask(served: "Server") -> "Iterator[httpx.Client]":
 
 def wait_for(client: "httpx.Client", *phases: str) -> dict[str, Any]:
     """What the training has told when it is in one of these phases."""
-    end = time.monotonic() + LIMIT
+    end = time.monotonic() + PATIENCE
     while (now := client.get("/api/trainings/current").json())["phase"]["phase"] not in phases:
         assert time.monotonic() < end, now
         time.sleep(0.02)
@@ -206,7 +207,7 @@ def test_the_training_ends_with_the_server_and_everything_is_saved(
             next(events.iter_lines())
             server.send(number)
             assert server.wait(10) == (128 + number if number == signal.SIGTERM else -number)
-    end = time.monotonic() + LIMIT
+    end = time.monotonic() + PATIENCE
     while "stopped and saved" not in (run / "train.log").read_text():
         assert time.monotonic() < end
         time.sleep(0.05)

@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 if TYPE_CHECKING:
     from catdog.server.serve import Server
 
-PATIENCE = 60_000  # milliseconds that a training may take to start, or to end
+PATIENCE = 180_000  # milliseconds that a training may take to start, or to end
 
 
 @pytest.fixture(scope="module")
