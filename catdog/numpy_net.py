@@ -120,6 +120,8 @@ class Layer:
 
     def product(self, x: Floats) -> Floats:
         """Wx, in the type of x."""
+        if self.weight.dtype == x.dtype and x.ndim == 2:  # as below; of a few rows in half the time
+            return (self.weight @ x.T).T
         if self.weight.dtype == x.dtype:
             return x @ self.weight.T
         found = np.empty((*x.shape[:-1], self.units), x.dtype)

@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from catdog.errors import CatdogError
 from catdog.server import textbook
-from catdog.server.photos import as_png, decode_bounded
+from catdog.server.photos import decode_bounded
 from catdog.server.requests import RequestError, json_of, number, text, whole
 from catdog.server.responses import JSONResponse
 from catdog.server.state import State
@@ -80,11 +80,8 @@ def routes(state: State) -> list[Route]:
         return Response(numbers, media_type="application/octet-stream")
 
     async def template(request: Request) -> Response:
-        unit, what = whole(request.query_params, "unit", 0, _UNITS), request.query_params.get("what", "now")
-        if what not in ("before", "now", "change"):
-            raise RequestError(400, '"what" must be before, now or change.')
-        picture = await state.compute(found(request).template, unit, what)
-        return Response(await state.compute(as_png, picture), media_type="image/png")
+        unit = whole(request.query_params, "unit", 0, _UNITS)
+        return JSONResponse(await state.compute(found(request).template, unit))
 
     async def example(request: Request) -> Response:
         wanted, name = await json_of(request), request.path_params["example"]

@@ -136,7 +136,7 @@ class Live:
                 self._parts[name] = (next(self._versions), value)
         status = process.wait()
         with self._lock:
-            if self._is_running():  # it was killed
+            if process is self._process and self._is_running():  # it was killed
                 sentence = f"the training has ended without a word (status {status}); what it had saved can be resumed."
                 self._tell("phase", {"phase": "failed", "sentence": sentence})
 

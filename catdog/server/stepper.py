@@ -16,19 +16,19 @@ from catdog.errors import CatdogError
 from catdog.predict import Classifier
 from catdog.tools.explain.backprop import Floats, Layer, LocalLayer, Network, Pool
 from catdog.tools.explain.explanation import Explanation, PathWeight, explain_pixels, largest
-from catdog.tools.explain.learned import as_picture
 
 MOST_STEPS = 10_000
 _TERMS = 40  # products w*x of a neuron that are told one by one
 _CHOICES = 5  # inputs of a path's unit among which one may choose how the path goes on
 _CLASSES = 8  # of the scores that are told, at least
+_MOST_DRAWN = 200_000  # weights in a picture of a neuron
 _KEPT_BYTES = 2**28  # of weights before earlier steps, which going back to is quick
 
 
 class Stepper:
     """A photo, a label and the weights after some steps; going back gives exactly the weights that were there before.
 
-    Threads may use it, one at a time.
+    Threads may read it at any time; one that changes it holds `lock`.
     """
 
     def __init__(
@@ -43,7 +43,10 @@ class Stepper:
         self._kept = {0: network}
 
     def step(self, rate: float, times: int = 1) -> None:
-        """w' = w - rate * dL/dw of all weights, `times` times; stops early where the loss is no longer finite."""
+        """w' = w - rate * dL/dw of all weights, `times` times.
+
+        Raises CatdogError where a step leads to infinite numbers; that step, and what would follow, is not taken.
+        """
         if len(self.rates) + times > MOST_STEPS:
             raise CatdogError(f"{MOST_STEPS:,} steps are as many as the page takes; rewind, or go back.")
         with np.errstate(all="ignore"):
@@ -81,7 +84,10 @@ class Stepper:
 
     def state(self) -> dict[str, Any]:
         """All that the page shows of where the steps have led."""
-        return {"steps": len(self.rates), "curve": list(self.curve), **explanation_as_json(self.now)}
+        found = {"steps": len(self.rates), "curve": list(self.curve), **explanation_as_json(self.now)}
+        for link in found["chain"]:
+            link["w_start"] = float(self._start.layers[link["layer"]].row(link["unit"])[link["input"]])
+        return found
 
     def neuron(self, layer: int, unit: int) -> dict[str, Any]:
         if not 0 <= layer < len(self.now.network.layers) or not 0 <= unit < self.now.network.layers[layer].units:
@@ -94,21 +100,20 @@ class Stepper:
             raise CatdogError("there is no such layer in this network; choose one that is drawn.")
         return self.now.outputs[layer].out.astype("<f4").tobytes()
 
-    def template(self, unit: int, what: str) -> NDArray[np.uint8]:
-        """Weights of a neuron of the first layer as a picture, H x W x 3, grey where they are 0.
-
-        what: the weights "before" all steps, those of "now", or the "change" from the ones to the others.
-        """
+    def template(self, unit: int) -> dict[str, Any]:
+        """Weights of a neuron of the first layer before all steps and now, of the part of the photo that it sees."""
         before, now = (network.layers[0] for network in (self._start, self.now.network))
         if not 0 <= unit < now.units:
             raise CatdogError("there is no such neuron in the first layer; choose one that is drawn.")
-        rows = [layer.row(unit).reshape(3, *self.now.pixels.shape[1:]) for layer in (before, now)]
-        found = {"before": rows[0], "now": rows[1], "change": rows[1] - rows[0]}[what]
-        if isinstance(now, LocalLayer):
-            top, left, bottom, right = _window(now, unit)
-            found = found[:, top : bottom + 1, left : right + 1]
-        picture = as_picture(found.reshape(-1), (found.shape[1], found.shape[2]))
-        return np.rint(255 * picture).astype(np.uint8)
+        if now.fan_in(unit) > _MOST_DRAWN:
+            raise CatdogError(f"more than {_MOST_DRAWN:,} weights are not drawn; look at single ones.")
+        _, height, width = self.now.pixels.shape
+        top, left, bottom, right = _window(now, unit) if isinstance(now, LocalLayer) else (0, 0, height - 1, width - 1)
+        pictures = {
+            name: layer.row(unit).reshape(3, height, width)[:, top : bottom + 1, left : right + 1].reshape(-1).tolist()
+            for name, layer in (("before", before), ("now", now))
+        }
+        return {"top": top, "left": left, "height": bottom - top + 1, "width": right - left + 1, **pictures}
 
     def _look_at(self, network: Network) -> None:
         e = self.now

@@ -4,6 +4,7 @@ On standard output: a line for each thing told, its name and its value as JSON. 
 then commands, a line each: pause, continue, stop. The end of the input, when the server has ended, means stop too.
 """
 
+import atexit
 import io
 import json
 import os
@@ -22,25 +23,20 @@ from catdog.errors import CatdogError
 from catdog.server.voice import Voice
 
 
-class Commands:
-    """The server's commands, which a thread reads: `going` is not set while the training is to pause."""
-
-    def __init__(self) -> None:
-        self.task = json.loads(sys.stdin.buffer.readline())
-        self.going = threading.Event()
-        self.going.set()
-        threading.Thread(target=self._listen, daemon=True).start()
-
-    def _listen(self) -> None:
-        for line in sys.stdin.buffer:
-            if line == b"pause\n":
-                self.going.clear()
-            elif line == b"continue\n":
-                self.going.set()
-            else:
-                break
-        self.going.set()
-        interrupt_main(signal.SIGTERM)  # as Ctrl-C does: a checkpoint is written
+def _obey(going: threading.Event) -> None:
+    """Follow the server's commands: `going` is not set while the training is to pause."""
+    for line in sys.stdin.buffer:
+        if line == b"pause\n":
+            going.clear()
+        elif line == b"continue\n":
+            going.set()
+        else:
+            break
+    going.set()
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)  # wakes it, whatever it waits for
+    else:
+        interrupt_main(signal.SIGTERM)
 
 
 class _NoTerminal(io.TextIOWrapper):
@@ -54,13 +50,16 @@ def main() -> None:
     """Be that process."""
     sys.stderr = _NoTerminal(io.FileIO(os.dup(2), "w"), write_through=True)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", str(usable_cpus()[0]))  # as for `catdog train`
-    voice = Voice()
+    voice, going, task = Voice(), threading.Event(), json.loads(sys.stdin.buffer.readline())
+    going.set()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # before the training, after it, and a second time
     end: dict[str, Any] = {"phase": "done"}
     try:
         with Signals(stop_at_once):
-            _train(Commands(), voice)
+            threading.Thread(target=_obey, args=(going,), daemon=True).start()
+            _train(task, voice, going)
     except Interrupted as stop:
-        end = {"phase": "stopped", "saved": stop.saved, "sentence": stop.advice}
+        end = {"phase": "stopped", "saved": stop.saved or "resume" in task, "sentence": stop.advice}
     except CatdogError as error:
         end = {"phase": "failed", "sentence": str(error)}
     except Exception as error:  # no memory, for example
@@ -68,27 +67,27 @@ def main() -> None:
         why = f"{type(error).__name__}: {error}".splitlines()[0][:200]
         end = {"phase": "failed", "sentence": f"catdog could not go on ({why}); where catdog serve runs, it says more."}
     voice.tell("phase", end)
-    sys.stderr.flush()
+    atexit._run_exitfuncs()
     os._exit(0)  # torch's parts are not freed
 
 
-def _train(commands: Commands, voice: Voice) -> None:
-    os.chdir(commands.task["folder"])
-    if run := commands.task.get("resume"):
+def _train(task: dict[str, Any], voice: Voice, going: threading.Event) -> None:
+    os.chdir(task["folder"])
+    if run := task.get("resume"):
         voice.tell("run", Path(run).name)
         voice.tell("phase", {"phase": "preparing"})
         from catdog.server.watch import Watch
         from catdog.train import resume
 
-        resume(Path(run), voice.log, [Watch(voice, commands.going)])
+        resume(Path(run), voice.log, [Watch(voice, going)])
         return
     from catdog.data.warm_up import WarmUp
     from catdog.runs.paths import new_run
 
-    with new_run(load_config(None, commands.task["settings"]), voice.log) as (config, folder):
+    with new_run(load_config(None, task["settings"]), voice.log) as (config, folder):
         voice.tell("run", folder.path.name)
         voice.tell("phase", {"phase": "preparing"})
         with WarmUp(config).bar:  # while torch is imported
             from catdog.server.watch import Watch
             from catdog.train import train
-        train(config, voice.log, [Watch(voice, commands.going)], folder)
+        train(config, voice.log, [Watch(voice, going)], folder)

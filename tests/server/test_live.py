@@ -16,12 +16,15 @@ import numpy as np
 import pytest
 import torch
 from conftest import quiet
+from hypothesis import given
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
-from processes import LIMIT, Catdog
+from processes import Catdog
 
 from catdog.checkpoint.model_file import MODEL_FILE, STATE_FILE, load_model
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
+from catdog.errors import CatdogError
 from catdog.server import live, watch
 from catdog.server.app import STATIC
 from catdog.server.choices import SETTINGS, folders, settings_of
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
 
     from catdog.server.serve import Server
 
+PATIENCE = 180.0  # seconds, after which something is stuck
 SMALL = {"hidden": [8], "epochs": 20}
 
 
@@ -60,7 +64,7 @@ def ask(served: "Server") -> "Iterator[httpx.Client]":
 
 def wait_for(client: "httpx.Client", *phases: str) -> dict[str, Any]:
     """What the training has told when it is in one of these phases."""
-    end = time.monotonic() + LIMIT
+    end = time.monotonic() + PATIENCE
     while (now := client.get("/api/trainings/current").json())["phase"]["phase"] not in phases:
         assert time.monotonic() < end, now
         time.sleep(0.02)
@@ -104,6 +108,23 @@ def test_what_is_wrong_in_the_settings_is_one_sentence(
     assert (found.status_code, list(found.json())) == (status, ["error"])
     assert sentence in found.json()["error"]
     assert ask.get("/api/trainings/current").json()["phase"]["phase"] not in live._RUNNING
+
+
+NUMBERS = st.integers(-(2**70), 2**70) | st.floats() | st.booleans() | st.none()
+VALUES = st.recursive(
+    NUMBERS | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+)
+
+
+@given(st.dictionaries(st.sampled_from([*SETTINGS, "data"]) | st.text(max_size=9), VALUES, max_size=4))
+def test_any_settings_are_taken_or_refused_in_a_sentence(wanted: dict[str, Any]) -> None:
+    try:
+        config = load_config(None, settings_of(wanted, None))
+    except CatdogError as error:
+        assert len(str(error).splitlines()) == 1 and str(error).endswith((".", "?"))
+    else:
+        assert config.photos.data == "sample" and config.photos.folds == 1
 
 
 @pytest.mark.parametrize("command", ["pause", "stop"])
@@ -186,7 +207,7 @@ def test_the_training_ends_with_the_server_and_everything_is_saved(
             next(events.iter_lines())
             server.send(number)
             assert server.wait(10) == (128 + number if number == signal.SIGTERM else -number)
-    end = time.monotonic() + LIMIT
+    end = time.monotonic() + PATIENCE
     while "stopped and saved" not in (run / "train.log").read_text():
         assert time.monotonic() < end
         time.sleep(0.05)
@@ -202,6 +223,7 @@ def test_a_slow_page_is_told_the_newest_of_each_thing() -> None:
     class Process:
         def __init__(self, first: int) -> None:
             self.stdout = lines(first)
+            training._process = self  # type: ignore[assignment]
 
         def wait(self) -> int:
             return 0
@@ -218,6 +240,10 @@ def test_a_slow_page_is_told_the_newest_of_each_thing() -> None:
     for told, last in zip(asyncio.run(page()), (999, 1999), strict=True):
         assert told.count("event: step\n") == 1 and f'data: {{"step": {last}}}\n' in told
     assert json.loads(training.now())["phase"]["phase"] == "failed"  # it has ended without a word
+    before = Process(0)
+    Process(0)
+    training._listen(before)  # type: ignore[arg-type]
+    assert json.loads(training.now())["phase"]["phase"] == "training"  # the end of the one before says nothing of it
 
 
 class Told(Voice):

@@ -72,6 +72,8 @@ def test_what_look_inside_gets_is_of_the_form_that_is_described(ask: httpx.Clien
     steps = f"/api/steps/{begun.json()['id']}"
     for name, values in (("step", {"lr": 0.01}), ("path", {"layer": 1, "input": 2}), ("back", {}), ("rewind", {})):
         assert is_as_described(ask.post(f"{steps}/{name}", json=values), f"/api/steps/{{steps}}/{name}")
+    template = ask.get(f"{steps}/template", params={"unit": 3})
+    assert is_as_described(template, "/api/steps/{steps}/template")
     neuron = ask.get(f"{steps}/neuron", params={"layer": 0, "unit": 3})
     assert is_as_described(neuron, "/api/steps/{steps}/neuron")
     for example in ("network", "circuit"):

@@ -53,6 +53,7 @@ def serving() -> Part:
         )
         for n in CLIENTS[1:]
     ]
+    limits.append(Limit("cats-dogs, 1 at once: p99 seconds", _catdog(box, 1).name, "p99_seconds", most=0.3))
     limits += [
         Limit(
             f"dense, {n} at once: predictions/s over those of FastAPI and torch",

@@ -138,14 +138,25 @@ def _first_line(place: Place, round: int) -> Figures:
     return {"first_line_seconds": ended.lines[0][0]}
 
 
+def _page(place: Place, round: int) -> Figures:
+    ended = run_python(["-m", "catdog", "serve", "--port", 0], place.work, until=lambda line: True)
+    return {"first_line_seconds": ended.lines[0][0]}
+
+
 def start() -> Part:
     torch = _imports("torch")
     return Part(
         "start",
-        "`catdog --help`, and the first line of `catdog train`, from the start of the process.",
-        [Contender("catdog --help", _help), Contender("catdog train", _first_line), torch],
+        "`catdog --help`, and the first lines of `catdog train` and `catdog serve`, from the start of the process.",
+        [
+            Contender("catdog --help", _help),
+            Contender("catdog train", _first_line),
+            Contender("catdog serve", _page, needs="starlette"),
+            torch,
+        ],
         [
             Limit("seconds of catdog --help", "catdog --help", "seconds", most=0.3),
+            Limit("first line of serve, seconds", "catdog serve", "first_line_seconds", most=2),
             Limit(
                 "first line of train, seconds after python -c 'import torch' would be done",
                 *("catdog train", "first_line_seconds", "difference", torch.name, "seconds"),

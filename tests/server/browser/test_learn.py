@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 if TYPE_CHECKING:
     from catdog.server.serve import Server
 
-PATIENCE = 60_000  # milliseconds that a training may take to start, or to end
+PATIENCE = 180_000  # milliseconds that a training may take to start, or to end
 
 
 @pytest.fixture(scope="module")
@@ -160,6 +160,7 @@ def test_with_the_keyboard_alone(visit: Callable[..., Page]) -> None:
     page.keyboard.press("Control+A")
     page.keyboard.type("2000")
     page.keyboard.press("Enter")
+    expect(page.locator(".where")).to_be_focused()
     phase(page, "Learning")
     tab_to(page, page.get_by_role("button", name="Pause"))
     page.keyboard.press("Enter")

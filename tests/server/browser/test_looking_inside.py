@@ -227,3 +227,18 @@ def test_axe_finds_nothing_in_any_chapter(look: Open, width: int, locale: str, d
         found = Axe().run(page, options=RULES).response["violations"]
         assert not [f"{chapter}: {one['id']} {node['html'][:150]}" for one in found for node in one["nodes"]]
         assert page.evaluate("document.documentElement.scrollWidth") <= width, chapter
+
+
+def test_pictures_of_weights_tell_each_of_them(look: Open, e: Explanation) -> None:
+    page = look("step")
+    page.get_by_role("button", name="Step", exact=True).click()
+    expect(page.locator(".done")).to_contain_text("Steps: 1.")
+    expect(page.locator(".template")).to_have_count(3)
+    before = e.network.layers[0].row(e.path[0]).reshape(3, 12, 16)
+    after = e.after_step(e.rate).layers[0].row(e.path[0]).reshape(3, 12, 16)
+    for number, expected in enumerate((before, after - before, after)):
+        canvas = page.locator(".template canvas").nth(number)
+        box = canvas.bounding_box()
+        canvas.hover(position={"x": box["width"] * 3.5 / 16, "y": box["height"] * 1.5 / 12})
+        assert "Row 1, column 3" in texts(page, ".readout")
+        np.testing.assert_allclose(numbers(page, ".readout"), expected[:, 1, 3], rtol=1e-9, atol=1e-16)

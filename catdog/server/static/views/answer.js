@@ -102,11 +102,17 @@ export default {
 function introduction(app) {
   const network = app.network;
   if (!network) return "";
-  const values = { name: network.id, classes: new Intl.ListFormat(app.language).format(network.classes.slice(0, 8)), size: network.image_size.join(" × ") };
+  const values = { name: network.id, classes: listed(network.classes.slice(0, 8), app.language), size: network.image_size.join(" × ") };
   const about = app.t("answer.about", values);
   if (!network.accuracy) return about;
   const right = { right: percent(network.accuracy, 2), photos: network.validation_photos.toLocaleString("en") };
   return about + app.t("answer.accuracy", right);
+}
+
+/** "cat and dog", "cat 和 dog". */
+function listed(words, language) {
+  const parts = new Intl.ListFormat(language).formatToParts(words);
+  return parts.map(({ value }) => (value === "和" ? " 和 " : value)).join("");
 }
 
 function inWords(some, app) {

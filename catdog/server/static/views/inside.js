@@ -47,6 +47,7 @@ export default {
     );
     let current = null; // what the chapter gave: update, end
     let outputs = new Map(); // of layers, for the weights of now
+    let asking = null; // what `begin` waits for
 
     const inside = {
       app,
@@ -71,8 +72,12 @@ export default {
       },
       neuron: (layer, unit) =>
         attempt(() => app.api.get(`/api/steps/${kept.state.id}/neuron?layer=${layer}&unit=${unit}`)),
-      template: (unit, what) =>
-        `/api/steps/${kept.state.id}/template?unit=${unit}&what=${what}&after=${kept.state.steps}`,
+      /** Weights of a neuron of the first layer; null where there are too many to draw. */
+      template(unit) {
+        const { layers, height, width } = kept.state;
+        const isLarge = layers[0].kind === "dense" && 3 * height * width > 200_000;
+        return isLarge ? null : attempt(() => app.api.get(`/api/steps/${kept.state.id}/template?unit=${unit}`));
+      },
       outputs(layer) {
         if (!outputs.has(layer)) outputs.set(layer, numbers(`/api/steps/${kept.state.id}/outputs?layer=${layer}`));
         return outputs.get(layer);
@@ -82,7 +87,6 @@ export default {
         const found = await attempt(() => app.api.post(`/api/steps/${kept.state.id}/${what}`, values));
         if (!found) return false;
         kept.state = { ...found, id: kept.state.id };
-        if (what === "path") kept.initial = found.steps ? kept.initial : kept.state;
         outputs = new Map();
         if (current?.update) current.update();
         else drawChapter();
@@ -115,8 +119,10 @@ export default {
     /** Steps anew, for the photo and network that are chosen, from the network's own weights. */
     async function begin(label = null) {
       const asked = { photo: app.photo.id, run: app.run, label };
+      const mine = (asking = JSON.stringify(asked));
       const found = await attempt(() => app.api.post("/api/steps", asked));
-      if (!root.isConnected) return;
+      if (asking !== mine) return; // something else was asked for meanwhile
+      asking = null;
       Object.assign(kept, {
         photo: asked.photo,
         run: asked.run,
@@ -133,8 +139,9 @@ export default {
 
     function draw() {
       const needsPhoto = !CHAPTERS[kept.chapter][2];
-      if (needsPhoto && app.photo && !isFresh()) begin();
-      else drawChapter();
+      const isAsked = asking === JSON.stringify({ photo: app.photo?.id, run: app.run, label: null });
+      if (needsPhoto && app.photo && !isFresh() && !isAsked) begin();
+      drawChapter();
     }
 
     function drawChapter() {
@@ -188,6 +195,7 @@ export default {
     function turn(chapter) {
       if (chapter < 0 || chapter >= CHAPTERS.length) return;
       kept.chapter = chapter;
+      problem.textContent = "";
       draw();
       title.focus({ preventScroll: true });
       if (title.getBoundingClientRect().top < 0) title.scrollIntoView();
@@ -204,6 +212,7 @@ export default {
     const ends = [app.on("photo", draw), app.on("run", draw), app.on("theme", drawChapter)];
     draw();
     return () => {
+      asking = null;
       document.removeEventListener("keydown", keys);
       ends.forEach((end) => end());
       current?.end?.();

@@ -25,6 +25,7 @@ export default {
     let told = {}; // the newest of each part
     let fresh = new Set();
     let views = null;
+    let isAwaited = false; // by whoever has pressed Start
     const isCalm = matchMedia("(prefers-reduced-motion: reduce)").matches;
 
     function begin() {
@@ -44,8 +45,9 @@ export default {
         fresh = new Set();
         begin();
       }
+      if (value.phase === "none") told = {}; // the server was started anew
       told[name] = value;
-      if (!fresh.size) isCalm && name !== "phase" ? setTimeout(draw, CALM) : requestAnimationFrame(draw);
+      if (!fresh.size) (isCalm && name !== "phase" ? (soon) => setTimeout(soon, CALM) : requestAnimationFrame)(draw);
       fresh.add(name);
     }
 
@@ -58,11 +60,15 @@ export default {
         choose.hidden = isRunning;
         choose.open = phase === "none" || phase === "failed";
         earlier.hidden = phase !== "none";
-        if (phase === "none") offerEarlier();
+        if (phase === "none") offerEarlier().catch((error) => (lost.textContent = t(error.message)));
         if (phase === "done" || phase === "stopped") app.refreshNetworks().catch(() => {});
       }
       if (views && told.phase) {
         views.status.draw(told);
+        if (isAwaited && isRunning) {
+          isAwaited = false;
+          views.status.focus(); // the form, where it was, is hidden
+        }
         if (told.about && told.epochs) {
           views.curves.element.hidden = false;
           if (changed("about", "step", "epochs")) views.curves.draw(told);
@@ -103,9 +109,19 @@ export default {
       );
     }
 
+    async function start(wanted) {
+      isAwaited = true;
+      try {
+        await app.api.post("/api/trainings", wanted);
+      } catch (error) {
+        isAwaited = false;
+        throw error;
+      }
+    }
+
     app.api
       .get("/api/trainings")
-      .then((choices) => choose.append(form(app, choices, (wanted) => app.api.post("/api/trainings", wanted))))
+      .then((choices) => choose.append(form(app, choices, start)))
       .catch((error) => (lost.textContent = t(error.message)));
     const source = new EventSource("/api/trainings/events");
     for (const name of PARTS) source.addEventListener(name, (event) => hear(name, JSON.parse(event.data)));

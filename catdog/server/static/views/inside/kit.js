@@ -2,6 +2,9 @@
 
 import { h } from "../../dom.js";
 
+/** Keys of the names of the photo's channels. */
+export const COLOURS = ["inside.red", "inside.green", "inside.blue"];
+
 /** Five significant digits, as `catdog explain` prints them, with a true minus sign. */
 export function figure(value) {
   if (value === 0) return "0";
@@ -44,7 +47,7 @@ export class Names {
     if (i > 0) return this.unit(i - 1, j);
     const { width, height } = this.state;
     const [channel, place] = [Math.floor(j / (width * height)), j % (width * height)];
-    const colour = this.t(["inside.red", "inside.green", "inside.blue"][channel]);
+    const colour = this.t(COLOURS[channel]);
     return `${colour} ${Math.floor(place / width)},${place % width}`;
   }
 }

@@ -1,7 +1,7 @@
 // A layer and the one below it, with lines from the largest inputs of a neuron: a closer look at the network.
 
 import { h, svg } from "../../dom.js";
-import { cells, num, photoCanvas } from "./kit.js";
+import { cells, COLOURS, num, photoCanvas, pixelsOf } from "./kit.js";
 import { inWords } from "./neuron.js";
 import { layout, sheet } from "./sheet.js";
 
@@ -30,6 +30,7 @@ export function lens(inside, told, show) {
     const overlay = svg("svg", { class: "edges", "aria-hidden": true });
     choosing(canvases[1], upper, i, above, () => upper.place(found.unit));
     if (i > 0) choosing(canvases[0], lower, i - 1, below, () => [0, 0]);
+    else tellingPixels(canvases[0], inside, told);
     element.replaceChildren(
       ...canvases.map((canvas, k) => h("figure", {}, canvas, h("figcaption", {}, titles[k]))),
       overlay,
@@ -83,6 +84,20 @@ export function lens(inside, told, show) {
   }
 
   return { element, draw, end: () => resized.disconnect() };
+}
+
+/** Pointing at the photo tells the three numbers of a pixel. */
+function tellingPixels(canvas, { t, state }, told) {
+  const pixel = pixelsOf(state);
+  canvas.addEventListener("pointerleave", () => told.say(t("inside.layers.hint")));
+  cells(
+    canvas,
+    () => [0, 0],
+    (row, column) => {
+      const three = COLOURS.map((colour, c) => ` ${t(colour)} ${pixel(c, row, column)}`);
+      told.say(`${t("inside.photo.pixel", { row, column })}:`, ...three);
+    },
+  );
 }
 
 /** The photo, whose inputs are all of red, then of green, of blue, as `layout` gives it of a layer. */

@@ -2,6 +2,7 @@
 
 import { h } from "../../dom.js";
 import { count, figure, formula, num, scrolled, signed } from "./kit.js";
+import { templates } from "./template.js";
 
 const WRITTEN = 8; // products in the table before it is opened
 
@@ -18,6 +19,12 @@ export function neuron(found, inside, told, show) {
     const props = { class: "small", onclick: () => show(i, other), "aria-pressed": String(other === unit) };
     return h("button", props, names.unit(i, other));
   });
+  const picture = h("div", {});
+  if (i === 0) {
+    templates(unit, ["now"], inside, told).then((figures) => {
+      if (figures.length > 0) picture.replaceChildren(...figures, h("p", { class: "soft" }, t("inside.template")));
+    });
+  }
   const more = terms.length > WRITTEN && [
     h("summary", {}, t("inside.layers.more", { count: count(terms.length - WRITTEN) })),
     products(found, inside, told, WRITTEN),
@@ -41,7 +48,7 @@ export function neuron(found, inside, told, show) {
       "div",
       { class: "beside" },
       scrolled(t("inside.layers.products"), products(found, inside, told, 0, WRITTEN), more && h("details", {}, more)),
-      h("div", {}, outcome(found, t), i === 0 && template(unit, inside)),
+      h("div", {}, outcome(found, t), picture),
     ),
   ];
 }
@@ -103,11 +110,3 @@ function outcome({ kind, bias, sum, norm, added, normed, out, activation }, t) {
     activation !== "none" && formula(`${activation}(${figure(normed)}) = `, num(out, "forward")),
   ];
 }
-
-const template = (unit, { t, template: address }) =>
-  h(
-    "figure",
-    { class: "template" },
-    h("img", { src: address(unit, "now"), alt: t("inside.weights") }),
-    h("figcaption", {}, t("inside.template")),
-  );

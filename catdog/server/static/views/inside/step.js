@@ -3,6 +3,7 @@
 import { h, percent, svg } from "../../dom.js";
 import { count, figure, num, readout, scrolled } from "./kit.js";
 import { gauge } from "./scores.js";
+import { templates } from "./template.js";
 
 export function step(root, inside) {
   const { t, names } = inside;
@@ -34,7 +35,7 @@ export function step(root, inside) {
   const done = h("p", { class: "done soft", "aria-live": "polite" });
   const bars = h("div", {});
   const curve = h("div", {});
-  const templates = h("div", {});
+  const pictures = h("div", {});
   const weights = scrolled(t("inside.step.weights"));
 
   root.append(
@@ -43,7 +44,7 @@ export function step(root, inside) {
     h("div", { class: "controls" }, one, ten, run, back, rewind),
     done,
     h("div", { class: "beside" }, bars, curve),
-    templates,
+    pictures,
     h("h3", {}, t("inside.step.weights")),
     weights,
     told.line,
@@ -94,42 +95,30 @@ export function step(root, inside) {
       h("table", { class: "scores" }, h("tbody", {}, rows)),
     );
     curve.replaceChildren(h("h3", {}, t("inside.step.curve")), lossCurve(state.curve, t));
-    weights.replaceChildren(table(state, initial));
-    templates.replaceChildren(...pictures(state));
+    weights.replaceChildren(table(state));
+    drawPictures(state);
   }
 
   /** The weights of the path's neuron in the first layer as pictures, before and now, and what the steps added. */
-  function pictures(state) {
+  async function drawPictures(state) {
     const { unit } = state.chain[0];
+    const figures = await templates(unit, ["before", "change", "now"], inside, told);
+    if (state !== inside.state || figures.length === 0) return;
     const about = state.layers[0].kind === "dense" ? "inside.template.photo" : "inside.template.places";
-    return [
+    pictures.replaceChildren(
       h("h3", {}, t("inside.template.title", { unit: names.unit(0, unit) })),
-      h(
-        "div",
-        { class: "templates" },
-        ["before", "change", "now"].map((what) =>
-          h(
-            "figure",
-            { class: "template" },
-            h("img", { src: inside.template(unit, what), alt: t(`inside.template.${what}`) }),
-            h("figcaption", {}, t(`inside.template.${what}`)),
-          ),
-        ),
-      ),
+      h("div", { class: "templates" }, figures),
       h("p", { class: "soft" }, t(about)),
-    ];
+    );
   }
 
   /** The weights of the path: before all steps, now, and what the next step would make of them. */
-  function table(state, initial) {
+  function table(state) {
     const head = ["inside.step.weight", "inside.step.before", "inside.step.now", "dL/dw", "inside.step.next"];
     const rows = state.chain
       .filter((link) => link.kind !== "mean")
       .reverse()
       .map((link) => {
-        const before = initial.chain.find(
-          (one) => one.layer === link.layer && one.input === link.input && one.unit === link.unit,
-        );
         const next = link.w - inside.rate * link.w_gradient;
         return told.explains(
           h(
@@ -140,7 +129,7 @@ export function step(root, inside) {
               { scope: "row" },
               `${names.layer(link.layer)}: ${names.input(link.layer, link.input)} → ${names.unit(link.layer, link.unit)}`,
             ),
-            h("td", {}, before ? exact(before.w) : "–"),
+            h("td", {}, exact(link.w_start)),
             h("td", {}, exact(link.w, "forward")),
             h("td", {}, num(link.w_gradient, "backward")),
             h("td", {}, exact(next)),

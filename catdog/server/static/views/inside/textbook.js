@@ -2,7 +2,7 @@
 
 import { h } from "../../dom.js";
 import { circuit, network } from "./graph.js";
-import { count, figure, num, readout, scrolled, signed } from "./kit.js";
+import { count, num, readout, scrolled } from "./kit.js";
 
 export const textbook = (example) => (root, inside) => {
   const { t, app } = inside;

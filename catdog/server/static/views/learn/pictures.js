@@ -38,6 +38,7 @@ export function pictures(app) {
   function draw({ width, height, templates: ofClasses, units, answers }, classes) {
     ofWeights.hidden = false;
     fit(templates, ofClasses.length);
+    templates.classList.toggle("many", ofClasses.length > 4);
     ofClasses.forEach((pixels, i) => caption(templates.children[i], t("learn.more", { label: classes[i] }), i, pixels));
     fit(neurons, units.length);
     units.forEach(({ unit, speaks_for, pixels }, i) => {

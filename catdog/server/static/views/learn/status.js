@@ -20,7 +20,7 @@ export const RUNNING = ["starting", "preparing", "training", "paused", "stopping
 /** act: called with the name of the button. */
 export function status(app, act) {
   const { t } = app;
-  const where = h("h2", { class: "where" });
+  const where = h("h2", { class: "where", tabindex: "-1" });
   const detail = h("p", { class: "soft detail" });
   const bar = h("progress", { max: "1", value: 0, "aria-label": t("learn.progress") });
   const buttons = h("div", { class: "act" });
@@ -103,7 +103,7 @@ export function status(app, act) {
     }
   }
 
-  return { element, draw };
+  return { element, draw, focus: () => where.focus() };
 }
 
 /** Whether the weights after epoch `a` are kept rather than those after `b`. */

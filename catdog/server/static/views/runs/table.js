@@ -49,7 +49,7 @@ export function table(app, runs, { running, isDrawable, toggle, act }) {
     const share = run.best?.val_accuracy ?? run.accuracy;
     if (share === undefined || share === null) return UNKNOWN;
     const count = run.validation_photos?.toLocaleString("en");
-    return [h("b", {}, percent(share)), count && h("small", {}, t("runs.of", { count }))];
+    return [h("b", {}, percent(share, 2)), count && h("small", {}, t("runs.of", { count }))];
   }
 
   function network({ local, hidden, activation, loss, learning_rate }) {
