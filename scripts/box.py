@@ -243,9 +243,9 @@ def add_to_the_box(photos: Path, strangers: str, file: Path = TRAINED) -> str:
     photos: the folder that it was trained and validated on.
     """
     tensors, card = load_model(file)
-    before, size = file.stat().st_size, card.architecture.image_size
+    before, size, resize = file.stat().st_size, card.architecture.image_size, card.resize
     listings = train_and_val(photos, Photos().val_share, 0)
-    train, val = (PhotoDataset(listing, size) for listing in listings)
+    train, val = (PhotoDataset(listing, size, resize) for listing in listings)
     add_familiarity(file, train, val)
     again, card = load_model(file)
     assert all(np.array_equal(again[name], array) for name, array in tensors.items() if name not in _OF_FAMILIARITY)
