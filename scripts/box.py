@@ -37,6 +37,7 @@ from catdog.metrics import accuracy_interval
 from catdog.predict import Classifier
 from catdog.runs.locate import TRAINED, comes_with_catdog, find_model
 from catdog.tools.evaluation.measure import Evaluation, evaluate
+from catdog.tools.explain.words import RESIZED
 from catdog.trainer.fit_familiarity import add_familiarity
 
 SOURCE = (
@@ -172,7 +173,8 @@ def model_card(
         f"`python scripts/box.py` wrote this page and [{file.name}]({file.name}) from a run of catdog "
         f"{catdog.__version__}.",
         "## What it is",
-        f"A multilayer perceptron that says {classes} of a photo, which it sees squashed to {width} x {height} pixels:",
+        f"A multilayer perceptron that says {classes} of a photo, which it sees {RESIZED[card.resize]} to {width} x "
+        f"{height} pixels:",
         textwrap.indent(build_model(config, len(card.classes)).describe(), "    "),
         f"{sum(weights[name].size for name in shapes):,} numbers{statistics}, of which the matrices are stored as "
         f"{stored}: "
