@@ -55,8 +55,8 @@ def choose_start(config: Config) -> Config:
             "pretrained (--pretrained) and start_from (--start-from) both say which weights to begin with; leave one "
             "out."
         )
-    theirs = {**asdict(card.architecture), **network, "resize": card.resize}
-    ours = {name: theirs[name] for name in theirs if name not in config.given}
+    theirs = {**asdict(card.architecture), **network}
+    ours = {k: v for k, v in {**theirs, "resize": card.resize}.items() if k not in config.given}
     of_photos = {name: ours.pop(name) for name in ("image_size", "resize") if name in ours}
     place = TRAINED_NAME if comes_with_catdog(model) else str(model.resolve())
     config = replace(
