@@ -29,6 +29,8 @@ def pad(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     As augmentation does around a photo that it makes smaller (zoom_out), and unlike a colour, an edge of the photo's
     own is nothing that the network would have to learn to overlook.
     """
-    before = [(side - there) // 2 for side, there in zip(size, pixels.shape, strict=False)]
-    after = [side - there - less for side, there, less in zip(size, pixels.shape, before, strict=False)]
-    return np.pad(pixels, [*zip(before, after, strict=True), (0, 0)], "edge")
+    rows, columns = (
+        (np.arange(side) - (side - there) // 2).clip(0, there - 1)
+        for side, there in zip(size, pixels.shape, strict=False)
+    )
+    return pixels[rows[:, None], columns]

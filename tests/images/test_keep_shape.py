@@ -28,12 +28,12 @@ def encode(picture: Image.Image, kind: str, orientation: int = 1) -> bytes:
 
 
 def padded(picture: Image.Image, size: tuple[int, int]) -> np.ndarray:
-    """By Pillow's resizing; each pixel beyond is that of the edge nearest to it."""
+    """By Pillow's resizing and NumPy's padding."""
     height, width = size
     inner = ImageOps.contain(picture, (width, height), Image.Resampling.BILINEAR)
-    rows = (np.arange(height) - (height - inner.height) // 2).clip(0, inner.height - 1)
-    columns = (np.arange(width) - (width - inner.width) // 2).clip(0, inner.width - 1)
-    return np.asarray(inner)[rows][:, columns]
+    above, left = (height - inner.height) // 2, (width - inner.width) // 2
+    margins = ((above, height - inner.height - above), (left, width - inner.width - left), (0, 0))
+    return np.pad(np.asarray(inner), margins, "edge")
 
 
 @pytest.mark.parametrize("shape", [WIDE, HIGH, (123, 123)])
