@@ -23,6 +23,8 @@ from typing import Any, Literal, get_args
 MLP = "mlp"  # the `model` of an architecture that is not one of torchvision's
 Activation = Literal["relu", "gelu", "tanh", "sigmoid"]
 ACTIVATIONS: tuple[str, ...] = get_args(Activation)
+Resize = Literal["squash", "crop", "pad"]  # how photos of all shapes come to the one `image_size`
+RESIZES: tuple[str, ...] = get_args(Resize)
 MAX_LAYERS = 1000  # of a kind
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from torch import Tensor
 from torchvision.datasets import ImageFolder, VisionDataset
 
+from catdog.architecture import Resize
 from catdog.data.listing import Listing
 from catdog.data.named_folder import open_named
 from catdog.data.photo_dataset import PhotoDataset
@@ -22,8 +23,9 @@ __all__ = ["PhotoFolder"]
 class PhotoFolder(PhotoDataset, ImageFolder):
     """torchvision's ImageFolder with catdog's listing and decoding: item i is (uint8 3 x H x W tensor, label).
 
-    photos: a folder of class folders, or a listing of one. size: (height, width) that each photo is squashed to;
-    None keeps its own. transform, target_transform: applied to the tensor, and to the label.
+    photos: a folder of class folders, or a listing of one. size: (height, width) that each photo is resized to, as
+    `resize` says (`catdog.images.decode`); None keeps its own. transform, target_transform: applied to the tensor, and
+    to the label.
 
     Reading a broken photo raises ImageError. on_error="skip" decodes each photo once when the folder is opened, and
     leaves broken ones out: `len` counts the others, `skipped` names them; a file that breaks afterwards still raises.
@@ -36,13 +38,14 @@ class PhotoFolder(PhotoDataset, ImageFolder):
         transform: Callable[[Tensor], Any] | None = None,
         target_transform: Callable[[int], Any] | None = None,
         *,
+        resize: Resize = "squash",
         on_error: Literal["raise", "skip"] = "raise",
     ) -> None:
         listing, skipped = open_named(photos, on_error)
-        PhotoDataset.__init__(self, listing, size, skipped=skipped)
+        PhotoDataset.__init__(self, listing, size, resize, skipped=skipped)
         # Not ImageFolder's own __init__, which lists the folder by other rules, and a million photos in 500 MB.
         VisionDataset.__init__(self, str(listing.root), transform=transform, target_transform=target_transform)
-        self.loader, self.extensions = partial(decode, size=size), None
+        self.loader, self.extensions = partial(decode, size=size, resize=resize), None
         self.class_to_idx = {name: label for label, name in enumerate(self.classes)}
         self.samples = self.imgs = listing.samples
         self.targets = listing.labels

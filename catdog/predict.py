@@ -131,7 +131,7 @@ class Classifier:
 
     def decode(self, source: str | os.PathLike[str] | bytes | BinaryIO) -> NDArray[np.uint8]:
         """One photo as the network sees it: uint8, 3 x H x W. Raises ImageError."""
-        return decode(source, self.card.architecture.image_size).transpose(2, 0, 1)
+        return decode(source, self.card.architecture.image_size, self.card.resize).transpose(2, 0, 1)
 
     def predict(self, source: str | os.PathLike[str] | bytes | BinaryIO) -> "Prediction":
         """The answer for one photo: a path, the bytes of a file, or a file object. Raises ImageError."""
@@ -168,7 +168,8 @@ class Classifier:
         waiting = iter(sources)
         coming: deque[tuple[list[str], Future[list[Prediction | ImageError]]]] = deque()
         ahead = (threads or thread_count()[0]) + 2  # some wait for photos while others compute
-        with ThreadPoolExecutor(ahead) as computing, DecodePool(self.card.architecture.image_size, threads) as pool:
+        size, resize = self.card.architecture.image_size, self.card.resize
+        with ThreadPoolExecutor(ahead) as computing, DecodePool(size, threads, resize=resize) as pool:
             while True:
                 while len(coming) < ahead and (batch := list(islice(waiting, _BATCH))):
                     answers = computing.submit(self._answer_batch, [source for _, source in batch], pool)

@@ -37,6 +37,7 @@ from catdog.metrics import accuracy_interval
 from catdog.predict import Classifier
 from catdog.runs.locate import TRAINED, comes_with_catdog, find_model
 from catdog.tools.evaluation.measure import Evaluation, evaluate
+from catdog.tools.explain.words import RESIZED
 from catdog.trainer.fit_familiarity import add_familiarity
 
 SOURCE = (
@@ -172,7 +173,8 @@ def model_card(
         f"`python scripts/box.py` wrote this page and [{file.name}]({file.name}) from a run of catdog "
         f"{catdog.__version__}.",
         "## What it is",
-        f"A multilayer perceptron that says {classes} of a photo, which it sees squashed to {width} x {height} pixels:",
+        f"A multilayer perceptron that says {classes} of a photo, which it sees {RESIZED[card.resize]} to {width} x "
+        f"{height} pixels:",
         textwrap.indent(build_model(config, len(card.classes)).describe(), "    "),
         f"{sum(weights[name].size for name in shapes):,} numbers{statistics}, of which the matrices are stored as "
         f"{stored}: "
@@ -243,9 +245,9 @@ def add_to_the_box(photos: Path, strangers: str, file: Path = TRAINED) -> str:
     photos: the folder that it was trained and validated on.
     """
     tensors, card = load_model(file)
-    before, size = file.stat().st_size, card.architecture.image_size
+    before, size, resize = file.stat().st_size, card.architecture.image_size, card.resize
     listings = train_and_val(photos, Photos().val_share, 0)
-    train, val = (PhotoDataset(listing, size) for listing in listings)
+    train, val = (PhotoDataset(listing, size, resize) for listing in listings)
     add_familiarity(file, train, val)
     again, card = load_model(file)
     assert all(np.array_equal(again[name], array) for name, array in tensors.items() if name not in _OF_FAMILIARITY)

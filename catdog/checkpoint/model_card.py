@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from catdog.architecture import ACTIVATIONS, MAX_LAYERS, Architecture
+from catdog.architecture import ACTIVATIONS, MAX_LAYERS, RESIZES, Architecture, Resize
 from catdog.base.text import on_one_line
 from catdog.checkpoint.quantize import STORAGES
 from catdog.errors import CatdogError
@@ -48,6 +48,8 @@ class ModelCard:
     """DRAWINGS, or "photos in" and the name of their folder; empty in older files."""
     started_from: str = ""
     """The network whose weights its training began with, and the SHA-256 of that one's file; empty for new weights."""
+    resize: Resize = "squash"
+    """How photos of another shape come to the network's size; older files, which do not say, mean squash."""
     familiarity: tuple[int, ...] = ()
     """How many directions and distances `catdog.familiarity` computes with; none where it is not known."""
 
@@ -98,12 +100,15 @@ def card_from_json(path: Path, text: str) -> tuple[ModelCard, str, str]:
             recipe=str(about.get("recipe", "")),
             trained_on=str(about.get("trained_on", "")),
             started_from=str(about.get("started_from", "")),
+            resize=about.get("resize", "squash"),
             familiarity=_whole_numbers(about.get("familiarity", [])),
         )
         if len(card.familiarity) not in (0, 2):
             raise ValueError("familiarity")
         if card.storage not in STORAGES:
             raise ValueError("storage")
+        if card.resize not in RESIZES:
+            raise ValueError("resize")
         if refused := next(filter(None, map(why_refused, card.classes)), ""):
             raise ValueError(refused)
         if len(set(card.classes)) != len(card.classes) or len(card.classes) < 2:

@@ -61,7 +61,11 @@ def add_data(verbs: Any) -> None:
         type=int,
         nargs=2,
         default=size,
-        help=f"squash each photo to H x W pixels, as training does (default: {size[0]} {size[1]})",
+        help=f"resize each photo to H x W pixels, as training does (default: {size[0]} {size[1]})",
+    )
+    resize = fields()["resize"]
+    sums.add_argument(
+        "--resize", choices=resize.choices, default=resize.default, help="how, as training does (default: %(default)s)"
     )
 
     get = add_verb(
@@ -95,7 +99,7 @@ def _data_check(arguments: argparse.Namespace) -> int:
 def _data_stats(arguments: argparse.Namespace) -> int:
     from catdog.tools.dataset.stats import main as stats
 
-    return stats(arguments.folder, tuple(arguments.image_size), arguments.json, arguments.out)
+    return stats(arguments.folder, tuple(arguments.image_size), arguments.resize, arguments.json, arguments.out)
 
 
 def _data_fetch(arguments: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ its documentation everywhere: in `--help`, in configs/default.toml and in the co
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from catdog.architecture import Activation, Architecture
+from catdog.architecture import Activation, Architecture, Resize
 
 
 def _within(low: float, high: float, default: Any) -> Any:
@@ -23,8 +23,12 @@ class Photos:
     data: str = "data"
     """Folder of photos: DIR/<class>/*, or DIR/train/<class>/* with DIR/val/<class>/*."""
     image_size: tuple[int, int] = _within(1, 10_000, default=(24, 24))
-    """Height and width, in pixels, that every photo is squashed to. The network has 3 * height * width inputs;
+    """Height and width, in pixels, that every photo is resized to. The network has 3 * height * width inputs;
     more pixels show more detail, cost more time and are learned by heart sooner."""
+    resize: Resize = "squash"
+    """How a photo of another shape comes to that size. squash: height and width each on its own, so that all is seen,
+    though out of shape. crop: keeps its shape, and what is beyond the middle is not seen. pad: keeps its shape and all
+    of it, with its edges drawn out to fill the rest. Prediction does the same."""
     val_share: float = _within(0.01, 0.9, default=0.2)
     """Share of the photos kept for validation where there is no val/ folder. Which ones depends on the seed and on
     each file's own name only, so adding photos does not move the others."""

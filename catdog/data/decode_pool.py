@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from catdog.architecture import Resize
 from catdog.base.threads import thread_count
 from catdog.images.decoder import FileReport, decode_files
 
@@ -41,16 +42,16 @@ class DecodedPart:
 class DecodePool:
     """Decodes photos to `size` (height, width), by `workers` processes at a time; few photos by threads of this one.
 
-    workers: 0 for as many as `catdog.base.threads` says.
+    resize: as for `catdog.images.decode`. workers: 0 for as many as `catdog.base.threads` says.
 
     `expected`: how many photos are to come, where that is known; processes are started where there are a thousand, or
     when so many have come. There are never more than two a core. They end with `close`, or with this object, or with
     this process, however that ends.
     """
 
-    def __init__(self, size: tuple[int, int], workers: int = 0, expected: int = 0) -> None:
+    def __init__(self, size: tuple[int, int], workers: int = 0, expected: int = 0, resize: Resize = "squash") -> None:
         workers = workers or thread_count()[0]
-        self.size = size
+        self.size, self.resize = size, resize
         self.task = max(1, min(_TASK, _TASK_BYTES // (3 * size[0] * size[1])))
         self.closed = False
         from catdog.base.cpus import usable_cpus
@@ -110,11 +111,11 @@ class DecodePool:
         try:
             process = self._idle.pop()
         except IndexError:
-            return decode_files(paths, into, lambda: self.closed)
+            return decode_files(paths, into, self.resize, lambda: self.closed)
         try:
             answer = process.decode(paths, into)
         except (OSError, ValueError):  # it was killed, perhaps for the memory it took: this process goes on without it
-            return decode_files(paths, into, lambda: self.closed)
+            return decode_files(paths, into, self.resize, lambda: self.closed)
         self._idle.append(process)
         return answer
 
@@ -128,7 +129,7 @@ class DecodePool:
             if to_start:
                 from catdog.data.decode_process import DecodeProcess  # which few photos do without
             for _ in range(to_start):
-                self._processes.append(DecodeProcess(self.size))
+                self._processes.append(DecodeProcess(self.size, self.resize))
                 self._idle.append(self._processes[-1])
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from catdog.architecture import Resize
 from catdog.base.worker import claim_standard_output, start_python
 from catdog.images.decoder import FileReport, decode_files
 
@@ -20,9 +21,9 @@ _PIPE = 2**20  # bytes that wait in a pipe, the most that Linux allows
 class DecodeProcess:
     """A process that is given lists of paths and answers with pixels."""
 
-    def __init__(self, size: tuple[int, int]) -> None:
-        height, width = map(int, size)
-        self._process = start_python(f"from catdog.data.decode_process import serve; serve({(height, width)})")
+    def __init__(self, size: tuple[int, int], resize: Resize) -> None:
+        given = tuple(map(int, size)), str(resize)
+        self._process = start_python(f"from catdog.data.decode_process import serve; serve(*{given})")
         if sys.platform == "linux" and self._process.stdout is not None:
             with contextlib.suppress(OSError):  # an answer is read at one go then, and the next one begun meanwhile
                 fcntl.fcntl(self._process.stdout, fcntl.F_SETPIPE_SZ, _PIPE)
@@ -51,7 +52,7 @@ class DecodeProcess:
                     pipe.close()
 
 
-def serve(size: tuple[int, int]) -> None:
+def serve(size: tuple[int, int], resize: Resize) -> None:
     """Be one of the processes, until nobody asks any more.
 
     Each line of standard input is a JSON list of paths. The answer is a line, a JSON list of the reasons and the sizes,
@@ -61,7 +62,7 @@ def serve(size: tuple[int, int]) -> None:
         for request in sys.stdin.buffer:
             paths = json.loads(request)
             pixels = np.zeros((len(paths), 3, *size), np.uint8)
-            answer = decode_files(paths, pixels)
+            answer = decode_files(paths, pixels, resize)
             answers.write(json.dumps(answer).encode() + b"\n")
             answers.write(pixels.data)
             answers.flush()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import torch
 from tqdm import tqdm
 
+from catdog.architecture import Resize
 from catdog.config.settings import Photos
 from catdog.data.decode_pool import DecodePool
 from catdog.data.listing import Listing, Skipped
@@ -16,6 +17,7 @@ from catdog.errors import CatdogError
 def load_photos(
     listing: Listing,
     size: tuple[int, int],
+    resize: Resize = "squash",
     *,
     cache_folder: str = "auto",
     cache_limit: float = math.inf,
@@ -35,6 +37,7 @@ def load_photos(
     decoded = pixel_cache.decode_all(
         listing,
         size,
+        resize,
         cache=cache_folder,
         limit=cache_limit,
         threads=threads,
@@ -45,7 +48,7 @@ def load_photos(
     skipped = [Skipped(listing.path(index), reason) for index, reason in decoded.skipped.items()]
     if skipped:
         listing = listing.select([index not in decoded.skipped for index in range(len(listing))])
-    folder = PhotoDataset(listing, size, pixels=torch.from_numpy(decoded.pixels), skipped=skipped)
+    folder = PhotoDataset(listing, size, resize, pixels=torch.from_numpy(decoded.pixels), skipped=skipped)
     mistakes.require_few_unreadable([folder], max_skipped)
     return folder
 
@@ -57,12 +60,12 @@ def open_folders(listings: Sequence[Listing], photos: Photos, threads: int) -> t
     """
     from catdog.data import mistakes
 
-    size, names = photos.image_size, ("training", "validation")
-    pool = DecodePool(size, threads, len(listings[0]))  # one set of processes for both
+    (size, how), names = (photos.image_size, photos.resize), ("training", "validation")
+    pool = DecodePool(size, threads, len(listings[0]), how)  # one set of processes for both
     if photos.cache == "none":
         most = 0.0 if photos.strict else photos.max_skipped
         of = sum(map(len, listings)) if listings[0].root == listings[1].root else None
-        train, val = (PhotoDataset(one, size, pool=pool, max_skipped=most, out_of=of) for one in listings)
+        train, val = (PhotoDataset(one, size, how, pool=pool, max_skipped=most, out_of=of) for one in listings)
     else:
         with pool:
             train, val = (_load(listing, photos, name, pool) for listing, name in zip(listings, names, strict=True))
@@ -82,6 +85,7 @@ def _load(listing: Listing, photos: Photos, name: str, pool: DecodePool) -> Phot
         return load_photos(
             listing,
             photos.image_size,
+            photos.resize,
             cache_folder=photos.cache,
             cache_limit=photos.cache_limit,
             strict=photos.strict,

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from catdog.architecture import Resize
 from catdog.data.decode_pool import DecodePool
 from catdog.data.listing import Listing, Skipped
 from catdog.errors import CatdogError, ImageError
@@ -45,7 +46,7 @@ class PhotoBatch(Sequence[Item]):
 class PhotoDataset(Dataset[Any]):
     """The photos of a listing: item i is (uint8 3 x H x W tensor, label). `catdog.imagefolder` makes it an ImageFolder.
 
-    size: (height, width) that each photo is squashed to; None keeps its own.
+    size: (height, width) that each photo is resized to, as `resize` says (`catdog.images.decode`); None keeps its own.
     pixels: all photos decoded before, uint8 N x 3 x H x W (see `load_photos`); None decodes each photo each time that
     it is asked for, batches by the `pool` if there is one. skipped: photos left out of the listing as unreadable.
 
@@ -57,6 +58,7 @@ class PhotoDataset(Dataset[Any]):
         self,
         listing: Listing,
         size: tuple[int, int] | None = None,
+        resize: Resize = "squash",
         *,
         pixels: Tensor | None = None,
         skipped: Sequence[Skipped] = (),
@@ -65,7 +67,7 @@ class PhotoDataset(Dataset[Any]):
         out_of: int | None = None,
     ) -> None:
         self.listing, self.classes = listing, list(listing.classes)
-        self.size, self.is_decoded = size, pixels is not None
+        self.size, self.resize, self.is_decoded = size, resize, pixels is not None
         self.pixels = torch.empty(0, 3, *(size or (0, 0)), dtype=torch.uint8) if pixels is None else pixels
         self.labels = torch.tensor(listing.labels, dtype=torch.int64)
         """int64, N, on `device`."""
@@ -128,7 +130,8 @@ class PhotoDataset(Dataset[Any]):
         if self.is_decoded:
             sample = self.pixels[index].clone()
         else:
-            sample = torch.from_numpy(decode(self.listing.path(index), self.size)).permute(2, 0, 1).contiguous()
+            pixels = decode(self.listing.path(index), self.size, self.resize)
+            sample = torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
         return sample, self.listing.labels[index]
 
     def __getitems__(self, rows: Sequence[int] | Tensor) -> Sequence[tuple[Any, Any]]:
@@ -154,7 +157,7 @@ class PhotoDataset(Dataset[Any]):
         pixels = np.empty((len(indices), 3, *self.image_size), np.uint8)
         paths = [self.listing.path(index) for index in indices]
         if self.pool is None:
-            found_reasons = [decode_files(paths, pixels)[0]]
+            found_reasons = [decode_files(paths, pixels, self.resize)[0]]
         else:
             found_reasons = [part.reasons for part in self.pool.decode_all(paths, pixels, _TASK)]
         for reasons in found_reasons:

@@ -19,6 +19,7 @@ import numpy as np
 import PIL
 import simplejpeg
 
+from catdog.architecture import Resize
 from catdog.base.work_folder import claimed_folder, remove_abandoned
 from catdog.data.cache_dir import ABOUT_FILE, PIXELS, make_room, note_use
 from catdog.data.cache_folder import folder_of
@@ -46,6 +47,7 @@ class Decoded:
 def decode_all(
     listing: Listing,
     size: tuple[int, int],
+    resize: Resize = "squash",
     *,
     cache: str = "auto",
     limit: float = math.inf,
@@ -54,8 +56,9 @@ def decode_all(
     progress: Callable[[int], object] = lambda count: None,
     pool: DecodePool | None = None,
 ) -> Decoded:
-    """Every photo of `listing` squashed to `size` (height, width), from the cache if it is there.
+    """Every photo of `listing` resized to `size` (height, width), from the cache if it is there.
 
+    resize: as for `catdog.images.decode`.
     cache: a folder, "auto" (the user's cache folder) or "none" (memory alone); what was used longest ago is removed
     from it to keep it under `limit` gigabytes. `progress` is given the number of photos done at each turn. With
     `strict` the first unreadable photo raises its error. `pool`: decodes, and is left open.
@@ -64,11 +67,13 @@ def decode_all(
     """
     shape = (len(listing), 3, *size)
     with contextlib.ExitStack() as stack:
-        decoder = pool or stack.enter_context(DecodePool(size, threads, len(listing)))
+        decoder = pool or stack.enter_context(DecodePool(size, threads, len(listing), resize))
         if cache == "none":
             return _decode_into(np.empty(shape, np.uint8), listing, decoder, strict, progress)
         folder = folder_of(cache) / PIXELS
-        entry = folder / _key(listing, size)  # by what the photos are now: one that changes meanwhile is not in it
+        entry = folder / _key(
+            listing, size, resize
+        )  # by the photos as they are now: what changes meanwhile is not in it
         if (found := _read(entry, shape, strict)) is not None:
             return found
         make_room(folder.parent, math.prod(shape), limit)
@@ -90,11 +95,11 @@ def decode_all(
         return decoded
 
 
-def decoded_before(listing: Listing, size: tuple[int, int], cache: str) -> Decoded | None:
+def decoded_before(listing: Listing, size: tuple[int, int], resize: Resize, cache: str) -> Decoded | None:
     """What `decode_all` would find in the cache, if it is there."""
     if cache == "none":
         return None
-    return _read(folder_of(cache) / PIXELS / _key(listing, size), (len(listing), 3, *size), strict=False)
+    return _read(folder_of(cache) / PIXELS / _key(listing, size, resize), (len(listing), 3, *size), strict=False)
 
 
 class _Counter:
@@ -145,13 +150,12 @@ def _finish_entry(temporary: Path, entry: Path, listing: Listing, decoded: Decod
         temporary.rename(entry)
 
 
-def _key(listing: Listing, size: tuple[int, int]) -> str:
+def _key(listing: Listing, size: tuple[int, int], resize: Resize) -> str:
     """A hash of everything that the pixels depend on."""
     made_from = hashlib.blake2b(digest_size=16)
+    how = RESIZE_FILTER if resize == "squash" else f"{RESIZE_FILTER} {resize}"  # entries are older than the choice
     made_from.update(
-        repr(
-            (FORMAT, PIL.__version__, simplejpeg.__version__, RESIZE_FILTER, size, str(listing.root.resolve()))
-        ).encode()
+        repr((FORMAT, PIL.__version__, simplejpeg.__version__, how, size, str(listing.root.resolve()))).encode()
     )
     for index, name in enumerate(listing.paths):
         try:

@@ -81,11 +81,12 @@ def serve() -> None:
         photos = config.photos
         listings = train_and_val(photo_folder(photos), photos.val_share, config.run.seed)
         total = sum(map(len, listings))
-        with DecodePool(photos.image_size, config.run.threads, len(listings[0])) as pool:
+        with DecodePool(photos.image_size, config.run.threads, len(listings[0]), photos.resize) as pool:
             for listing in listings if photos.cache != "none" else ():
                 pixel_cache.decode_all(
                     listing,
                     photos.image_size,
+                    photos.resize,
                     cache=str(folder_of(photos.cache)),  # or nothing: memory here is of no use
                     limit=photos.cache_limit,
                     strict=photos.strict,

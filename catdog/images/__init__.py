@@ -4,6 +4,7 @@ decoder             `decode`; ordinary JPEGs
 formats             which format a file has; what a JPEG and Exif data say
 pillow, colour      all other pictures; colour profiles, grey levels, transparency
 geometry, limits    resizing and turning upright; how large a picture may be
+keep_shape          cropping and padding
 """
 
 from catdog.images.decoder import decode, decode_and_measure

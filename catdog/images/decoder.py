@@ -23,6 +23,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
+from catdog.architecture import RESIZES, Resize
 from catdog.errors import ImageError
 from catdog.images.formats import Jpeg, detect_format, exif_orientation, parse_jpeg
 from catdog.images.geometry import finish, jpeg_divisor
@@ -34,24 +35,28 @@ FileReport = tuple[dict[int, str], list[tuple[int, int]]]  # what `decode_files`
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.\w+ImagePlugin", append=True)
 
 
-def decode(source: str | os.PathLike[str] | bytes | BinaryIO, size: tuple[int, int] | None = None) -> np.ndarray:
+def decode(
+    source: str | os.PathLike[str] | bytes | BinaryIO, size: tuple[int, int] | None = None, resize: Resize = "squash"
+) -> np.ndarray:
     """Decode a path, a file's bytes or a file object to pixels: uint8, H x W x 3, RGB, contiguous and writable.
 
-    size: (height, width) to which the upright image is resized, each side on its own, with RESIZE_FILTER; a large
-    JPEG is then decoded at a half, a quarter or an eighth, not below that size. None: not resized.
+    size: (height, width) to which the upright image is resized, with RESIZE_FILTER; a large JPEG is then decoded at a
+    half, a quarter or an eighth, not below that size. None: not resized.
+    resize: "squash" resizes each side on its own; "crop" keeps as much around the centre as has the shape of `size`;
+    "pad" keeps all, and draws out the edges of the shorter side.
     Raises ImageError, which names the path. Threads may call it at the same time.
     """
-    return decode_and_measure(source, size)[0]
+    return decode_and_measure(source, size, resize)[0]
 
 
 def decode_and_measure(
-    source: str | os.PathLike[str] | bytes | BinaryIO, size: tuple[int, int] | None = None
+    source: str | os.PathLike[str] | bytes | BinaryIO, size: tuple[int, int] | None = None, resize: Resize = "squash"
 ) -> tuple[np.ndarray, tuple[int, int]]:
     """Decode as `decode` does; return the pixels, and (height, width) of the upright image before it was resized."""
-    if size is not None and min(size) < 1:
-        raise ValueError(f"size must be (height, width), both at least 1, not {size}")
+    if size is not None and (min(size) < 1 or resize not in RESIZES):
+        raise ValueError(f"size, (height, width), must be at least 1, not {size}; resize in {RESIZES}, not {resize!r}")
     try:
-        return _decode(_read(source), size)
+        return _decode(_read(source), size, resize)
     except ImageError as error:
         reason = str(error)
     except Exception as error:
@@ -60,7 +65,9 @@ def decode_and_measure(
     raise ImageError(f"{os.fsdecode(source)}: {reason}" if isinstance(source, str | os.PathLike) else reason)
 
 
-def decode_files(paths: Sequence[str], into: np.ndarray, is_given_up: Callable[[], bool] = lambda: False) -> FileReport:
+def decode_files(
+    paths: Sequence[str], into: np.ndarray, resize: Resize, is_given_up: Callable[[], bool] = lambda: False
+) -> FileReport:
     """Decode files into the rows of `into`: uint8, len(paths) x 3 x H x W; give up before a file when `is_given_up`.
 
     Returns row -> why that file cannot be read, and (height, width) of each image itself, (0, 0) where it cannot be.
@@ -70,7 +77,7 @@ def decode_files(paths: Sequence[str], into: np.ndarray, is_given_up: Callable[[
         if is_given_up():
             break
         try:
-            pixels, sizes[row] = decode_and_measure(path, (into.shape[2], into.shape[3]))
+            pixels, sizes[row] = decode_and_measure(path, (into.shape[2], into.shape[3]), resize)
             into[row] = pixels.transpose(2, 0, 1)
         except ImageError as error:
             reasons[row] = str(error)
@@ -104,15 +111,15 @@ def _read(source: str | os.PathLike[str] | bytes | BinaryIO) -> bytes:
     return data
 
 
-def _decode(data: bytes, size: tuple[int, int] | None) -> tuple[np.ndarray, tuple[int, int]]:
+def _decode(data: bytes, size: tuple[int, int] | None, resize: Resize) -> tuple[np.ndarray, tuple[int, int]]:
     kind = detect_format(data)
     try:
         jpeg = parse_jpeg(data) if kind == "JPEG" else None
-        if jpeg is not None and (done := _decode_with_turbo(jpeg, size)) is not None:
+        if jpeg is not None and (done := _decode_with_turbo(jpeg, size, resize)) is not None:
             return done
         from catdog.images.pillow import decode_with_pillow
 
-        return decode_with_pillow(kind, data, jpeg, size)
+        return decode_with_pillow(kind, data, jpeg, size, resize)
     except ImageError:
         raise
     except Image.DecompressionBombError:
@@ -123,7 +130,9 @@ def _decode(data: bytes, size: tuple[int, int] | None) -> tuple[np.ndarray, tupl
         raise ImageError(f"a damaged, cut-off or unusual {kind} picture{detail}: {mend}") from error
 
 
-def _decode_with_turbo(jpeg: Jpeg, size: tuple[int, int] | None) -> tuple[np.ndarray, tuple[int, int]] | None:
+def _decode_with_turbo(
+    jpeg: Jpeg, size: tuple[int, int] | None, resize: Resize
+) -> tuple[np.ndarray, tuple[int, int]] | None:
     """Decode an 8-bit JPEG of 1 or 3 components with libjpeg-turbo (simplejpeg): the same pixels as Pillow's, faster.
 
     None for any other JPEG, and where libjpeg-turbo cannot decode it: then Pillow does. Raises ImageError where
@@ -137,7 +146,7 @@ def _decode_with_turbo(jpeg: Jpeg, size: tuple[int, int] | None) -> tuple[np.nda
     samples = [(byte >> 4) * (byte & 15) for byte in jpeg.frame[11 : 11 + 3 * components : 3]]
     check_size("JPEG", full_size[1], full_size[0], jpeg_bytes_per_pixel(samples), len(jpeg.data))
     orientation = exif_orientation(jpeg.exif)
-    divisor = jpeg_divisor(full_size, orientation, size)
+    divisor = jpeg_divisor(full_size, orientation, size, resize)
     least = [-(-side // divisor) if divisor > 1 else 0 for side in full_size]
     try:
         if components == 4:  # inks, which Pillow converts; decoded here, as small as can be, for its warnings
@@ -160,4 +169,4 @@ def _decode_with_turbo(jpeg: Jpeg, size: tuple[int, int] | None) -> tuple[np.nda
 
         picture = to_rgb("JPEG", image, jpeg.profile)
     del image
-    return finish(picture, full_size, divisor, orientation, size)
+    return finish(picture, full_size, divisor, orientation, size, resize)

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from catdog.architecture import Resize
+
 RESIZE_FILTER = "bilinear"  # Pillow's: a triangle as wide as the reduction asks, so that nothing aliases
 STRIP_PIXELS = 2**20  # converted at a time
 
@@ -17,17 +19,17 @@ def strips(image: Any) -> Iterator[tuple[int, int, int, int]]:
         yield 0, top, image.width, min(top + rows, image.height)
 
 
-def jpeg_divisor(full_size: Sequence[int], orientation: int, size: tuple[int, int] | None) -> int:
+def jpeg_divisor(full_size: Sequence[int], orientation: int, size: tuple[int, int] | None, resize: Resize) -> int:
     """Divisor (8, 4, 2 or 1) by which a JPEG of (height, width) `full_size` may be reduced while it is decoded."""
     if size is None or min(full_size) < 8:
         return 1
     height, width = size if orientation < 5 else size[::-1]
-    room = min(full_size[0] / height, full_size[1] / width)
+    room = (max if resize == "pad" else min)(full_size[0] / height, full_size[1] / width)
     return 8 if room >= 8 else 4 if room >= 4 else 2 if room >= 2 else 1
 
 
 def finish(
-    picture: Any, full_size: Sequence[int], divisor: int, orientation: int, size: tuple[int, int] | None
+    picture: Any, full_size: Sequence[int], divisor: int, orientation: int, size: tuple[int, int] | None, resize: Resize
 ) -> tuple[np.ndarray, tuple[int, int]]:
     """Resize `picture` and turn it upright; return its pixels, and (height, width) `full_size` upright.
 
@@ -35,11 +37,17 @@ def finish(
     """
     if size is not None:
         target = (size[1], size[0]) if orientation < 5 else size
-        # Beyond these edges lie pixels that rounding up has added.
-        edges = (0, 0, full_size[1] / divisor, full_size[0] / divisor)
-        picture = picture.resize(target, Image.Resampling[RESIZE_FILTER.upper()], edges)
+        box: Sequence[float] = (0, 0, full_size[1], full_size[0])  # beyond it lie pixels that rounding up has added
+        if resize != "squash":
+            from catdog.images import keep_shape  # which few networks need
+
+            box, target = keep_shape.box_and_target(box[2:], target, resize)
+        picture = picture.resize(target, Image.Resampling[RESIZE_FILTER.upper()], tuple(edge / divisor for edge in box))
+    pixels = _upright(picture, orientation)
+    if size is not None and resize == "pad":
+        pixels = keep_shape.pad(pixels, size)
     height, width = full_size if orientation < 5 else full_size[::-1]
-    return _upright(picture, orientation), (height, width)
+    return pixels, (height, width)
 
 
 def _upright(picture: Any, orientation: int) -> np.ndarray:

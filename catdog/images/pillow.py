@@ -15,6 +15,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
+from catdog.architecture import Resize
 from catdog.errors import ImageError
 from catdog.images.colour import fix_metadata, to_rgb
 from catdog.images.formats import FORMATS, MAX_PARTS, MAX_PROFILE, Jpeg, exif_orientation, tiff_entries
@@ -25,7 +26,7 @@ _MAX_READS = 1_000_000
 
 
 def decode_with_pillow(
-    kind: str, data: bytes, jpeg: Jpeg | None, size: tuple[int, int] | None
+    kind: str, data: bytes, jpeg: Jpeg | None, size: tuple[int, int] | None, resize: Resize
 ) -> tuple[np.ndarray, tuple[int, int]]:
     """Decode `data` of the format `kind`, parsed before if it is a `jpeg`, as `decode_and_measure` does.
 
@@ -49,7 +50,7 @@ def decode_with_pillow(
     exif = exif or image.info.get("exif") or b""
     orientation = 1 if kind == "TIFF" else exif_orientation(exif)  # Pillow turns a TIFF
     full_size = (image.height, image.width)
-    divisor = jpeg_divisor(full_size, orientation, size) if kind == "JPEG" else 1
+    divisor = jpeg_divisor(full_size, orientation, size, resize) if kind == "JPEG" else 1
     if divisor > 1:
         image.draft(None, (image.width // divisor, image.height // divisor))
     fix_metadata(kind, image, data)
@@ -60,7 +61,7 @@ def decode_with_pillow(
         raise EOFError
     picture = to_rgb(kind, image, profile or image.info.get("icc_profile") or b"")
     del image
-    return finish(picture, full_size, divisor, orientation, size)
+    return finish(picture, full_size, divisor, orientation, size, resize)
 
 
 class BoundedStream(io.BytesIO):

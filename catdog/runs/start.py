@@ -37,8 +37,8 @@ _SAME = ("model", "local", "field", "shared", "blocks", "batch_norm")  # without
 
 
 def choose_start(config: Config) -> Config:
-    """`config` with the network that training starts from settled, and what comes with it: the architecture and the
-    picture size, as far as they are not given. For new weights ("none") it is `config` itself.
+    """`config` with the network that training starts from settled, and what comes with it: the architecture, and
+    how photos become its pixels, as far as they are not given. For new weights ("none") it is `config` itself.
 
     Raises CatdogError where there is no such network, and where what is given contradicts it.
     """
@@ -56,12 +56,12 @@ def choose_start(config: Config) -> Config:
             "out."
         )
     theirs = {**asdict(card.architecture), **network}
-    ours = {name: theirs[name] for name in theirs if name not in config.given}
-    size = ours.pop("image_size", config.photos.image_size)
+    ours = {k: v for k, v in {**theirs, "resize": card.resize}.items() if k not in config.given}
+    of_photos = {name: ours.pop(name) for name in ("image_size", "resize") if name in ours}
     place = TRAINED_NAME if comes_with_catdog(model) else str(model.resolve())
     config = replace(
         config,
-        photos=replace(config.photos, image_size=size),
+        photos=replace(config.photos, **of_photos),
         model=replace(config.model, start_from=place, **ours),
         training=replace(config.training, **{k: v for k, v in settings.items() if k not in config.given}),
         given=frozenset(fields()),

@@ -33,4 +33,5 @@ def make_card(config: Config, train: PhotoDataset) -> ModelCard:
         mean_colours=mean_colours,
         train_counts=tuple(torch.bincount(train.labels, minlength=len(train.classes)).tolist()),
         trained_on=describe_photos(config.photos.data, are_drawn(train.listing)),
+        resize=config.photos.resize,
     )

@@ -36,9 +36,9 @@ def test_a_photo_is_decoded_once_until_it_changes(make_photos: MakePhotos, monke
     root = make_photos({"cat": 5, "dog": 4})
     decoded: list[str] = []
 
-    def counting(path: str, size: tuple[int, int]) -> Any:
+    def counting(path: str, *how: Any) -> Any:
         decoded.append(path)
-        return decode_and_measure(path, size)
+        return decode_and_measure(path, *how)
 
     monkeypatch.setattr(decoder, "decode_and_measure", counting)
     for _ in range(3):

@@ -387,10 +387,10 @@ def one_decodes_slowly(rank: int) -> None:
 
     decode = decoder.decode_and_measure
 
-    def slow(path: Any, size: Any) -> Any:
+    def slow(path: Any, *how: Any) -> Any:
         Path(f"decoded-by-{rank}").touch()
         time.sleep(0.02)
-        return decode(path, size)
+        return decode(path, *how)
 
     PATCH.setattr(decoder, "decode_and_measure", slow)
 

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
+from catdog.architecture import Resize
 from catdog.base.progress import bar
 from catdog.base.text import MANY
 from catdog.data.decode_pool import DecodePool
@@ -56,16 +57,17 @@ def scan_photos(
     measure: Callable[[Photo, np.ndarray, tuple[int, int]], T],
     size: tuple[int, int],
     description: str,
+    resize: Resize = "squash",
 ) -> Scan[T]:
     """Call `measure(photo, pixels, (height, width))` for each photo that can be read, in order.
 
-    pixels: uint8, H x W x 3, resized to `size` (height, width); (height, width): of the photo itself. `description` is
-    the label of the progress bar.
+    pixels: uint8, H x W x 3, brought to `size` (height, width) by `resize`; (height, width): of the photo itself.
+    `description` is the label of the progress bar.
     """
     found = Scan[T]([], [], [])
     paths = [os.path.join(root, photo.path) for photo in photos]
     with (
-        DecodePool(size, expected=len(photos)) as pool,
+        DecodePool(size, expected=len(photos), resize=resize) as pool,
         bar(description, len(photos)) as progress,
     ):
         for part in pool.decode_all(paths):

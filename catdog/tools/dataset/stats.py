@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from catdog.architecture import Resize
 from catdog.base.output import json_line
 from catdog.base.text import MANY, in_shell, on_one_line
 from catdog.data.listing import Listing
@@ -72,8 +73,11 @@ class Stats:
     unreadable: int
 
 
-def measure(root: Path, image_size: tuple[int, int]) -> Stats:
-    """Measure every photo below `root`, resized to `image_size`. CatdogError if there is none, or none can be read."""
+def measure(root: Path, image_size: tuple[int, int], resize: Resize = "squash") -> Stats:
+    """Measure every photo below `root`, brought to `image_size` by `resize`.
+
+    CatdogError if there is none, or none can be read.
+    """
     splits = list_splits(root)
     photos = list_all(splits)
     if not photos:
@@ -86,7 +90,7 @@ def measure(root: Path, image_size: tuple[int, int]) -> Stats:
         sums[photo.split][photo.label].add(pixels)
         return size
 
-    scan = scan_photos(root, photos, add_to_sums, image_size, "measuring the photos")
+    scan = scan_photos(root, photos, add_to_sums, image_size, "measuring the photos", resize)
     if not scan.results:
         raise CatdogError(
             f"none of the {len(photos):,} photos in {root} can be read; `catdog data check {in_shell(root)}` says why."
@@ -156,7 +160,7 @@ def draw_means(stats: Stats, path: Path) -> None:
     draw_sheet(sections, path)
 
 
-def main(folder: str, image_size: tuple[int, int], json_wanted: bool, out: str | None) -> int:
+def main(folder: str, image_size: tuple[int, int], resize: Resize, json_wanted: bool, out: str | None) -> int:
     """Run `catdog data stats`; returns the exit status."""
     root = Path(folder)
     if not all(1 <= side <= LARGEST for side in image_size):
@@ -166,7 +170,7 @@ def main(folder: str, image_size: tuple[int, int], json_wanted: bool, out: str |
         from catdog.drawing.contact_sheet import require_png
 
         picture = require_png(out, root)
-    stats = measure(root, image_size)
+    stats = measure(root, image_size, resize)
     if picture is not None:
         draw_means(stats, picture)
     if json_wanted:

@@ -194,7 +194,7 @@ def load(data: str) -> tuple[PhotoDataset, PhotoDataset]:
     config = load_config(None, {**SETTINGS, "data": data})
     listings = train_and_val(photo_folder(config.photos), config.photos.val_share, config.run.seed)
     photos = config.photos
-    train, apart = (load_photos(part, photos.image_size, threads=0) for part in listings)
+    train, apart = (load_photos(part, photos.image_size, photos.resize, threads=0) for part in listings)
     require_few_unreadable((train, apart), photos.max_skipped)
     for photos_read, listing in zip((train, apart), listings, strict=True):
         if not len(photos_read):

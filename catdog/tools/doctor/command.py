@@ -119,9 +119,13 @@ def _of_run(model: Path, classifier: Classifier, given: Mapping[str, Any]) -> Co
     if not file.is_file():
         raise CatdogError(f"{model.parent} has no config.toml that says how it was trained; give --data or --config.")
     config = load_config(file, given)
-    if config.photos.image_size != classifier.card.architecture.image_size:
-        height, width = classifier.card.architecture.image_size
-        raise CatdogError(f"the run {model.parent} sees photos at {height} x {width}; leave --image-size out.")
+    card = classifier.card
+    if (config.photos.image_size, config.photos.resize) != (card.architecture.image_size, card.resize):
+        height, width = card.architecture.image_size
+        raise CatdogError(
+            f"the run {model.parent} sees photos at {height} x {width} ({card.resize}); leave --image-size and "
+            "--resize out."
+        )
     return config
 
 
@@ -152,6 +156,7 @@ def examine(config: Config, train: Listing, val: Listing) -> Patient:
         load_photos(
             sample(listing, share, config.run.seed),
             config.photos.image_size,
+            config.photos.resize,
             cache_folder="none",
             threads=threads,
             strict=config.photos.strict,

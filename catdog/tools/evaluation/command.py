@@ -147,12 +147,13 @@ def _fit_baselines(
 
     from catdog.tools.evaluation import baselines
 
-    size = classifier.card.architecture.image_size
-    some, training = listing, cache.decoded_before(listing, size, cache_folder)
+    size, resize = classifier.card.architecture.image_size, classifier.card.resize
+    some, training = listing, cache.decoded_before(listing, size, resize, cache_folder)
     if training is None:  # the cache holds the pixels of whole listings only
         chosen = set(baselines.some_of(len(listing), size).tolist())
         some = listing.select([index in chosen for index in range(len(listing))])
-        training = cache.decode_all(some, size, cache=cache_folder if len(some) == len(listing) else "none", threads=0)
+        folder = cache_folder if len(some) == len(listing) else "none"
+        training = cache.decode_all(some, size, resize, cache=folder, threads=0)
     known = np.array(readable(some, training).labels)
     rows = baselines.some_of(len(known), size)
     if len(rows) < baselines.MIN_PHOTOS:

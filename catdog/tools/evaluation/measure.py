@@ -56,7 +56,7 @@ def evaluate(
     photos = photos.with_classes(classifier.classes, whose="the model")
     with bar("reading the photos", len(photos)) as progress:
         decoded = cache.decode_all(
-            photos, card.architecture.image_size, cache=cache_folder, threads=0, progress=progress.update
+            photos, card.architecture.image_size, card.resize, cache=cache_folder, threads=0, progress=progress.update
         )
     pixels = decoded.pixels
     if not len(pixels):

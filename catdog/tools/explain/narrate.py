@@ -18,7 +18,7 @@ from catdog.numpy_net import softmax
 from catdog.tools.explain.backprop import SLOPES
 from catdog.tools.explain.explanation import CHANNELS, classes_to_show, largest
 from catdog.tools.explain.first_step import FirstStep, first_linear, first_step, mlp_of
-from catdog.tools.explain.words import number, plus, signed, times
+from catdog.tools.explain.words import RESIZED, number, plus, signed, times
 from catdog.trainer.events import Event, StepDone, TrainingStarted
 from catdog.trainer.loop import Trainer
 
@@ -79,8 +79,9 @@ def _photo(s: FirstStep, trainer: Trainer, path: str) -> list[Paragraph]:
     red_green_blue = "  ".join(
         f"{name} {' '.join(str(int(v)) for v in s.pixels[c, 0, :corner])} ..." for c, name in enumerate(CHANNELS)
     )
+    resized = RESIZED[trainer.card.resize]
     about = (
-        f"A photo is numbers. {path} ({label}) is squashed to {width} x {height} pixels of red, green and blue: "
+        f"A photo is numbers. {path} ({label}) is {resized} to {width} x {height} pixels of red, green and blue: "
         f"{width} x {height} x 3 = {s.pixels.numel():,} numbers from 0 to 255"
     )
     if (width, height) != (800, 600):

@@ -10,6 +10,7 @@ from catdog.tools.explain.explanation import CHANNELS, LARGEST, Explanation, lar
 from catdog.tools.explain.gradient_check import GradientCheck
 
 _CORNER = (3, 8)  # rows and columns of the photo whose numbers are printed
+RESIZED = {"squash": "squashed", "crop": "cropped and resized", "pad": "resized and padded"}
 
 
 def number(value: float) -> str:
@@ -64,7 +65,7 @@ def photo(e: Explanation) -> Section:
             lines.append(f"  {channel if r == 0 else '':<6} {values} {'...' if columns < width else ''}{how}".rstrip())
     lines.append(f"flattened: x, {e.x.size:,} numbers from {e.x.min():.2f} to {e.x.max():.2f}, are the input layer;")
     lines.append('"green 4,7" is the one for green in row 4, column 7, both counted from 0')
-    about = f"{e.title}, squashed to {width} x {height} pixels, is what the network sees."
+    about = f"{e.title}, {RESIZED[card.resize]} to {width} x {height} pixels, is what the network sees."
     return Section("photo", "The photo as numbers", about, lines)
 
 
