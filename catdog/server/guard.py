@@ -23,7 +23,6 @@ BODY_BYTES = 65 * 2**20  # of a request
 BODIES_BYTES = 512 * 2**20  # of all requests that are being answered
 PATIENCE = 30.0  # seconds for a whole body to arrive
 SESSION = "/api/session"  # takes the token and gives the cookie
-_BUSY = RequestError(503, "the server has too much to answer; ask again in a moment.")
 _LOCAL = ("localhost", "127.0.0.1", "[::1]")
 _HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
@@ -63,7 +62,7 @@ class Guard:
         app: ASGIApp = self.app
         guarded = _Exchange(self, receive, send)
         if self._answering >= REQUESTS:
-            app = refusal(_BUSY)
+            app = refusal(_busy())
         elif (refused := self._why_not(scope)) is not None:
             app = refusal(refused)
         elif scope["path"] == SESSION and self.token is not None:
@@ -79,7 +78,7 @@ class Guard:
         """Note that so much of a body has come. Raises RequestError where there is too much of all."""
         self._bytes += size
         if self._bytes > BODIES_BYTES:
-            raise _BUSY
+            raise _busy()
 
     def _why_not(self, scope: Scope) -> RequestError | None:
         """What is wrong with a request, as far as its head tells."""
@@ -141,6 +140,10 @@ class _Exchange:
                 headers[name] = value
             headers.setdefault("cache-control", "no-store")
         await self._send(message)
+
+
+def _busy() -> RequestError:
+    return RequestError(503, "the server has too much to answer; ask again in a moment.")
 
 
 def _name(host: str) -> str:
