@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from catdog.architecture import Resize
 from catdog.data import decode_pool as decoders
 from catdog.data.batches import batches_in_order
 from catdog.data.decode_pool import DecodePool
@@ -118,6 +119,15 @@ def test_reasons_are_those_of_the_one_decode_function(two: DecodePool, paths: li
         decode(paths[3], SIZE)
     assert reasons == {3: str(error.value), 11: "missing.jpg: no such file"}
     assert np.array_equal(pixels[:3], expected(paths[:3])) and np.array_equal(pixels[4:11], expected(paths[4:]))
+
+
+@pytest.mark.parametrize("resize", ["crop", "pad"])
+def test_they_crop_and_pad_as_they_are_asked_to(paths: list[str], resize: Resize) -> None:
+    with DecodePool(SIZE, 2, 11, resize) as some:
+        found = decoded(some, paths)[0]
+        assert len(pids(some)) == 2
+    assert np.array_equal(found, np.stack([decode(path, SIZE, resize).transpose(2, 0, 1) for path in paths]))
+    assert not np.array_equal(found, expected(paths))
 
 
 def test_it_goes_on_without_a_process_that_was_killed(two: DecodePool, paths: list[str]) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from catdog.architecture import Resize
 from catdog.cli.main import main
 from catdog.config.settings import Config
 from catdog.config.toml import to_toml
@@ -42,7 +43,9 @@ def asked(listing: Listing, config: Config, strict: bool = False) -> tuple[cache
     """The photos, and how many were counted."""
     counts: list[int] = []
     photos = config.photos
-    found = cache.decode_all(listing, photos.image_size, cache=photos.cache, strict=strict, progress=counts.append)
+    found = cache.decode_all(
+        listing, photos.image_size, photos.resize, cache=photos.cache, strict=strict, progress=counts.append
+    )
     return found, sum(counts)
 
 
@@ -64,8 +67,13 @@ def many_photos(make_photos: MakePhotos, count: int = 4000) -> Path:
     return root
 
 
-def test_the_pixels_are_there_without_being_decoded_again(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    wanted = [cache.decode_all(listing, config.photos.image_size, cache="none").pixels for listing in listings(config)]
+@pytest.mark.parametrize("resize", ["squash", "crop"])
+def test_the_pixels_are_there_without_being_decoded_again(
+    config: Config, monkeypatch: pytest.MonkeyPatch, resize: Resize
+) -> None:
+    config = replace(config, photos=replace(config.photos, resize=resize))
+    size = config.photos.image_size
+    wanted = [cache.decode_all(listing, size, resize, cache="none").pixels for listing in listings(config)]
     monkeypatch.setattr(cache, "_decode_into", None)
     with WarmUp(config) as warming:
         assert warming._process is not None
