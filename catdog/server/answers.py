@@ -12,7 +12,7 @@ from starlette.routing import Route
 from catdog.errors import ImageError
 from catdog.server.batches import Batches
 from catdog.server.networks import Networks
-from catdog.server.photos import UPLOAD_PHOTOS, decode_bounded, uploads_of
+from catdog.server.photos import UPLOAD_PHOTOS, as_seen, uploads_of
 from catdog.server.requests import json_of, number, texts
 from catdog.server.responses import JSONResponse
 from catdog.server.state import State
@@ -67,7 +67,7 @@ def routes(state: State) -> list[Route]:
 def _decode(networks: Networks, run: str | None, data: bytes) -> "tuple[Classifier, NDArray[np.uint8]]":
     """A network, and a photo as it sees it: uint8, 3 x H x W."""
     network = networks.get(run)
-    return network, decode_bounded(data, network.card.architecture.image_size)[0].transpose(2, 0, 1)
+    return network, as_seen(data, network.card).transpose(2, 0, 1)
 
 
 def _attribution(state: State, run: str | None, data: bytes) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from catdog.errors import CatdogError
 from catdog.server import textbook
-from catdog.server.photos import decode_bounded
+from catdog.server.photos import as_seen
 from catdog.server.requests import RequestError, json_of, number, text, whole
 from catdog.server.responses import JSONResponse
 from catdog.server.state import State
@@ -112,5 +112,5 @@ def _begin(state: State, photo: str, run: str | None, label: str | None) -> Step
     classifier, network = state.networks.get(run), state.networks.backprop(run)
     if label is not None and label not in classifier.classes:
         raise CatdogError(f'"label" must be one of the classes of this network: {", ".join(classifier.classes)}.')
-    pixels, _ = decode_bounded(state.photos.get(photo).data, classifier.card.architecture.image_size)
+    pixels = as_seen(state.photos.get(photo).data, classifier.card)
     return Stepper(classifier, network, np.ascontiguousarray(pixels.transpose(2, 0, 1)), label)

@@ -16,7 +16,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from catdog.architecture import Resize
 from catdog.base.text import on_one_line
+from catdog.checkpoint.model_card import ModelCard
 from catdog.errors import ImageError
 from catdog.server.requests import RequestError, body_of, json_of, text, whole
 from catdog.server.responses import JSONResponse
@@ -74,12 +76,17 @@ class Photos:
             return self._kept[key]
 
 
-def decode_bounded(data: bytes, size: tuple[int, int] | None) -> tuple[np.ndarray, tuple[int, int]]:
+def as_seen(data: bytes, card: ModelCard) -> np.ndarray:
+    """A photo as the network of `card` sees it: uint8, H x W x 3. Raises ImageError."""
+    return decode_bounded(data, card.architecture.image_size, card.resize)[0]
+
+
+def decode_bounded(data: bytes, size: tuple[int, int], resize: Resize = "squash") -> tuple[np.ndarray, tuple[int, int]]:
     """`decode_and_measure`, for two at a time."""
     from catdog.images.decoder import decode_and_measure
 
     with _decoding:
-        return decode_and_measure(data, size)
+        return decode_and_measure(data, size, resize)
 
 
 def as_png(pixels: np.ndarray) -> bytes:
@@ -164,7 +171,7 @@ def routes(state: "State") -> list[Route]:
     async def seen(request: Request) -> Response:
         photo = state.photos.get(request.path_params["photo"])
         network = await state.compute(state.networks.get, request.query_params.get("run"))
-        pixels, _ = await state.compute(decode_bounded, photo.data, network.card.architecture.image_size)
+        pixels = await state.compute(as_seen, photo.data, network.card)
         return Response(await state.compute(as_png, pixels), media_type="image/png")
 
     return [

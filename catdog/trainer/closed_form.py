@@ -26,7 +26,7 @@ from catdog.trainer.losses import class_weights, make_loss
 if TYPE_CHECKING:
     from catdog.trainer.loop import Trainer
 
-_NEW, _KNOWN = 0.003, 0.0001
+_NEW, _KNOWN = 0.01, 0.0001
 """Variance of the prior of a weight, for features of deviation 1: about 0 in the row of a new class; about what it was,
 from which few photos are not to lead it far, in that of a class which the network knows from many."""
 _STEPS = 500

@@ -1,7 +1,9 @@
 """Photos that are uploaded: kept in memory within limits, seen as the network sees them, refused with a sentence."""
 
 import io
+import shutil
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -9,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from catdog.architecture import Resize
+from catdog.checkpoint.model_file import MODEL_FILE, load_model, save_model
 from catdog.errors import ImageError
 from catdog.images.decoder import decode
 from catdog.predict import Classifier
@@ -33,6 +37,23 @@ def test_a_photo_is_seen_as_the_network_sees_it(ask: httpx.Client, photo: Path, 
         network = Classifier.load(place / "runs" / "small") if run == "small" else Classifier.load("cats-dogs")
         seen = pixels_of(ask.get(f"/api/photos/{key}/seen", params={"run": run}))
         assert np.array_equal(seen.transpose(2, 0, 1), network.decode(photo))
+
+
+@pytest.mark.parametrize("way", ["crop", "pad"])
+def test_a_photo_keeps_its_shape_where_the_network_saw_such(
+    ask: httpx.Client, photo: Path, place: Path, way: Resize
+) -> None:
+    tensors, card = load_model(place / "runs" / "small" / MODEL_FILE)
+    run = place / "runs" / way
+    run.mkdir()
+    save_model(run / MODEL_FILE, tensors, replace(card, resize=way))
+    ask.get("/api/networks")  # lists it
+    network = Classifier.load(run)
+    seen = pixels_of(ask.get(f"/api/photos/{upload(ask, photo)}/seen", params={"run": way}))
+    assert np.array_equal(seen.transpose(2, 0, 1), network.decode(photo))
+    (answer,) = ask.post("/api/predict", params={"run": way}, content=photo.read_bytes()).json()["answers"]
+    assert answer["probabilities"] == pytest.approx(network.predict(photo).probabilities)
+    shutil.rmtree(run)
 
 
 def test_a_photo_is_shown_upright_and_no_larger_than_asked_for(ask: httpx.Client, tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def test_only_the_classifier_moves_and_to_where_its_loss_is_least(
     start = torch.zeros_like(weight)
     if weight.shape[1] == before[max(head)].shape[1]:
         start[0] = torch.from_numpy(before[max(head)][0])  # of the cats, which are known
-    variance = torch.where(start.any(dim=1, keepdim=True), 0.0001, 0.003)
+    variance = torch.where(start.any(dim=1, keepdim=True), 0.0001, 0.01)
 
     def total(weight: torch.Tensor, bias: torch.Tensor) -> float:
         pull = (((weight - start) * deviation).square() / variance).sum() / (2 * len(x))
