@@ -20,7 +20,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # ends the event loop that Playwright keeps in this thread
 def chromium() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
