@@ -118,14 +118,15 @@ class PlaceByPlace(nn.Module):
 
     def __init__(self, linear: LocalLinear, shape: LayerShape) -> None:
         super().__init__()
-        inputs = np.arange(1, shape.inputs + 1, dtype=np.int32)[None]
+        inputs = np.arange(1, shape.inputs + 1, dtype=np.int64)[None]
         self.register_buffer("seen", torch.from_numpy(windows(inputs, shape)[0]))  # places x window; 0: outside
         by_place = linear.weight.detach().unflatten(0, (-1, shape.channels))
         self.register_buffer("weight", by_place.transpose(1, 2).contiguous())  # places x window x channels
         self.register_buffer("bias", linear.bias.detach())
 
     def forward(self, x: Tensor) -> Tensor:
-        seen = torch.cat([torch.zeros_like(x[:, :1]), x], dim=1)[:, self.seen]  # N x places x window
+        padded = torch.cat([torch.zeros_like(x[:, :1]), x], dim=1)
+        seen = padded.index_select(1, self.seen.flatten()).unflatten(1, self.seen.shape)  # N x places x window
         return torch.matmul(seen.transpose(0, 1), self.weight).transpose(0, 1).flatten(start_dim=1) + self.bias
 
 
