@@ -20,11 +20,16 @@ function prepare(layer, weights) {
   layer.rows = new Int8Array(weights, layer.weight, layer.rowCount * layer.window);
   layer.scales = new Float32Array(weights, layer.scale, layer.rowCount);
   layer.offsets = new Float32Array(weights, layer.offset, layer.rowCount);
-  if (layer.shared) {
-    const padded = new Float64Array(Math.ceil(layer.rowCount / 4) * 4 * layer.window);
-    padded.set(layer.rows);
-    layer.rows = padded;
-  }
+  if (!layer.shared) return;
+  layer.inBlocks = layer.field === 3 && layer.stride === 1 && layer.columns % 2 === 0 && layer.places % (2 * layer.columns) === 0;
+  layer.rows = layer.inBlocks ? blockWeights(layer) : padded(layer.rows, layer.window);
+}
+
+/** Rows as doubles, and rows of 0 after them to a multiple of four, which `multiply` takes together. */
+function padded(rows, length) {
+  const found = new Float64Array(Math.ceil(rows.length / length / 4) * 4 * length);
+  found.set(rows);
+  return found;
 }
 
 /** pixels: H x W x 3 levels -> what the first layer sees: place by place for a local one, else channel by channel. */
@@ -52,7 +57,7 @@ function forward(photo) {
   for (const layer of model.layers) {
     if (layer.branches) branches.push(x);
     const below = layer.pooled.length ? means(layer.pooled, [x, ...branches]) : x;
-    const sum = layer.local ? local(layer, below) : dense(layer, below);
+    const sum = (layer.inBlocks ? inBlocks : layer.local ? local : dense)(layer, below);
     if (layer.adds) for (let i = 0; i < sum.length; i++) sum[i] += before[i];
     if (layer.activation) activate(layer.activation, sum);
     before = x;
@@ -86,11 +91,102 @@ function local(layer, x) {
       }
     }
   }
+  return scaled(layer, out);
+}
+
+function scaled(layer, out) {
   for (let i = 0; i < out.length; i++) {
-    const row = layer.shared ? i % channels : i;
+    const row = layer.shared ? i % layer.channels : i;
     out[i] = layer.scales[row] * out[i] + layer.offsets[row];
   }
   return out;
+}
+
+// Windows of 3 x 3 in blocks of 2 x 2 places, with 16 products a block and not 36 (Winograd; Lavin and Gray 2015, "Fast
+// algorithms for convolutional neural networks", section 4.1): from d, the 4 x 4 places that a block sees, and the
+// weights g come Y = A^T ((G g G^T) * (B^T d B)) A. Each of the 16 is one product of matrices over the channels.
+
+/** G g G^T of each channel: 16 x channels x channels below. */
+function blockWeights({ rows, rowCount, window }) {
+  const below = window / 9;
+  const parts = Array.from({ length: 16 }, () => new Float64Array(rowCount * below));
+  const third = (a, b, c) => [a, (a + b + c) / 2, (a - b + c) / 2, c];
+  for (let row = 0; row < rowCount; row++) {
+    for (let channel = 0; channel < below; channel++) {
+      const g = (i, j) => rows[row * window + (3 * i + j) * below + channel];
+      const down = [0, 1, 2].map((j) => third(g(0, j), g(1, j), g(2, j)));
+      for (let i = 0; i < 4; i++) {
+        const across = third(down[0][i], down[1][i], down[2][i]);
+        across.forEach((value, j) => (parts[4 * i + j][row * below + channel] = value));
+      }
+    }
+  }
+  return parts.map((part) => padded(part, below));
+}
+
+function inBlocks(layer, x) {
+  const { below, channels, columns, places } = layer;
+  const blocks = { below, columns: columns / 2, field: 4, stride: 2, edge: 1, window: 16 * below.channels };
+  const out = new Float64Array(places * channels);
+  const seen = new Float64Array(TOGETHER * blocks.window);
+  const parts = layer.rows.map(() => new Float64Array((TOGETHER + 1) * below.channels));
+  const products = layer.rows.map(() => new Float64Array(TOGETHER * channels));
+  for (let start = 0; start < places / 4; start += TOGETHER) {
+    const count = Math.min(TOGETHER, places / 4 - start);
+    gather(blocks, x, start, count, seen);
+    spread(seen, count, below.channels, parts);
+    layer.rows.forEach((rows, k) => multiply(parts[k], count, rows, channels, below.channels, products[k]));
+    collect(products, start, count, layer, out);
+  }
+  return scaled(layer, out);
+}
+
+/** B^T d B of each block and channel. seen: blocks x 16 x channels -> parts: 16 of blocks x channels. */
+function spread(seen, blocks, channels, parts) {
+  const half = new Float64Array(16);
+  for (let block = 0; block < blocks; block++) {
+    for (let channel = 0; channel < channels; channel++) {
+      for (let j = 0; j < 4; j++) {
+        const at = (16 * block + j) * channels + channel;
+        const a = seen[at], b = seen[at + 4 * channels], c = seen[at + 8 * channels], d = seen[at + 12 * channels];
+        half[j] = a - c;
+        half[4 + j] = b + c;
+        half[8 + j] = c - b;
+        half[12 + j] = b - d;
+      }
+      const to = block * channels + channel;
+      for (let i = 0; i < 16; i += 4) {
+        const a = half[i], b = half[i + 1], c = half[i + 2], d = half[i + 3];
+        parts[i][to] = a - c;
+        parts[i + 1][to] = b + c;
+        parts[i + 2][to] = c - b;
+        parts[i + 3][to] = b - d;
+      }
+    }
+  }
+}
+
+/** A^T m A of each block and channel: the 2 x 2 places of a block, into `out`. */
+function collect(products, start, blocks, { channels, columns }, out) {
+  const half = new Float64Array(8);
+  for (let block = 0; block < blocks; block++) {
+    const row = 2 * Math.floor((start + block) / (columns / 2));
+    const column = 2 * ((start + block) % (columns / 2));
+    for (let channel = 0; channel < channels; channel++) {
+      const from = block * channels + channel;
+      for (let j = 0; j < 4; j++) {
+        const b = products[4 + j][from], c = products[8 + j][from];
+        half[j] = products[j][from] + b + c;
+        half[4 + j] = b - c - products[12 + j][from];
+      }
+      for (let i = 0; i < 2; i++) {
+        const to = ((row + i) * columns + column) * channels + channel;
+        const b = half[4 * i + 1], c = half[4 * i + 2];
+        out[to] = half[4 * i] + b + c;
+        out[to + channels] = b - c - half[4 * i + 3];
+      }
+    }
+  }
 }
 
 /** The windows of `count` places from `start` on, one after the other, into `seen`; 0 outside the grid. */

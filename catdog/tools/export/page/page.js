@@ -170,6 +170,7 @@ element("camera").addEventListener("click", async () => {
     return note("noCamera");
   }
   element("booth").hidden = false;
+  element("sources").hidden = true;
   while (video.srcObject) {
     const picture = pixelsOf(video, video.videoWidth, video.videoHeight);
     const answer = await ask(resize(picture, model.imageSize, false));
@@ -183,6 +184,7 @@ function closeCamera() {
   for (const track of video.srcObject?.getTracks() ?? []) track.stop();
   video.srcObject = null;
   element("booth").hidden = true;
+  element("sources").hidden = false;
 }
 element("close").addEventListener("click", closeCamera);
 element("shoot").addEventListener("click", () => {
