@@ -1,0 +1,92 @@
+"""Measures how nearly exports answer as `predict` does: ONNX in ONNX Runtime, and the page in Chromium.
+
+    python scripts/exports.py PHOTOS               --run cats-dogs; needs onnxruntime and Pillow
+    python scripts/exports.py PHOTOS --page 200    and 200 of the photos in Chromium; needs playwright
+
+Whole photos are decoded by Pillow for ONNX, and by Chromium for the page, and `predict` reads their files.
+"""
+
+import argparse
+import base64
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from catdog.cli.main import main as catdog
+from catdog.data.inputs import photos_of
+from catdog.predict import Classifier
+
+ASK = """async (data) => {
+    const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+    const { probabilities, familiarity } = await askFile(new File([bytes], "photo"));
+    return [probabilities, familiarity];
+}"""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", metavar="PHOTOS")
+    parser.add_argument("--run", default="cats-dogs")
+    parser.add_argument("--page", metavar="N", type=int, default=0)
+    arguments = parser.parse_args(argv)
+    classifier = Classifier.load(arguments.run)
+    paths = [Path(str(path)) for _, path in photos_of([arguments.photos])]
+    paths = [paths[i] for i in np.random.default_rng(0).permutation(len(paths))]
+    with tempfile.TemporaryDirectory() as folder:
+        if arguments.page:
+            compare("page", classifier, paths[: arguments.page], page(arguments.run, Path(folder), paths))
+        else:
+            compare("onnx", classifier, paths, onnx(arguments.run, Path(folder), paths))
+
+
+def compare(name: str, classifier: Classifier, paths: list[Path], answers: Iterator[Any]) -> None:
+    """Print how far `answers`, (probabilities, familiarity) of each path, are from those of `predict`."""
+    found, theirs, times = [], [], []
+    for path in paths:
+        start = time.perf_counter()
+        found.append(next(answers))
+        times.append(time.perf_counter() - start)
+        theirs.append(classifier.predict(path))
+    a = np.array([one[0] for one in found])
+    b = np.array([list(one.probabilities.values()) for one in theirs])
+    off = np.abs(a - b).max(axis=1)
+    print(f"{name}: {len(paths):,} photos, the same answer on {(a.argmax(1) == b.argmax(1)).mean():.2%}")
+    print(f"  probability: off by {off.mean():.4f} (mean), {off.max():.4f} (most); by 0.01 or less on {np.mean(off <= 0.01):.2%}")
+    if theirs[0].familiarity is not None:
+        far = np.abs(np.array([one[1] for one in found]) - [one.familiarity for one in theirs])
+        print(f"  familiarity: off by {far.mean():.4f} (mean), {far.max():.4f} (most)")
+    print(f"  {1000 * np.median(times):.0f} ms a photo (median), {1000 * min(times):.0f} (least)")
+
+
+def onnx(run: str, folder: Path, paths: list[Path]) -> Iterator[Any]:
+    import onnxruntime
+
+    catdog(["export", "--run", run, "--format", "onnx", "--out", str(folder / "a.onnx")])
+    session = onnxruntime.InferenceSession(folder / "a.onnx")
+    for path in paths:
+        photo = np.asarray(Image.open(path).convert("RGB"))
+        yield [output[0] for output in session.run(None, {"photos": photo[None]})]
+
+
+def page(run: str, folder: Path, paths: list[Path]) -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    catdog(["export", "--run", run, "--format", "html", "--out", str(folder / "a.html")])
+    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
+        opened = chromium.new_context(offline=True).new_page()
+        opened.goto((folder / "a.html").as_uri())
+        opened.wait_for_selector("h1")
+        for path in paths:
+            yield opened.evaluate(ASK, base64.b64encode(path.read_bytes()).decode())
+
+
+if __name__ == "__main__":
+    main()
