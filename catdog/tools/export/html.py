@@ -20,7 +20,7 @@ from catdog.checkpoint.quantize import SCALE, quantize
 from catdog.errors import CatdogError
 from catdog.familiarity import grids_of_differences, watched
 from catdog.numpy_net import Norm
-from catdog.tools.export.command import Exported
+from catdog.tools.export.exported import Exported
 
 PAGE = files("catdog.tools.export") / "page"
 SCRIPTS = ("words.js", "pixels.js", "answer.js", "page.js")

@@ -15,7 +15,7 @@ from catdog.model.build import build_mlp
 from catdog.model.local import LocalLinear
 from catdog.model.torchvision import TorchvisionModel
 from catdog.numpy_net import windows
-from catdog.tools.export.command import Exported
+from catdog.tools.export.exported import Exported
 
 
 class Predict(nn.Module):
@@ -52,6 +52,9 @@ class Resize(nn.Module):
     pixels each way (libjpeg's jidctred.c). The rest is Pillow's triangle filter, across and then down, both rounded to
     levels. Each of the two is one matrix.
     """
+
+    rows: Tensor
+    columns: Tensor
 
     def __init__(self, height: int, width: int) -> None:
         super().__init__()
@@ -116,6 +119,10 @@ class Mlp(nn.Module):
 class PlaceByPlace(nn.Module):
     """A local layer whose places have weights of their own, of operations that all runtimes have."""
 
+    seen: Tensor
+    weight: Tensor
+    bias: Tensor
+
     def __init__(self, linear: LocalLinear, shape: LayerShape) -> None:
         super().__init__()
         inputs = np.arange(1, shape.inputs + 1, dtype=np.int64)[None]
@@ -146,6 +153,11 @@ class TorchvisionLogits(nn.Module):
 
 class Familiarity(nn.Module):
     """features: N x D -> the share of familiar photos, held out from training, that are farther off: N."""
+
+    mean: Tensor
+    factor: Tensor
+    directions: Tensor
+    distances: Tensor
 
     def __init__(self, exported: Exported) -> None:
         super().__init__()
@@ -189,6 +201,5 @@ def program_of(exported: Exported) -> Any:
     free = torch.export.Dim.DYNAMIC
     photos = torch.zeros(3, 2 * height + 5, 2 * width + 7, 3, dtype=torch.uint8)
     with torch.no_grad():
-        return torch.export.export(
-            Predict(exported).eval().requires_grad_(False), (photos,), dynamic_shapes={"photos": {0: free, 1: free, 2: free}}
-        )
+        module = Predict(exported).eval().requires_grad_(False)
+        return torch.export.export(module, (photos,), dynamic_shapes={"photos": {0: free, 1: free, 2: free}})

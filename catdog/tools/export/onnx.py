@@ -8,7 +8,7 @@ from pathlib import Path
 
 from catdog.base.atomic import write_atomic
 from catdog.errors import CatdogError
-from catdog.tools.export.command import Exported
+from catdog.tools.export.exported import Exported
 
 LARGEST = 2**31 - 2**20  # bytes of one ONNX file, which protobuf bounds
 
