@@ -57,9 +57,8 @@ def compare(name: str, classifier: Classifier, paths: list[Path], answers: Itera
     b = np.array([list(one.probabilities.values()) for one in theirs])
     off = np.abs(a - b).max(axis=1)
     print(f"{name}: {len(paths):,} photos, the same answer on {(a.argmax(1) == b.argmax(1)).mean():.2%}")
-    print(
-        f"  probability: off by {off.mean():.4f} (mean), {off.max():.4f} (most); by 0.01 or less on {np.mean(off <= 0.01):.2%}"
-    )
+    near = np.mean(off <= 0.01)
+    print(f"  probability: off by {off.mean():.4f} (mean), {off.max():.4f} (most); by 0.01 or less on {near:.2%}")
     if theirs[0].familiarity is not None:
         far = np.abs(np.array([one[1] for one in found]) - [one.familiarity for one in theirs])
         print(f"  familiarity: off by {far.mean():.4f} (mean), {far.max():.4f} (most)")

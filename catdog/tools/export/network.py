@@ -125,8 +125,8 @@ class PlaceByPlace(nn.Module):
 
     def __init__(self, linear: LocalLinear, shape: LayerShape) -> None:
         super().__init__()
-        inputs = np.arange(1, shape.inputs + 1, dtype=np.int64)[None]
-        self.register_buffer("seen", torch.from_numpy(windows(inputs, shape)[0]))  # places x window; 0: outside
+        inputs = np.arange(1.0, shape.inputs + 1)[None]
+        self.register_buffer("seen", torch.from_numpy(windows(inputs, shape)[0]).long())  # places x window; 0: outside
         by_place = linear.weight.detach().unflatten(0, (-1, shape.channels))
         self.register_buffer("weight", by_place.transpose(1, 2).contiguous())  # places x window x channels
         self.register_buffer("bias", linear.bias.detach())
