@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from catdog.base.atomic import cannot_write
+from catdog.base.progress import working
 from catdog.checkpoint.model_file import load_model
 from catdog.runs.locate import comes_with_catdog, find_model, output_folder
 from catdog.tools.export.exported import Exported
@@ -15,14 +17,18 @@ def main(run: str | None, kind: str, out: str | None, unsure_below: float, unfam
     exported = Exported(*load_model(model), unsure_below, unfamiliar_below)
     name = model.stem if comes_with_catdog(model) else model.resolve().parent.name
     path = Path(out) if out else output_folder(model) / f"{name}{SUFFIXES[kind]}"
-    if kind == "html":
-        from catdog.tools.export.html import write_html as write
-    elif kind == "onnx":
-        from catdog.tools.export.onnx import write_onnx as write
-    else:
-        from catdog.tools.export.torch_program import write_program as write
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write(exported, path)
+    with working(f"writing {path.name}"):
+        if kind == "html":
+            from catdog.tools.export.html import write_html as write
+        elif kind == "onnx":
+            from catdog.tools.export.onnx import write_onnx as write
+        else:
+            from catdog.tools.export.torch_program import write_program as write
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_write(path, error) from None
+        write(exported, path)
     print(f"wrote {path}, {path.stat().st_size / 1e6:.1f} MB; {_NEXT[kind]}")
     return 0
 

@@ -7,6 +7,7 @@ import base64
 import hashlib
 import html
 import json
+import re
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,7 @@ def write_html(exported: Exported, path: Path) -> None:
     model = json.dumps(describe(exported, blob)).replace("<", "\\u003c")
     script = "".join(read(name) for name in SCRIPTS)
     style = read("style.css")
-    page = read("page.html")
-    for name, content in {
+    parts = {
         "script-hash": sha256(script),
         "style-hash": sha256(style),
         "title": html.escape(" · ".join(card.classes)),
@@ -62,9 +62,8 @@ def write_html(exported: Exported, path: Path) -> None:
         "network": read("network.js"),
         "weights": base64.b64encode(blob.bytes).decode(),
         "script": script,
-    }.items():
-        page = page.replace(f"[[{name}]]", content)
-    write_text(path, page)
+    }
+    write_text(path, re.sub(r"\[\[([a-z-]+)]]", lambda match: parts[match[1]], read("page.html")))
 
 
 def read(name: str) -> str:

@@ -42,7 +42,8 @@ def write_onnx(exported: Exported, path: Path) -> None:
     model = program.model_proto
     about = exported.about()
     texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in about.items()}
-    onnx.helper.set_model_props(model, texts)
+    in_utf8 = {name: text.encode("utf-8", "replace").decode() for name, text in texts.items()}
+    onnx.helper.set_model_props(model, in_utf8)
     model.producer_name, model.doc_string = "catdog", about["input"]
     for axis, name in enumerate(("N", "H", "W")):
         model.graph.input[0].type.tensor_type.shape.dim[axis].dim_param = name
