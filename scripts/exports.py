@@ -1,7 +1,8 @@
 """Measures how nearly exports answer as `predict` does: ONNX in ONNX Runtime, and the page in Chromium.
 
     python scripts/exports.py PHOTOS               --run cats-dogs; needs onnxruntime and Pillow
-    python scripts/exports.py PHOTOS --page 200    and 200 of the photos in Chromium; needs playwright
+    python scripts/exports.py PHOTOS --seen        the same, given the pixels that the network sees
+    python scripts/exports.py PHOTOS --page 200    200 of the photos in Chromium; needs playwright
 
 Whole photos are decoded by Pillow for ONNX, and by Chromium for the page, and `predict` reads their files.
 """
@@ -20,6 +21,7 @@ from PIL import Image
 
 from catdog.cli.main import main as catdog
 from catdog.data.inputs import photos_of
+from catdog.images import decode
 from catdog.predict import Classifier
 
 ASK = """async (data) => {
@@ -34,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("photos", metavar="PHOTOS")
     parser.add_argument("--run", default="cats-dogs")
     parser.add_argument("--page", metavar="N", type=int, default=0)
+    parser.add_argument("--seen", action="store_true")
     arguments = parser.parse_args(argv)
     classifier = Classifier.load(arguments.run)
     paths = [Path(str(path)) for _, path in photos_of([arguments.photos])]
@@ -42,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if arguments.page:
             compare("page", classifier, paths[: arguments.page], page(arguments.run, Path(folder), paths))
         else:
-            compare("onnx", classifier, paths, onnx(arguments.run, Path(folder), paths))
+            compare("onnx", classifier, paths, onnx(arguments.run, Path(folder), paths, arguments.seen))
 
 
 def compare(name: str, classifier: Classifier, paths: list[Path], answers: Iterator[Any]) -> None:
@@ -58,20 +61,22 @@ def compare(name: str, classifier: Classifier, paths: list[Path], answers: Itera
     off = np.abs(a - b).max(axis=1)
     print(f"{name}: {len(paths):,} photos, the same answer on {(a.argmax(1) == b.argmax(1)).mean():.2%}")
     near = np.mean(off <= 0.01)
-    print(f"  probability: off by {off.mean():.4f} (mean), {off.max():.4f} (most); by 0.01 or less on {near:.2%}")
+    print(f"  probability: off by {off.mean():.2g} (mean), {off.max():.2g} (most); by 0.01 or less on {near:.2%}")
     if theirs[0].familiarity is not None:
         far = np.abs(np.array([one[1] for one in found]) - [one.familiarity for one in theirs])
-        print(f"  familiarity: off by {far.mean():.4f} (mean), {far.max():.4f} (most)")
+        print(f"  familiarity: off by {far.mean():.2g} (mean), {far.max():.2g} (most)")
     print(f"  {1000 * np.median(times):.0f} ms a photo (median), {1000 * min(times):.0f} (least)")
 
 
-def onnx(run: str, folder: Path, paths: list[Path]) -> Iterator[Any]:
+def onnx(run: str, folder: Path, paths: list[Path], seen: bool) -> Iterator[Any]:
     import onnxruntime
+
+    size = Classifier.load(run).card.architecture.image_size if seen else None
 
     catdog(["export", "--run", run, "--format", "onnx", "--out", str(folder / "a.onnx")])
     session = onnxruntime.InferenceSession(folder / "a.onnx")
     for path in paths:
-        photo = np.asarray(Image.open(path).convert("RGB"))
+        photo = decode(path, size) if seen else np.asarray(Image.open(path).convert("RGB"))
         yield [output[0] for output in session.run(None, {"photos": photo[None]})]
 
 
