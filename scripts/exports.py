@@ -2,6 +2,7 @@
 
     python scripts/exports.py PHOTOS               --run cats-dogs; needs onnxruntime and Pillow
     python scripts/exports.py PHOTOS --seen        the same, given the pixels that the network sees
+    python scripts/exports.py PHOTOS --levels      `predict` itself, with a third of the levels off by one
     python scripts/exports.py PHOTOS --page 200    200 of the photos in Chromium; needs playwright
 
 Whole photos are decoded by Pillow for ONNX, and by Chromium for the page, and `predict` reads their files.
@@ -38,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--run", default="cats-dogs")
     parser.add_argument("--page", metavar="N", type=int, default=0)
     parser.add_argument("--seen", action="store_true")
+    parser.add_argument("--levels", action="store_true")
     arguments = parser.parse_args(argv)
     classifier = Classifier.load(arguments.run)
     paths = [Path(str(path)) for _, path in photos_of([arguments.photos])]
@@ -46,6 +48,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         if arguments.page:
             paths = paths[: arguments.page]
             compare("page", classifier, paths, page(arguments.run, Path(folder), paths))
+        elif arguments.levels:
+            compare("levels", classifier, paths, levels(classifier, paths))
         else:
             compare("onnx", classifier, paths, onnx(arguments.run, Path(folder), paths, arguments.seen))
 
@@ -80,6 +84,17 @@ def onnx(run: str, folder: Path, paths: list[Path], seen: bool) -> Iterator[Any]
         probabilities, *familiarity = session.run(None, {"photos": photo[None]})
         took = 1000 * (time.perf_counter() - start)
         yield probabilities[0], familiarity[0][0] if familiarity else None, took
+
+
+def levels(classifier: Classifier, paths: list[Path]) -> Iterator[Any]:
+    """The answers of `predict` on pixels of which a third, drawn at random, is one level higher or lower."""
+    rng = np.random.default_rng(0)
+    for path in paths:
+        start = time.perf_counter()
+        pixels = classifier.decode(path).astype(int)
+        changed = np.clip(pixels + rng.choice([-1, 0, 1], pixels.shape, p=[1 / 6, 2 / 3, 1 / 6]), 0, 255)
+        (answer,) = classifier._answers(changed.astype(np.uint8)[None])
+        yield list(answer.probabilities.values()), answer.familiarity, 1000 * (time.perf_counter() - start)
 
 
 def page(run: str, folder: Path, paths: list[Path]) -> Iterator[Any]:
