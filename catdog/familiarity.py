@@ -47,11 +47,11 @@ def familiarity_shapes(features: int, directions: int, distances: int) -> dict[s
 def feature_count(shape: Architecture) -> int:
     """D: how many features a photo has for a network of this shape."""
     if shape.local:
-        return sum(_watched(shape).values())
-    return 3 * (2 + 2 * len(_grids(*shape.image_size)))
+        return sum(watched(shape).values())
+    return 3 * (2 + 2 * len(grids_of_differences(*shape.image_size)))
 
 
-def _watched(shape: Architecture) -> dict[str, int]:
+def watched(shape: Architecture) -> dict[str, int]:
     """The name of the last layer on each grid, and how many channels it has."""
     layers = shape.hidden_layers()
     return {layers[end].name: layers[end].channels for end in np.cumsum(shape.depths) - 1}
@@ -59,7 +59,7 @@ def _watched(shape: Architecture) -> dict[str, int]:
 
 def watched_forward(layers: Sequence[Layer], shape: Architecture, x: Floats) -> Floats:
     """The forward pass of an MLP with local layers: x, B x inputs -> B x (classes + D), logits, then features."""
-    channels, features = _watched(shape), []
+    channels, features = watched(shape), []
     for layer, outputs in zip(layers, forward(layers, x), strict=True):
         x = outputs.out
         if layer.name in channels:
@@ -74,7 +74,7 @@ def photo_statistics(pixels: NDArray[np.uint8]) -> Floats:
     red, green, blue = pixels.transpose(1, 0, 2, 3).astype(np.float32) / 255
     x = np.stack([(red + green + blue) / 3, red - green, blue - green], axis=1)
     found = [x.mean(axis=(2, 3)), np.log(x.std(axis=(2, 3)) + _FAINT)]
-    grids = _grids(*pixels.shape[2:])
+    grids = grids_of_differences(*pixels.shape[2:])
     while min(height := x.shape[2], width := x.shape[3]) >= 2:
         if (height, width) in grids:
             found += [np.log(np.abs(np.diff(x, axis=axis)).mean(axis=(2, 3)) + _FAINT) for axis in (2, 3)]
@@ -83,7 +83,7 @@ def photo_statistics(pixels: NDArray[np.uint8]) -> Floats:
     return np.concatenate(found, axis=1)
 
 
-def _grids(height: int, width: int) -> list[tuple[int, int]]:
+def grids_of_differences(height: int, width: int) -> list[tuple[int, int]]:
     """The sizes, each half of the one before, in which the differences of neighbours are taken."""
     halved = [(height >> times, width >> times) for times in range(32)]
     return [size for size in halved if min(size) >= 2 and max(size) < _FINEST]

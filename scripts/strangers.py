@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from catdog.cli.predict import UNFAMILIAR
+from catdog.cli.flags import UNFAMILIAR
 from catdog.data.drawn import CLASSES, draw
 from catdog.data.inputs import photos_of
 from catdog.data.splits import train_and_val

@@ -13,6 +13,8 @@ from catdog.config.schema import SECTIONS, Field, fields
 from catdog.config.suggestions import did_you_mean
 from catdog.errors import CatdogError
 
+UNFAMILIAR = 0.05  # of photos like those trained on, one in twenty is called unfamiliar
+
 
 class Parser(argparse.ArgumentParser):
     """argparse, but a mistake is one sentence."""
@@ -120,6 +122,19 @@ def add_run(parser: Any) -> None:
         metavar="RUN",
         help="folder of the run, or its model file, or cats-dogs, the network that comes with catdog (default: the "
         "newest in runs/, else cats-dogs; for photos that you give none that was trained on drawings)",
+    )
+
+
+def add_doubts(parser: Any, unsure: str) -> None:
+    """--unsure-below, of which `unsure` says what it does, and --unfamiliar-below."""
+    parser.add_argument("--unsure-below", metavar="P", type=probability, default=0.0, help=unsure)
+    parser.add_argument(
+        "--unfamiliar-below",
+        metavar="P",
+        type=probability,
+        default=UNFAMILIAR,
+        help='answer "unfamiliar" where a photo is less like those trained on than all but a share P of other such '
+        f"photos are; 0: never (default: {UNFAMILIAR:g})",
     )
 
 

@@ -15,7 +15,7 @@ from catdog.cli.data import add_cache, add_data
 from catdog.cli.flags import Parser, add_verb
 from catdog.cli.predict import add_predict
 from catdog.cli.serve import add_serve
-from catdog.cli.tools import add_demo, add_doctor, add_evaluate, add_explain
+from catdog.cli.tools import add_demo, add_doctor, add_evaluate, add_explain, add_export
 from catdog.cli.train import add_train
 from catdog.cli.tune import add_tune
 from catdog.config.suggestions import did_you_mean
@@ -38,6 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_demo(verbs)
     add_doctor(verbs)
     add_tune(verbs)
+    add_export(verbs)
     add_data(verbs)
     add_cache(verbs)
     _add_completion(verbs)

@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from catdog.cli.flags import add_run, add_verb, probability
+from catdog.cli.flags import add_doubts, add_run, add_verb
 from catdog.errors import ImageError
 
-UNFAMILIAR = 0.05  # of photos like those trained on, one in twenty is called unfamiliar
 _FEW = 100  # answers that are soon on the terminal without a progress bar
 _FORMULA = r"'*[=+@\t\r＝＋－＠-]"  # https://owasp.org/www-community/attacks/CSV_Injection
 
@@ -31,21 +30,10 @@ def add_predict(verbs: Any) -> None:
         "inputs", metavar="IMAGE|DIR|-", nargs="+", help="a photo, a folder of photos, or - for standard input"
     )
     add_run(parser)
-    parser.add_argument(
-        "--unsure-below",
-        metavar="P",
-        type=probability,
-        default=0.0,
-        help='answer "not sure" where the likeliest class is less probable than P, from 0 to 1; the label is then null '
-        "with --json, empty with --csv",
-    )
-    parser.add_argument(
-        "--unfamiliar-below",
-        metavar="P",
-        type=probability,
-        default=UNFAMILIAR,
-        help='answer "unfamiliar" where a photo is less like those trained on than all but a share P of other such '
-        f"photos are; 0: never (default: {UNFAMILIAR:g})",
+    add_doubts(
+        parser,
+        'answer "not sure" where the likeliest class is less probable than P, from 0 to 1; the label is then null with '
+        "--json, empty with --csv",
     )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON object a line")

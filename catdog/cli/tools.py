@@ -1,9 +1,9 @@
-"""`catdog evaluate`, `explain`, `demo` and `doctor`."""
+"""`catdog evaluate`, `explain`, `demo`, `doctor` and `export`."""
 
 import argparse
 from typing import Any
 
-from catdog.cli.flags import add_config, add_fields, add_run, add_verb, given_fields
+from catdog.cli.flags import add_config, add_doubts, add_fields, add_run, add_verb, given_fields
 from catdog.config.toml import load_config
 from catdog.errors import CatdogError
 
@@ -143,3 +143,30 @@ def _doctor(arguments: argparse.Namespace) -> int:
         from catdog.tools.doctor.command import main as doctor
 
     return doctor(arguments.run, arguments.config, given, arguments.picture)
+
+
+def add_export(verbs: Any) -> None:
+    parser = add_verb(
+        verbs,
+        "export",
+        _export,
+        "write a network so that it answers without catdog: ONNX, a torch.export program, or a web page",
+        "examples:\n  catdog export --format html --out cats-dogs.html   one file for a browser, or for a friend\n"
+        "  catdog export --run runs/mine --format onnx        the whole of predict, for ONNX Runtime\n"
+        "  catdog export --run runs/mine --format torch       the same for torch.export.load",
+    )
+    add_run(parser)
+    parser.add_argument("--format", choices=("onnx", "torch", "html"), required=True, help="what is written")
+    parser.add_argument(
+        "--out",
+        metavar="FILE",
+        help="where it goes (default: beside the model, named after its run; runs/cats-dogs/ for cats-dogs)",
+    )
+    add_doubts(parser, 'have html answer "not sure" where the likeliest class is less probable than P, from 0 to 1')
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from catdog.tools.export.command import main as export
+
+    a = arguments
+    return export(a.run, a.format, a.out, a.unsure_below, a.unfamiliar_below)

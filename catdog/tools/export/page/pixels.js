@@ -1,0 +1,86 @@
+// From a picture to the pixels that the network sees, as catdog/images makes them.
+
+const BITS = 2 ** 22; // Pillow's weights are whole numbers of this part
+const CANVAS = 16e6; // pixels of a canvas, which phones bound
+
+/** image: an ImageBitmap or a video -> {data, width, height}, RGBA, over white. */
+function pixelsOf(image, width, height) {
+  const shrink = Math.min(1, Math.sqrt(CANVAS / (width * height)));
+  const canvas = document.createElement("canvas");
+  canvas.width = Math.max(1, Math.floor(width * shrink));
+  canvas.height = Math.max(1, Math.floor(height * shrink));
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  context.fillStyle = "#fff";
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.drawImage(image, 0, 0, canvas.width, canvas.height);
+  return context.getImageData(0, 0, canvas.width, canvas.height);
+}
+
+/** picture: RGBA -> H x W x 3. isJpeg: reduced first by 8, 4 or 2, as libjpeg does while it decodes. */
+function resize(picture, [height, width], isJpeg) {
+  const room = isJpeg ? Math.min(picture.height / height, picture.width / width) : 1;
+  const divisor = room >= 8 ? 8 : room >= 4 ? 4 : room >= 2 ? 2 : 1;
+  const small = reduce(picture, divisor);
+  const across = filter(small.width, picture.width / divisor, width);
+  const down = filter(small.height, picture.height / divisor, height);
+  const strip = new Uint8Array(small.height * width * 3);
+  for (let row = 0; row < small.height; row++) {
+    apply(across, small.data, row * small.width * 3, 3, strip, row * width * 3, 3);
+  }
+  const found = new Uint8Array(height * width * 3);
+  for (let column = 0; column < width; column++) {
+    apply(down, strip, column * 3, width * 3, found, column * 3, width * 3);
+  }
+  return found;
+}
+
+/** RGBA -> RGB, each pixel the mean of `divisor` pixels each way; beyond an edge lies its last pixel again. */
+function reduce({ data, width, height }, divisor) {
+  const small = { width: Math.ceil(width / divisor), height: Math.ceil(height / divisor) };
+  small.data = new Uint8Array(small.width * small.height * 3);
+  const count = divisor * divisor;
+  for (let y = 0, to = 0; y < small.height; y++) {
+    for (let x = 0; x < small.width; x++, to += 3) {
+      let red = 0, green = 0, blue = 0;
+      for (let i = 0; i < divisor; i++) {
+        const row = Math.min(y * divisor + i, height - 1) * width;
+        for (let j = 0; j < divisor; j++) {
+          const from = 4 * (row + Math.min(x * divisor + j, width - 1));
+          red += data[from];
+          green += data[from + 1];
+          blue += data[from + 2];
+        }
+      }
+      small.data[to] = red / count + 0.5;
+      small.data[to + 1] = green / count + 0.5;
+      small.data[to + 2] = blue / count + 0.5;
+    }
+  }
+  return small;
+}
+
+/** Pillow's triangle filter (libImaging/Resample.c): for each of `size` places the first pixel and the weights. */
+function filter(pixels, length, size) {
+  const scale = length / size;
+  const support = Math.max(scale, 1);
+  return Array.from({ length: size }, (_, place) => {
+    const centre = (place + 0.5) * scale;
+    const first = Math.max(0, Math.floor(centre - support + 0.5));
+    const end = Math.min(pixels, Math.floor(centre + support + 0.5));
+    const weights = Array.from({ length: end - first }, (_, i) =>
+      Math.max(0, 1 - Math.abs((first + i - centre + 0.5) / support)),
+    );
+    const sum = weights.reduce((a, b) => a + b, 0);
+    return { first, weights: weights.map((weight) => Math.floor((weight / sum) * BITS + 0.5)) };
+  });
+}
+
+function apply(filters, from, at, step, to, start, jump) {
+  filters.forEach(({ first, weights }, place) => {
+    for (let channel = 0; channel < 3; channel++) {
+      let sum = BITS / 2;
+      for (let i = 0; i < weights.length; i++) sum += weights[i] * from[at + (first + i) * step + channel];
+      to[start + place * jump + channel] = Math.min(255, Math.floor(sum / BITS));
+    }
+  });
+}
