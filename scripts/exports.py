@@ -93,7 +93,7 @@ def levels(classifier: Classifier, paths: list[Path]) -> Iterator[Any]:
         start = time.perf_counter()
         pixels = classifier.decode(path).astype(int)
         changed = np.clip(pixels + rng.choice([-1, 0, 1], pixels.shape, p=[1 / 6, 2 / 3, 1 / 6]), 0, 255)
-        (answer,) = classifier._answers(changed.astype(np.uint8)[None])
+        (answer,) = classifier.answers(changed.astype(np.uint8)[None])
         yield list(answer.probabilities.values()), answer.familiarity, 1000 * (time.perf_counter() - start)
 
 

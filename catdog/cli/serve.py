@@ -5,8 +5,7 @@ import importlib.util
 import re
 from typing import Any
 
-from catdog.cli.flags import add_run, add_verb
-from catdog.cli.predict import UNFAMILIAR
+from catdog.cli.flags import UNFAMILIAR, add_run, add_verb
 from catdog.errors import CatdogError
 
 

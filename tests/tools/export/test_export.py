@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 
 from catdog.architecture import Architecture
 from catdog.checkpoint.model_card import ModelCard
-from catdog.checkpoint.model_file import MODEL_FILE, save_model
+from catdog.checkpoint.model_file import MODEL_FILE, load_model, save_model
 from catdog.cli.main import main
 from catdog.familiarity import familiarity_shapes, feature_count
 from catdog.model.torchvision import TorchvisionModel
@@ -66,7 +67,7 @@ def photos(count: int, height: int, width: int) -> Any:
 
 def expected(run: Path, seen: Any) -> tuple[Any, Any]:
     """`predict`'s probabilities and familiarity. seen: N x 3 x H x W."""
-    answers = Classifier.load(run)._answers(np.ascontiguousarray(seen))
+    answers = Classifier.load(run).answers(np.ascontiguousarray(seen))
     return np.array([list(a.probabilities.values()) for a in answers]), np.array([a.familiarity for a in answers])
 
 
@@ -179,3 +180,14 @@ def test_what_cannot_be_exported_is_one_sentence(
     assert main(["export", "--run", "cats-dogs", "--format", "html", "--out", str(tmp_path)]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["vision"]  # nothing half written
+
+
+def test_a_network_that_saw_photos_in_their_own_shape_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path / "run", SHAPES["dense"]) / MODEL_FILE
+    tensors, card = load_model(path)
+    save_model(path, tensors, replace(card, resize="crop"))
+    assert main(["export", "--run", str(path), "--format", "html", "--out", str(tmp_path / "page.html")]) == 2
+    assert "was trained with --resize crop" in capsys.readouterr().err
+    assert not (tmp_path / "page.html").exists()
