@@ -238,7 +238,9 @@ def test_pictures_of_weights_tell_each_of_them(look: Open, e: Explanation) -> No
     after = e.after_step(e.rate).layers[0].row(e.path[0]).reshape(3, 12, 16)
     for number, expected in enumerate((before, after - before, after)):
         canvas = page.locator(".template canvas").nth(number)
-        box = canvas.bounding_box()
+        expect(canvas).to_be_visible()
+        page.wait_for_function("() => document.querySelectorAll('.template canvas').length > 1")
+        box = canvas.bounding_box() or canvas.bounding_box()
         canvas.hover(position={"x": box["width"] * 3.5 / 16, "y": box["height"] * 1.5 / 12})
         assert "Row 1, column 3" in texts(page, ".readout")
         np.testing.assert_allclose(numbers(page, ".readout"), expected[:, 1, 3], rtol=1e-9, atol=1e-16)
