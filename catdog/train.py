@@ -163,6 +163,8 @@ def _train(
     if config.training.optimizer == "lbfgs":
         from catdog.trainer.closed_form import add_features
 
+        if saved is not None:  # the other network need not be there any more
+            model.load_state_dict(saved["model"])
         add_features(model, folders, new_card(folders[0]), device)
     new_trainer: Callable[..., Trainer] = Trainer
     if photos.folds > 1:

@@ -20,6 +20,7 @@ from catdog.model.build import build_mlp
 from catdog.predict import Classifier
 from catdog.runs.answers import read_answers
 from catdog.train import resume, train
+from catdog.trainer import closed_form
 from catdog.trainer.closed_form import add_features, logits_of
 from catdog.trainer.events import Event, TrainingDone
 from catdog.trainer.loop import Trainer
@@ -144,6 +145,31 @@ def test_with_folds_each_photo_is_answered_and_a_stop_changes_nothing(
     at_once(run, photos, tmp_path / "b", folds=3)
     first_one, second = (load_model(tmp_path / name / MODEL_FILE)[0] for name in "ab")
     assert all(np.array_equal(first_one[name], second[name]) for name in first_one)
+
+
+@pytest.mark.parametrize("folds", [1, pytest.param(3, marks=pytest.mark.slow)])
+def test_killed_before_its_epoch_is_done_it_goes_on_from_the_same_network(
+    first: Callable[..., Path], make_photos: MakePhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folds: int
+) -> None:
+    photos, run = make_photos({"ants": 15, "bees": 15}), first(**LOCAL)
+    at_once(run, photos, tmp_path / "whole", folds=folds)
+
+    class Killed(Exception):
+        pass
+
+    def killed(trainer: Trainer) -> None:
+        if trainer.run.name == "stopped":  # not that of a fold
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        fit = closed_form.fit_classifier
+        patch.setattr(closed_form, "fit_classifier", lambda trainer: (killed(trainer), fit(trainer))[1])
+        with pytest.raises(Killed):
+            at_once(run, photos, tmp_path / "stopped", folds=folds)
+    assert not (tmp_path / "stopped" / MODEL_FILE).exists()
+    resume(tmp_path / "stopped", quiet)
+    whole, stopped = (load_model(tmp_path / name / MODEL_FILE)[0] for name in ("whole", "stopped"))
+    assert all(np.array_equal(whole[name], stopped[name]) for name in whole)
 
 
 def test_it_is_refused_where_more_than_the_classifier_is_trained(
