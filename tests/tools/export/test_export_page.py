@@ -2,18 +2,16 @@
 
 import base64
 import io
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from browsing import CHROMIUM
 from PIL import Image
 from test_export import SHAPES, SIZE, expected, export, photos, write
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
@@ -25,18 +23,9 @@ ASK = """async (data) => {
 }"""
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
-    with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def open_page(chromium: Any) -> Iterator[Callable[..., Any]]:
-    """open_page(path, width, locale, dark) -> a page that logs no error and asks for nothing."""
+def open_file(chromium: Any) -> Iterator[Callable[..., Any]]:
+    """open_file(path, width, locale, dark) -> a page that logs no error and asks for nothing."""
     wrong: list[str] = []
     contexts = []
 
@@ -70,9 +59,9 @@ def as_file(pixels: Any, kind: str) -> bytes:
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_the_page_answers_as_predict_does(name: str, tmp_path: Path, open_page: Callable[..., Any]) -> None:
+def test_the_page_answers_as_predict_does(name: str, tmp_path: Path, open_file: Callable[..., Any]) -> None:
     run = write(tmp_path / "run", SHAPES[name], "int8", mirrored=name != "dense")
-    page = open_page(export(run, "html", tmp_path / "a.html"))
+    page = open_file(export(run, "html", tmp_path / "a.html"))
     for size in (SIZE, (70, 131), (9, 30)):
         photo = photos(1, *size)[0]
         seen, probabilities, familiarity = page.evaluate(ASK, base64.b64encode(as_file(photo, "PNG")).decode())
@@ -85,10 +74,10 @@ def test_the_page_answers_as_predict_does(name: str, tmp_path: Path, open_page: 
 
 @pytest.mark.parametrize(("width", "locale", "dark"), [(360, "zh-CN", True), (1200, "en-GB", False)])
 def test_a_person_gives_photos_and_reads_answers(
-    width: int, locale: str, dark: bool, tmp_path: Path, open_page: Callable[..., Any]
+    width: int, locale: str, dark: bool, tmp_path: Path, open_file: Callable[..., Any]
 ) -> None:
     run = write(tmp_path / "run", SHAPES["shared"])
-    page = open_page(export(run, "html", tmp_path / "a.html", "--unfamiliar-below", "0"), width, locale, dark)
+    page = open_file(export(run, "html", tmp_path / "a.html", "--unfamiliar-below", "0"), width, locale, dark)
     title = {"zh-CN": "照片上是什么？", "en-GB": "What is on the photo?"}
     assert page.locator("h1").inner_text() == title[locale]
     photo = {"name": "photo.jpg", "mimeType": "image/jpeg", "buffer": as_file(photos(1, 90, 70)[0], "JPEG")}
@@ -105,9 +94,9 @@ def test_a_person_gives_photos_and_reads_answers(
     assert page.locator("h1").inner_text() in title.values() and page.locator("h1").inner_text() != title[locale]
 
 
-def test_the_camera_answers_while_it_looks(tmp_path: Path, open_page: Callable[..., Any]) -> None:
+def test_the_camera_answers_while_it_looks(tmp_path: Path, open_file: Callable[..., Any]) -> None:
     run = write(tmp_path / "run", SHAPES["shared"])
-    page = open_page(export(run, "html", tmp_path / "a.html", "--unfamiliar-below", "0", "--unsure-below", "1"))
+    page = open_file(export(run, "html", tmp_path / "a.html", "--unfamiliar-below", "0", "--unsure-below", "1"))
     page.locator("#camera").click()
     page.wait_for_selector("#live span")
     assert page.locator("#live").inner_text().startswith("Not sure (")
@@ -116,7 +105,7 @@ def test_the_camera_answers_while_it_looks(tmp_path: Path, open_page: Callable[.
     assert page.locator("#booth").is_hidden()
 
 
-def test_the_page_forbids_eval_and_other_scripts(tmp_path: Path, open_page: Callable[..., Any]) -> None:
-    page = open_page(export(write(tmp_path / "run", SHAPES["linear"]), "html", tmp_path / "a.html"))
+def test_the_page_forbids_eval_and_other_scripts(tmp_path: Path, open_file: Callable[..., Any]) -> None:
+    page = open_file(export(write(tmp_path / "run", SHAPES["linear"]), "html", tmp_path / "a.html"))
     policy = page.locator("meta[http-equiv]").get_attribute("content")
     assert policy.startswith("default-src 'none'; script-src 'sha256-") and "unsafe" not in policy

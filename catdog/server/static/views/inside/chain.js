@@ -1,19 +1,13 @@
 // Chapter 5: the chain rule backwards along a path, drawn gate by gate: values above the wires, gradients below.
 
 import { h } from "../../dom.js";
-import { count, figure, formula, num, readout, signed } from "./kit.js";
+import { colours, count, figure, formula, num, readout, signed } from "./kit.js";
 
 export function chain(root, inside) {
   const { t, state } = inside;
   const told = readout(t("inside.chain.hint"));
   root.append(
-    h(
-      "p",
-      { class: "colours" },
-      h("span", { class: "forward" }, t("inside.above")),
-      " ",
-      h("span", { class: "backward" }, t("inside.below")),
-    ),
+    colours(t),
     h(
       "ol",
       { class: "chain" },

@@ -108,6 +108,33 @@ export function cells(canvas, at, choose) {
   });
 }
 
+/** What the two colours of numbers mean. */
+export const colours = (t) =>
+  h(
+    "p",
+    { class: "colours" },
+    h("span", { class: "forward" }, t("inside.above")),
+    " ",
+    h("span", { class: "backward" }, t("inside.below")),
+  );
+
+/** A table of weights or products: the words of its head, and its rows. */
+export const termTable = (head, ...rows) =>
+  h(
+    "table",
+    { class: "terms" },
+    h(
+      "thead",
+      {},
+      h(
+        "tr",
+        {},
+        head.map((words) => h("th", { scope: "col" }, words)),
+      ),
+    ),
+    h("tbody", {}, rows),
+  );
+
 /** A table that scrolls sideways where the screen is narrow; with the keyboard too. */
 export const scrolled = (label, ...children) =>
   h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": label }, children);

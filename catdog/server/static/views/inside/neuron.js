@@ -1,7 +1,7 @@
 // A neuron written out: its products, their sum with the bias, and what follows from that.
 
 import { h } from "../../dom.js";
-import { count, figure, formula, num, scrolled, signed } from "./kit.js";
+import { count, figure, formula, num, scrolled, signed, termTable } from "./kit.js";
 import { templates } from "./template.js";
 
 const WRITTEN = 8; // products in the table before it is opened
@@ -73,7 +73,7 @@ function products({ layer, terms, others, others_sum }, { t, names }, told, from
   const shown = terms.slice(from, to);
   const unseen = terms.filter((term) => !shown.includes(term));
   const rest = unseen.reduce((sum, term) => sum + term.product, others_sum);
-  const head = ["inside.input", "w", "x", "w · x"].map((name) => h("th", { scope: "col" }, t(name)));
+  const head = ["inside.input", "w", "x", "w · x"].map((name) => t(name));
   const line = (name, cells, props = {}) =>
     h(
       "tr",
@@ -88,7 +88,7 @@ function products({ layer, terms, others, others_sum }, { t, names }, told, from
   );
   const left = others + unseen.length;
   const last = left > 0 && line(t("inside.layers.others", { count: count(left) }), [rest], { colspan: 3 });
-  return h("table", { class: "terms" }, h("thead", {}, h("tr", {}, head)), h("tbody", {}, rows, last));
+  return termTable(head, rows, last);
 }
 
 /** From Wx to what the neuron gives: the bias, batch normalisation, what a residual block adds, the activation. */

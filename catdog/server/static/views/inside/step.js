@@ -1,7 +1,7 @@
 // Chapter 6: steps against the gradient, on a copy of the weights, forth and back.
 
 import { h, percent, svg } from "../../dom.js";
-import { count, figure, num, readout, scrolled } from "./kit.js";
+import { count, figure, num, readout, scrolled, termTable } from "./kit.js";
 import { gauge } from "./scores.js";
 import { templates } from "./template.js";
 
@@ -137,19 +137,9 @@ export function step(root, inside) {
           () => [`w′ = ${long(link.w)} − ${inside.rate} · `, num(link.w_gradient, "backward"), " = ", exact(next)],
         );
       });
-    return h(
-      "table",
-      { class: "terms" },
-      h(
-        "thead",
-        {},
-        h(
-          "tr",
-          {},
-          head.map((name) => h("th", { scope: "col" }, t(name))),
-        ),
-      ),
-      h("tbody", {}, rows),
+    return termTable(
+      head.map((name) => t(name)),
+      rows,
     );
   }
 

@@ -2,7 +2,7 @@
 
 import { h } from "../../dom.js";
 import { circuit, network } from "./graph.js";
-import { count, num, readout, scrolled } from "./kit.js";
+import { colours, count, num, readout, scrolled, termTable } from "./kit.js";
 
 export const textbook = (example) => (root, inside) => {
   const { t, app } = inside;
@@ -35,13 +35,7 @@ export const textbook = (example) => (root, inside) => {
   const back = button("inside.step.back", () => show(past.pop()));
   const rewind = button("inside.step.rewind", () => show(past.splice(0)[0]));
   root.append(
-    h(
-      "p",
-      { class: "colours" },
-      h("span", { class: "forward" }, t("inside.above")),
-      " ",
-      h("span", { class: "backward" }, t("inside.below")),
-    ),
+    colours(t),
     picture,
     told.line,
     h("p", { class: "big formula" }, example === "network" ? "w′ = w − lr · dE/dw" : "w′ = w − lr · df/dw"),
@@ -120,19 +114,9 @@ export const textbook = (example) => (root, inside) => {
         ],
       );
     });
-    return h(
-      "table",
-      { class: "terms" },
-      h(
-        "thead",
-        {},
-        h(
-          "tr",
-          {},
-          head.map((name) => h("th", { scope: "col" }, t(name))),
-        ),
-      ),
-      h("tbody", {}, rows),
+    return termTable(
+      head.map((name) => t(name)),
+      rows,
     );
   }
 
