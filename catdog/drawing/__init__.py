@@ -2,7 +2,7 @@
 
 fonts           installed fonts for text in any script
 figures         matplotlib figures that need no display; curves: loss and accuracy over the epochs
-page            an HTML page in one file
+page            an HTML page in one file; colours: those of the pages that have scripts
 contact_sheet   many photos on one picture
 """
 

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from catdog.drawing.colours import DARK, LIGHT
 from catdog.errors import CatdogError
 from catdog.server import answers, inside, live, photos, runs
 from catdog.server.requests import refusal
@@ -50,7 +51,8 @@ def _static_routes() -> list[BaseRoute]:
     """A route for each file of the page: it is read now, and no path from a request ever opens a file."""
     files = sorted(path for path in STATIC.rglob("*") if path.is_file())
     routes = [Route("/" + path.relative_to(STATIC).as_posix(), _give(path)) for path in files]
-    return [Route("/", _give(STATIC / "index.html")), *routes]
+    colours = [Route(f"/{path.name}", _give(path)) for path in (LIGHT, DARK)]
+    return [Route("/", _give(STATIC / "index.html")), *colours, *routes]
 
 
 def _give(path: Path) -> Callable[[Request], Awaitable[Response]]:

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 import catdog
+from catdog.drawing.colours import DARK, LIGHT
 from catdog.server.app import STATIC
 
 PACKAGE = Path(catdog.__file__).parent
@@ -19,6 +20,8 @@ def test_every_file_of_the_page_is_given_as_it_is(ask: httpx.Client) -> None:
     for path in FILES:
         found = ask.get("/" + path.relative_to(STATIC).as_posix())
         assert found.content == path.read_bytes() and found.headers["x-content-type-options"] == "nosniff"
+    for sheet in (LIGHT, DARK):
+        assert ask.get(f"/{sheet.name}").content == sheet.read_bytes()
     assert ask.get("/").content == (STATIC / "index.html").read_bytes()
     assert ask.get("/main.js").headers["content-type"].startswith("text/javascript")
     tag = ask.get("/main.js").headers["etag"]
@@ -28,6 +31,7 @@ def test_every_file_of_the_page_is_given_as_it_is(ask: httpx.Client) -> None:
 def test_a_wheel_holds_every_file_of_the_page() -> None:
     told = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]["package-data"]
     assert {path for pattern in told["catdog.server"] for path in STATIC.parent.glob(pattern + "/*")} >= set(FILES)
+    assert {path for pattern in told["catdog.drawing"] for path in LIGHT.parent.glob(pattern)} >= {LIGHT, DARK}
 
 
 def keys(path: Path) -> dict[str, set[str]]:

@@ -11,7 +11,9 @@ import runs from "./views/runs.js";
 
 const VIEWS = [answer, inside, learn, runs];
 const LANGUAGES = { en: { name: "English", text: en }, zh: { name: "中文", text: zh } };
-const THEMES = ["system", "light", "dark"];
+const DARK_WHEN = { system: "(prefers-color-scheme: dark)", light: "not all", dark: "all" };
+const THEMES = Object.keys(DARK_WHEN);
+let theme = "system";
 
 const listeners = new EventTarget();
 let language = remembered("language") ?? (navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en");
@@ -25,6 +27,9 @@ const app = {
   networks: [], // as GET /api/networks gives them
   get language() {
     return language;
+  },
+  get theme() {
+    return theme;
   },
   get run() {
     return run;
@@ -90,8 +95,13 @@ const header = h("header", { class: "top" });
 const main = h("main", { id: "main", tabindex: "-1" });
 const footer = h("footer", { class: "bottom" });
 
-function showTheme(theme) {
-  document.documentElement.dataset.theme = theme;
+function setTheme(name) {
+  theme = name;
+  document.getElementById("dark").media = DARK_WHEN[theme];
+}
+
+function showTheme(name) {
+  setTheme(name);
   remember("theme", theme);
   tell("theme");
 }
@@ -101,7 +111,6 @@ function drawHeader(current) {
   const links = VIEWS.map((view) =>
     h("a", { href: `#${view.id}`, "aria-current": view === current && "page" }, t(`nav.${view.id}`)),
   );
-  const theme = document.documentElement.dataset.theme;
   header.replaceChildren(
     h("a", { class: "skip", href: "#main", onclick: skip }, t("nav.skip")),
     h("span", { class: "brand" }, h("img", { src: "/icon.svg", alt: "", width: 22, height: 22 }), "catdog"),
@@ -165,7 +174,7 @@ async function giveToken() {
 }
 
 async function start() {
-  document.documentElement.dataset.theme = THEMES.includes(remembered("theme")) ? remembered("theme") : "system";
+  setTheme(THEMES.includes(remembered("theme")) ? remembered("theme") : "system");
   document.body.replaceChildren(header, main, footer, live);
   try {
     await giveToken();

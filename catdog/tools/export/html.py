@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from catdog.architecture import LayerShape, margin
 from catdog.base.atomic import write_text
 from catdog.checkpoint.quantize import SCALE, quantize
+from catdog.drawing.colours import DARK, LIGHT
 from catdog.errors import CatdogError
 from catdog.familiarity import grids_of_differences, watched
 from catdog.numpy_net import Norm
@@ -52,7 +53,8 @@ def write_html(exported: Exported, path: Path) -> None:
     blob = Blob()
     model = json.dumps(describe(exported, blob)).replace("<", "\\u003c")
     script = "".join(read(name) for name in SCRIPTS)
-    style = read("style.css")
+    light, dark = (sheet.read_text(encoding="utf-8") for sheet in (LIGHT, DARK))
+    style = f"{light}@media (prefers-color-scheme: dark) {{\n{dark}}}\n{read('style.css')}"
     parts = {
         "script-hash": sha256(script),
         "style-hash": sha256(style),

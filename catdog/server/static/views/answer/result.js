@@ -9,8 +9,7 @@ const BLOCKS = 6; // along each side, as explain sums them
 /** store: of `once`. */
 export function result(item, app, redraw, store) {
   const { name, photo, answer, problem } = item;
-  const theme = document.documentElement.dataset.theme;
-  const of = [name, photo, answer, problem, app.run, app.network, settings, theme];
+  const of = [name, photo, answer, problem, app.run, app.network, settings, app.theme];
   return once(store, of, () => draw(item, app, redraw));
 }
 
