@@ -1,7 +1,7 @@
 """Files that hold a network.
 
 model_file       model.safetensors: the best weights, and all that prediction needs; model_card: its header
-class_names      which names of classes it can hold
+class_names      which names of classes it can hold; header: what a file says of its network, read without the weights
 quantize         weights in 8 or 16 bits
 training_state   last.pt and previous.pt: written by a training; saved_state loads them to resume it
 """

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from catdog.architecture import Architecture
 from catdog.base.text import class_key, listed, on_one_line
+from catdog.checkpoint.header import load_card
 from catdog.checkpoint.model_card import ModelCard
 from catdog.checkpoint.model_file import MODEL_FILE, load_model
 from catdog.config.schema import fields, validate
@@ -96,7 +97,7 @@ def _chosen(config: Config) -> tuple[str, dict[str, Any], dict[str, Any]]:
 
 def are_known(classes: Sequence[str]) -> bool:
     """Whether the network that comes with catdog knows all `classes`."""
-    return set(map(class_key, classes)) <= set(map(class_key, load_model(TRAINED)[1].classes))
+    return set(map(class_key, classes)) <= set(map(class_key, load_card(TRAINED).classes))
 
 
 def _check_fits(ours: dict[str, Any], theirs: dict[str, Any], name: str) -> None:

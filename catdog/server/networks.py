@@ -8,7 +8,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from catdog.checkpoint.model_card import ModelCard, card_from_json, unusable_model
+from catdog.checkpoint.header import load_card
 from catdog.checkpoint.model_file import MODEL_FILE
 from catdog.errors import CatdogError
 from catdog.runs.locate import TRAINED
@@ -101,7 +101,7 @@ class _Loaded:
 
 @lru_cache(1000)
 def _description(path: Path, age: int) -> dict[str, Any]:
-    card = _read_card(path)
+    card = load_card(path)
     return {
         "classes": card.classes,
         "image_size": card.architecture.image_size,
@@ -110,17 +110,6 @@ def _description(path: Path, age: int) -> dict[str, Any]:
         "accuracy": card.validation.get("accuracy"),
         "validation_photos": card.validation.get("photos"),
     }
-
-
-def _read_card(path: Path) -> ModelCard:
-    """The card of a model file, without its weights."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="numpy") as stored:
-            return card_from_json(path, (stored.metadata() or {})["catdog"])[0]
-    except (OSError, SafetensorError, KeyError) as error:
-        raise unusable_model(path, f"its header cannot be read ({error})") from None
 
 
 def _age(path: Path) -> int:
