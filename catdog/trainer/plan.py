@@ -55,7 +55,8 @@ def describe_plan(
     steps = f"{many(t.epochs, 'epoch')} of {steps}, in batches of {t.batch_size}{batch_in_words}"
     rate = f"{t.optimizer}, learning rate {t.learning_rate:g} ({t.schedule})"
     if t.optimizer == "lbfgs":
-        steps, rate = "of each photo and its mirror image, looked at once", "the best weights found by L-BFGS"
+        views = " and its mirror image" * config.augment.flip
+        steps, rate = f"of each photo{views}, looked at once", "the best weights found by L-BFGS"
     return "\n".join(
         [
             f"photos     {'drawn cats and dogs' if config.photos.data == SAMPLE else config.photos.data}",
