@@ -56,6 +56,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--photos", type=int, nargs="+", default=[10, 30, 100])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--distorted", action="store_true")
+    parser.add_argument("--start-from", nargs="+", default=["auto", "none"])
     arguments = parser.parse_args(argv)
     photos = list_photos(arguments.data)
     for count in arguments.photos:
@@ -63,7 +64,7 @@ def main(argv: list[str] | None = None) -> int:
         for seed in range(arguments.seeds):
             with tempfile.TemporaryDirectory() as place:
                 cut(photos, count, seed, arguments.distorted, Path(place) / "photos")
-                for start in ("auto", "none"):
+                for start in arguments.start_from:
                     given = {"data": f"{place}/photos", "out": f"{place}/{start}", "start_from": start, "seed": seed}
                     began = time.perf_counter()
                     run = train(load_config(None, given), log=lambda line: None)
