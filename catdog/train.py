@@ -57,8 +57,7 @@ def train(
             from catdog.runs.paths import new_run  # which the command line calls before torch is there
 
             config, folder = stack.enter_context(new_run(config, log))
-        config = _of_main(config, world)
-        return _train(config, None, folder or RunFolder(Path(config.run.out), writes=False), world, listeners)
+        return _together(config, None, "", folder or RunFolder(Path(config.run.out), writes=False), world, listeners)
 
 
 def resume(
@@ -81,16 +80,29 @@ def resume(
     changes = dict(epochs=epochs, early_stopping=early_stopping, on_nan=on_nan, threads=threads, device=device)
     with join_world() as world, Signals(stop_at_once), RunFolder(run, log, writes=world.is_main) as folder:
         config, saved, finished = load_saved(folder, changes) if world.is_main else (Config(), None, "")
-        if world.same(finished):
-            world.wait()
-            return run
-        config = _of_main(replace(config, run=replace(config.run, out=str(run))), world)
-        return _train(config, saved, folder, world, listeners)
+        config = replace(config, run=replace(config.run, out=str(run)))
+        return _together(config, saved, finished, folder, world, listeners)
 
 
-def _of_main(config: Config, world: World) -> Config:
-    """The configuration of the main process, which alone has looked at folders and at the clock."""
-    return parse_config(world.same(to_toml(config)), "the configuration") if world.size > 1 else config
+def _together(
+    config: Config,
+    saved: dict[str, Any] | None,
+    finished: str,
+    folder: RunFolder,
+    world: World,
+    listeners: Sequence[Listener],
+) -> Path:
+    """Train, unless it is `finished`, as the main process says, which alone has looked at folders and at the clock.
+
+    So the others follow it into a new training or a resumed one, whichever they were called for.
+    """
+    if world.size > 1:
+        config = parse_config(world.same(to_toml(config)), "the configuration")
+        folder.path = Path(config.run.out)
+    if world.same(finished):
+        world.wait()
+        return folder.path
+    return _train(config, saved, folder, world, listeners)
 
 
 def _train(

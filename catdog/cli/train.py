@@ -10,8 +10,10 @@ from typing import Any
 from catdog.base.output import output_may_fail
 from catdog.base.text import in_shell
 from catdog.cli.flags import add_config, add_fields, add_verb, given_fields, is_main_process, nothing_trained_yet
+from catdog.config.schema import fields
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
+from catdog.data.splits import SAMPLE
 from catdog.errors import CatdogError
 
 _TRAIN_EXAMPLES = """examples:
@@ -21,6 +23,7 @@ _TRAIN_EXAMPLES = """examples:
   catdog train --narrate                        tell the first step of the training in all its numbers
   catdog train --resume runs/mine               go on after a stop
   catdog train --resume runs/mine --epochs 60   train on, to 60 epochs in all
+  catdog train --data photos --out runs/mine --or-resume     for a job that is started again after each stop
 """
 _CHANGEABLE = ("epochs", "early_stopping", "on_nan", "threads", "device")  # what may be other when it is resumed
 
@@ -28,13 +31,19 @@ _CHANGEABLE = ("epochs", "early_stopping", "on_nan", "threads", "device")  # wha
 def add_train(verbs: Any) -> None:
     parser = add_verb(verbs, "train", _train, "train a network on a folder of photos", _TRAIN_EXAMPLES)
     add_config(parser)
-    parser.add_argument(
+    begun = parser.add_mutually_exclusive_group()
+    begun.add_argument(
         "--resume",
         metavar="RUN",
         nargs="?",
         const="",
         help="go on with a stopped run (default: the newest); with more --epochs a finished one trains on, from there "
         "with the learning rates of a training of so many epochs",
+    )
+    begun.add_argument(
+        "--or-resume",
+        action="store_true",
+        help="where this command has begun the run --out before, go on with it; do nothing where it is finished",
     )
     parser.add_argument(
         "--narrate", action="store_true", help="tell the first step in the textbook's words and its own numbers"
@@ -44,11 +53,35 @@ def add_train(verbs: Any) -> None:
 
 def _train(arguments: argparse.Namespace) -> int:
     with nothing_trained_yet(), output_may_fail():  # a training does not end for what is printed: train.log has it
-        if arguments.resume is None:
-            _train_anew(arguments)
-        else:
+        if arguments.resume is not None:
             _resume(arguments)
+        elif arguments.or_resume and _is_begun(config := load_config(arguments.config, given_fields(arguments))):
+            _go_on(Path(config.run.out), given_fields(arguments))
+        else:
+            _train_anew(arguments)
     return 0
+
+
+def _is_begun(config: Config) -> bool:
+    """Whether a training by `config` has begun in its --out; CatdogError where another has."""
+    if not config.run.out:
+        raise CatdogError("--or-resume goes on with the run in --out; give --out, the same each time.")
+    file = Path(config.run.out) / "config.toml"
+    if not (is_main_process() and file.exists()):  # other processes follow the main one
+        return False
+    begun = load_config(file)
+    for field in fields().values():
+        asked, has = (getattr(getattr(of, field.section), field.name) for of in (config, begun))
+        if field.name == "data" and asked != SAMPLE:
+            asked = os.path.abspath(asked)
+        is_settled = field.name in ("start_from", "folds", "batch_size") and asked == field.default  # by the training
+        free = ("out", *_CHANGEABLE)
+        if field.name in config.given and field.name not in free and asked != has and not is_settled:
+            raise CatdogError(
+                f"{file.parent} was begun with {field.name} = {has}, not {asked}; give {field.flag} as then, or "
+                "another --out."
+            )
+    return True
 
 
 def _train_anew(arguments: argparse.Namespace) -> None:
@@ -56,6 +89,8 @@ def _train_anew(arguments: argparse.Namespace) -> None:
     from catdog.runs.paths import new_run
 
     config = load_config(arguments.config, given_fields(arguments))
+    if arguments.narrate and arguments.or_resume:
+        raise CatdogError("--narrate tells the first step of a new training; leave it or --or-resume out.")
     if arguments.narrate and config.model.start_from == "auto":  # it tells how a network begins to learn
         config = replace(config, model=replace(config.model, start_from="none"))
     with ExitStack() as stack:
@@ -100,7 +135,11 @@ def _resume(arguments: argparse.Namespace) -> None:
         )
     if arguments.narrate:
         raise CatdogError("--narrate tells the first step of a new training; leave it out to go on with --resume.")
-    run = _run_to_resume(arguments.resume)
+    _go_on(_run_to_resume(arguments.resume), given)
+
+
+def _go_on(run: Path, given: dict[str, Any]) -> None:
+    """Go on with a run, with those of the `given` fields that may be other."""
     if (run / "study.db").exists():
         raise CatdogError(f"{run} is a study; go on with it: catdog tune --resume {in_shell(run)}")
 
@@ -109,7 +148,7 @@ def _resume(arguments: argparse.Namespace) -> None:
     with working("starting torch"):
         from catdog.train import resume  # after all that can be said without torch
 
-    resume(run, **given)
+    resume(run, **{name: given[name] for name in _CHANGEABLE if name in given})
 
 
 def _run_to_resume(name: str) -> Path:

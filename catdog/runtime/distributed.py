@@ -8,6 +8,7 @@ the same step. Everything else, such as validation and decisions, is made the sa
 import contextlib
 import os
 import time
+import uuid
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -152,7 +153,8 @@ def join_processes() -> Iterator[World]:
     """
     rank, size, local_rank, local_size = (int(os.environ[name]) for name in VARIABLES[:4])
     store, _, _ = next(distributed.rendezvous("env://", timeout=_TIMEOUT))
-    world = DistributedWorld(rank, size, local_rank, local_size, distributed.PrefixStore("catdog", store))
+    own = distributed.PrefixStore(_name_of_start(store, rank, size), store)
+    world = DistributedWorld(rank, size, local_rank, local_size, own)
     try:
         yield world
     except Interrupted as stop:
@@ -170,6 +172,31 @@ def join_processes() -> Iterator[World]:
         raise
     if distributed.is_initialized():
         distributed.destroy_process_group()
+
+
+def _name_of_start(store: Any, rank: int, size: int) -> str:
+    """A name that the processes which start together have in common, with none that started before.
+
+    Where torchrun starts processes anew, its store still holds what the former ones have said.
+    """
+
+    def said(key: str) -> str:
+        return store.get(key).decode() if store.check([key]) else ""
+
+    own, name = uuid.uuid4().hex, ""
+    store.set(f"here {rank}", own)
+    while not name or said("all agree on") != name:
+        if rank == 0:
+            name = " ".join(said(f"here {other}") for other in range(size))
+            store.set("name", name)
+        elif own in said("name"):
+            name = said("name")
+        store.set(f"name of {rank}", name)
+        if rank == 0 and all(said(f"name of {other}") == name for other in range(size)):
+            store.set("all agree on", name)  # and so all of these processes are there
+            break
+        time.sleep(_POLL)
+    return name
 
 
 def _is_connection_lost(error: Exception) -> bool:
