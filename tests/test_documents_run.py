@@ -38,7 +38,6 @@ LEFT_OUT = {  # what is not run, by how it begins, and why
     "mypy": "run by .ci/run",
     "lint-imports": "run by .ci/run",
     "torchrun": "takes several GPUs or machines; tests/runtime/test_distributed.py trains by several processes",
-    "#!/bin/bash": "a script for Slurm",
     "python scripts/benchmark.py": "takes hours, and other frameworks; tests/scripts/test_benchmark.py tries its parts",
     "catdog serve": "answers until it is stopped; tests/server starts it and asks",
     "curl": "asks that server",

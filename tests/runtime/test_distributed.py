@@ -10,6 +10,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,11 @@ import pytest
 import torch
 from conftest import quiet
 from processes import CONTEXT
+from torch.distributed import HashStore
 
 from catdog import train as train_module
 from catdog.base.signals import Interrupted
-from catdog.checkpoint.model_file import STATE_FILE
+from catdog.checkpoint.model_file import MODEL_FILE, STATE_FILE
 from catdog.checkpoint.saved_state import load_state
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
@@ -28,7 +31,7 @@ from catdog.data.batches import seed_step
 from catdog.errors import CatdogError
 from catdog.model.mlp import MLP
 from catdog.runtime import distributed
-from catdog.runtime.distributed import DistributedWorld
+from catdog.runtime.distributed import DistributedWorld, _name_of_start
 from catdog.runtime.world import World
 from catdog.train import resume, train
 from catdog.trainer import loop, targets, validation
@@ -458,6 +461,50 @@ def test_torchrun_trains(make_photos: MakePhotos, tmp_path: Path) -> None:
     assert done.stdout.count("epoch 2/2") == 1
     assert "device     2 processes; this one on cpu (as asked)" in done.stdout
     assert load_config(run / "config.toml").training.epochs == 2
+
+
+def test_processes_that_start_again_hear_nothing_of_the_former_ones() -> None:
+    """torchrun's store outlives a restart, and in it what the former processes said: another number of them, too."""
+    store, names = HashStore(), set()
+    for size in (2, 3, 2, 1, 2):
+        with ThreadPoolExecutor(size) as pool:
+            one, *others = pool.map(lambda rank, size=size: _name_of_start(store, rank, size), range(size))
+        assert all(other == one for other in others)
+        names.add(one)
+    assert len(names) == 5
+
+
+def test_a_process_waits_for_those_that_start_with_it() -> None:
+    store = HashStore()
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda rank: _name_of_start(store, rank, 2), range(2)))  # of a former start
+        first = pool.submit(_name_of_start, store, 0, 2)
+        time.sleep(10 * distributed._POLL)
+        assert not first.done()
+        assert _name_of_start(store, 1, 2) == first.result(LIMIT)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks for the processes in /proc")
+def test_a_killed_process_is_started_again_and_the_training_is_as_if_it_had_not_been(
+    make_photos: MakePhotos, tmp_path: Path
+) -> None:
+    """torchrun --max-restarts, --or-resume; a hundred kills: scripts/elastic.py."""
+    photos, run = make_photos({"cat": 20, "dog": 12}), tmp_path / "killed"
+    flags = "--epochs 2 --hidden 8 --image-size 8 8 --batch-size 2 --threads 1 --device cpu --checkpoint-minutes 1e-5"
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--max-restarts", "1", "-m"]
+    command += ["catdog", "train", "--or-resume", "--data", str(photos), "--out", str(run), *flags.split()]
+    training = subprocess.Popen(command)
+    while not (run / STATE_FILE).exists():
+        time.sleep(0.01)
+    children = Path(f"/proc/{training.pid}/task/{training.pid}/children").read_text().split()
+    os.kill(int(children[1]), signal.SIGKILL)
+    assert training.wait(LIMIT) == 0
+    assert "going on with" in (run / "train.log").read_text()
+    config = load_config(run / "config.toml")
+    whole = train_by(2, replace(config, run=replace(config.run, out=str(tmp_path / "whole"))))
+    for file in (MODEL_FILE, "metrics.csv"):
+        assert (run / file).read_bytes() == (whole / file).read_bytes()
 
 
 @pytest.mark.cuda
