@@ -1,8 +1,14 @@
 """What several tests need: small folders of photos made on the spot, and a small training on them."""
 
+import os
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # tests run beside each other: none takes more than its share of the cores
+    _share = str(max(1, (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])))
+    for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(_name, _share)
+
 import functools
 import io
-import os
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace

@@ -1,7 +1,7 @@
 """All parts of the benchmark, in the order in which they are measured."""
 
 from benchmarks.contender import Part
-from benchmarks.parts import beside, exactness, gpu, growth, roofline, serving, training, using
+from benchmarks.parts import beside, constants, exactness, gpu, growth, roofline, serving, training, using
 from benchmarks.photos import Sizes
 
 
@@ -21,6 +21,7 @@ def all_parts(sizes: Sizes) -> dict[str, Part]:
         growth.scaling(sizes),
         exactness.pixels(sizes.epochs),
         roofline.roofline(),
+        constants.constants(),
         gpu.gpu(),
     ]
     return {part.name: part for part in parts}

@@ -1,0 +1,197 @@
+"""What a training takes, from the constants of a machine: predicted, held against runs, and carried on to many GPUs.
+
+python scripts/scaling.py predict --data PHOTOS      what runs here will take, into scaling.json, before they are run
+python scripts/scaling.py run --data PHOTOS          run them, and note beside it what they took
+python scripts/scaling.py table                      both, as a table
+python scripts/scaling.py far                        1 to 1,000 GPUs, 10^5 to 10^9 photos
+python scripts/scaling.py failures                   machines that fail, and how often to write a checkpoint
+
+The constants are those of `python scripts/benchmark.py --only constants` (--constants FILE.json).
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.cost_model import PASSES, Work, training_parts
+from benchmarks.failures import DAY, best_interval, simulate
+from benchmarks.parts.constants import PROCESSES, machine_of, train_by
+from benchmarks.photos import Place, Sizes, require_photos
+from benchmarks.results import Problem, load, write
+from catdog.base.cpus import usable_cpus
+
+CONSTANTS = Path(__file__).resolve().parent.parent / "docs" / "benchmarks" / "results.json"
+WORKS = {  # validation photos: the same share of theirs
+    "2,000 photos of 24 x 24": Work(2000, 0, 24, (1024, 1024, 1024), 128, 8),
+    "6,000 photos of 32 x 32": Work(6000, 0, 32, (512,), 256, 8),
+    "8,000 photos of 64 x 64": Work(8000, 0, 64, (512, 256), 128, 4),
+    "4,000 photos of 96 x 96": Work(4000, 0, 96, (1024,), 256, 4),
+}
+
+
+def flags_of(work: Work, kept: bool) -> list[object]:
+    return [
+        *("--image-size", work.side, work.side, "--hidden", *work.hidden, "--batch-size", work.batch),
+        *("--epochs", work.epochs, *([] if kept else ["--cache", "none"])),
+    ]
+
+
+def predict(arguments: argparse.Namespace) -> None:
+    """Write the predictions; never over those that runs were held against already."""
+    machine = machine_of(load(arguments.constants), usable_cpus()[0])
+    runs = []
+    for name, work in with_val(arguments).items():
+        for processes in PROCESSES:
+            for kept in (True, False):
+                parts = training_parts(work, machine, processes, kept)
+                runs.append({"work": name, "processes": processes, "kept": kept, "parts": parts})
+    if arguments.file.exists():
+        raise Problem(f"{arguments.file} holds predictions already; give another --file.")
+    write(arguments.file, json.dumps({"predicted": time.strftime("%Y-%m-%d %H:%M:%S"), "runs": runs}, indent=1) + "\n")
+
+
+def with_val(arguments: argparse.Namespace) -> dict[str, Work]:
+    data, _ = require_photos(arguments.data, arguments.data / "train")
+    train, val = (sum(1 for path in (data / split).rglob("*") if path.is_file()) for split in ("train", "val"))
+    return {
+        name: Work(w.photos, round(w.photos * val / train), w.side, w.hidden, w.batch, w.epochs)
+        for name, w in WORKS.items()
+    }
+
+
+def run(arguments: argparse.Namespace) -> None:
+    found = json.loads(arguments.file.read_text(encoding="utf-8"))
+    data, _ = require_photos(arguments.data, arguments.data / "train")
+    with tempfile.TemporaryDirectory() as folder:
+        place = Place(data, data, Path(folder), Sizes())
+        for run in found["runs"]:
+            if "seconds" in run:
+                continue
+            work = WORKS[run["work"]]
+            with place.fresh() as own:
+                flags = flags_of(work, run["kept"])
+                run["seconds"] = train_by(run["processes"], place.subset(work.photos), Path(own), *flags).seconds
+            write(arguments.file, json.dumps(found, indent=1) + "\n")
+            print(row_of(run), flush=True)
+
+
+def row_of(run: dict[str, Any]) -> str:
+    expected, took = sum(run["parts"].values()), run.get("seconds")
+    how = "decoded once" if run["kept"] else "in each epoch"
+    measured = f"{took:.1f} | {expected / took:.2f}" if took else " | "
+    return f"| {run['work']} | {run['processes']} | {how} | {expected:.1f} | {measured} |"
+
+
+def table(arguments: argparse.Namespace) -> None:
+    found = json.loads(arguments.file.read_text(encoding="utf-8"))
+    print("| training | processes | photos are decoded | predicted, s | measured, s | predicted over measured |")
+    print("|---|---|---|---|---|---|", *map(row_of, found["runs"]), sep="\n")
+    ratios = [sum(run["parts"].values()) / run["seconds"] for run in found["runs"] if "seconds" in run]
+    near = sum(1 / 1.2 <= ratio <= 1.2 for ratio in ratios)
+    print(f"\nwithin 20%: {near} of {len(ratios)}; predicted {found['predicted']}")
+
+
+# What a GPU and what is around it does, from data sheets, not measured: NVIDIA H100 SXM, 8 a machine, 400 Gb/s a GPU.
+GPU_FLOPS = 0.4 * 989e12  # bfloat16, of which large products reach about so much
+GPU_BYTES = 0.8 * 3.35e12
+GPU_LINK = 40e9  # bytes a second of gradients between machines
+GPU_CORES = 12  # of a CPU, for each GPU
+STORE = 2e9  # bytes a second of photos that a machine reads from a store
+PHOTO_BYTES = 100_000
+STEP = 5e-4  # seconds that starting a step's kernels takes
+BATCH = 8192
+FAR = Work(0, 0, 64, (4096, 4096, 1024), BATCH, 1)
+
+
+def far(arguments: argparse.Namespace) -> None:
+    """Hours of 30 epochs, and what takes the most of them. Decoding and reading go on beside the arithmetic."""
+    machine = machine_of(load(arguments.constants), usable_cpus()[0])
+    decode = machine.decode_seconds(1, FAR.side) * machine.cores
+    print("| photos |", " | ".join(f"{gpus:,} GPUs" for gpus in (1, 8, 64, 1000)), "|\n|---|" + "---|" * 4)
+    for power in range(5, 10):
+        cells = []
+        for gpus in (1, 8, 64, 1000):
+            hours, limit = far_hours(10**power, gpus, decode)
+            cells.append(f"{hours:.2g} h, {limit}")
+        print(f"| 10^{power} | {' | '.join(cells)} |")
+
+
+def far_hours(photos: int, gpus: int, decode: float, epochs: int = 30) -> tuple[float, str]:
+    """decode: core-seconds a photo, which are spent once; photos are read, as bytes of their pixels, in each epoch."""
+    steps = photos / BATCH
+    machines = -(-gpus // 8)
+    step = {
+        "starting steps": STEP,
+        "products": BATCH / gpus * FAR.flops / GPU_FLOPS,
+        "passes over the weights": PASSES * FAR.weights / GPU_BYTES,
+        "summing gradients": (2 * (gpus - 1) / gpus * 4 * FAR.weights / GPU_LINK) if gpus > 1 else 0.0,
+    }
+    once = {
+        "decoding": photos * decode / (gpus * GPU_CORES),
+        "reading": photos * PHOTO_BYTES / (machines * STORE),
+    }
+    most = max(once.items(), key=lambda part: part[1])
+    arithmetic = epochs * steps * sum(step.values())
+    limit = most[0] if most[1] > arithmetic else max(step.items(), key=lambda part: part[1])[0]
+    return (most[1] + arithmetic) / 3600, limit
+
+
+def failures(arguments: argparse.Namespace) -> None:
+    """A week of work; a machine fails once in so many days; checkpoints that stop the work for so many seconds."""
+    rng = np.random.default_rng(0)
+    week, restart = 7 * DAY, 120.0
+
+    def longer(interval: float, checkpoint: float, between: float) -> tuple[float, float]:
+        """By what share the work takes longer, and what share of it is done twice."""
+        found = [simulate(week, interval, checkpoint, restart, between, rng) for _ in range(arguments.times)]
+        clock, lost = np.mean(found, axis=0)
+        return clock / week - 1, lost / week
+
+    columns = (
+        "machines",
+        "a checkpoint stops for",
+        "every (Young, Daly)",
+        "takes longer by",
+        "done twice",
+        "best tried",
+    )
+    print("|", " | ".join(columns), "|\n|" + "---|" * len(columns))
+    for machines, checkpoint in product((1, 8, 125), (0.5, 30.0)):
+        between = 50 * DAY / machines
+        best = best_interval(checkpoint, between)
+        at_best, lost = longer(best, checkpoint, between)
+        tried = {factor: longer(best * factor, checkpoint, between)[0] for factor in (0.25, 0.5, 1, 2, 4)}
+        factor = min(tried, key=lambda factor: tried[factor])
+        cells = (str(machines), f"{checkpoint:g} s", f"{best / 60:.0f} min", f"{at_best:.2%}", f"{lost:.2%}")
+        print("|", " | ".join(cells), f"| {factor:g} times that: {tried[factor]:.2%} |")
+
+
+WHAT: dict[str, Callable[[argparse.Namespace], None]] = {
+    function.__name__: function for function in (predict, run, table, far, failures)
+}
+
+
+def main(argv: Iterable[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=WHAT)
+    parser.add_argument("--data", type=Path, metavar="DIR", help="photos with train/ and val/")
+    parser.add_argument("--constants", type=Path, default=CONSTANTS, metavar="FILE.json")
+    parser.add_argument("--file", type=Path, default=Path("scaling.json"), metavar="FILE.json")
+    parser.add_argument("--times", type=int, default=400, metavar="N", help="simulations of each kind of failures")
+    arguments = parser.parse_args(list(argv))
+    WHAT[arguments.what](arguments)
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except Problem as problem:
+        sys.exit(f"scaling: {problem}")
