@@ -94,7 +94,7 @@ def test_a_failure_costs_the_work_since_the_checkpoint_and_the_restart() -> None
 def test_predictions_are_written_once_and_what_runs_took_beside_them(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    figures = {
+    figures: dict[str, dict[str, float]] = {
         "steps": {"step_seconds": 1e-3, "flops_per_second": 1e9, "value_seconds": 1e-8, "passes_bytes_per_second": 1e9},
         **{f"sums over {n}": {"latency_seconds": 0.01, "reduced_bytes_per_second": 1e8} for n in (2, 4)},
         **{f"decode {side} x {side}": {"photos_per_second": 1000} for side in (24, 64, 96)},
