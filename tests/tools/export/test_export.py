@@ -113,7 +113,9 @@ def test_quantized_and_torchvision_networks_answer_as_predict_does(tmp_path: Pat
 
 
 @pytest.mark.parametrize("resize", RESIZES)
-@pytest.mark.parametrize("size", [(20, 24), (1, 1), (7, 90), (7, 800), (39, 47), (31, 200), (85, 101), (333, 200)])
+@pytest.mark.parametrize(
+    "size", [(20, 24), (1, 1), (7, 90), (7, 800), (39, 47), (31, 200), (90, 30), (85, 101), (333, 200)]
+)
 def test_whole_photos_are_resized_as_catdog_does_after_the_mean_of_blocks(
     size: tuple[int, int], resize: Resize
 ) -> None:
@@ -127,7 +129,8 @@ def test_whole_photos_are_resized_as_catdog_does_after_the_mean_of_blocks(
     image = Image.fromarray(np.floor(small + 0.5).astype(np.uint8))
     ours = finish(image, size, divisor, 1, SIZE, resize)[0].transpose(2, 0, 1)
     off = np.abs(Seen(*SIZE, resize)(torch.from_numpy(x))[0].numpy() - ours)
-    assert off.max() <= 1 and (divisor > 1 or (off > 0).mean() < 0.05)
+    most = 0.25 if size[0] > 2 * size[1] else 0.05  # Pillow resizes tall photos down first
+    assert off.max() <= 1 and (divisor > 1 or (off > 0).mean() < most)
 
 
 @pytest.mark.slow

@@ -133,11 +133,12 @@ function blockWeights({ rows, rowCount, window, field, stride, below }) {
   const half = new Float64Array(4 * taps);
   const whole = new Float64Array(16);
   for (let row = 0; row < rowCount; row++) {
-    for (let k = 0; k < depth; k++) {
-      const at = row * window + Math.floor(k / run) * taps * run + (k % run);
-      for (let j = 0; j < taps; j++) fourOf(rows, at + j * run, taps * depth, taps, half, j, taps);
+    const g = Float64Array.from(rows.subarray(row * window, (row + 1) * window));
+    for (let k = 0, at = 0; k < depth; k++, at++) {
+      if (k % run === 0) at = k * taps;
+      for (let j = 0; j < taps; j++) fourOf(g, at + j * run, taps * depth, taps, half, j, taps);
       for (let i = 0; i < 4; i++) fourOf(half, i * taps, 1, taps, whole, 4 * i, 1);
-      for (let part = 0; part < 16; part++) parts[part][inFour(row, k, depth)] = whole[part];
+      for (let part = 0, to = inFour(row, k, depth); part < 16; part++) parts[part][to] = whole[part];
     }
   }
   return parts;
@@ -157,10 +158,9 @@ function spread(seen, blocks, stride, depth, parts) {
   const run = depth / stride;
   const half = new Float64Array(16);
   for (let block = 0; block < blocks; block++) {
-    for (let k = 0; k < depth; k++) {
-      const from = 16 * block * depth + Math.floor(k / run) * 4 * run + (k % run);
-      for (let j = 0; j < 4; j++) {
-        const at = from + j * run;
+    for (let k = 0, from = 0; k < depth; k++, from++) {
+      if (k % run === 0) from = 16 * block * depth + 4 * k;
+      for (let j = 0, at = from; j < 4; j++, at += run) {
         const a = seen[at], b = seen[at + 4 * depth], c = seen[at + 8 * depth], d = seen[at + 12 * depth];
         half[j] = a - c;
         half[4 + j] = b + c;
@@ -225,7 +225,7 @@ function gather(layer, x, start, count, seen) {
 }
 
 // `multiply` takes two places and four channels at a time, and finds the numbers of these beside each other. Weights are
-// whole or quarters, which Float32Array holds exactly.
+// whole or quarters, which Float32Array holds exactly; JavaScript is fastest with doubles.
 
 /** Where the k-th of `length` numbers of a place lies, or of a row of weights. */
 const inPair = (place, k, length) => 2 * ((place >> 1) * length + k) + (place & 1);
@@ -239,25 +239,27 @@ function inFours({ rows, rowCount, window }) {
 
 /** seen: places x length, in pairs; rows: channels x length, in fours -> out: places x channels. */
 function multiply(seen, places, rows, channels, length, out) {
+  const four = new Float64Array(4 * length);
   for (let channel = 0; channel < channels; channel += 4) {
+    four.set(rows.subarray(channel * length, (channel + 4) * length));
     for (let place = 0; place < places; place += 2) {
-      let from = place * length, row = channel * length;
+      let from = place * length, at = 0;
       let p0 = 0, p1 = 0, p2 = 0, p3 = 0, q0 = 0, q1 = 0, q2 = 0, q3 = 0;
-      for (const end = from + 2 * length; from < end; from += 2, row += 4) {
-        const p = seen[from], q = seen[from + 1], w0 = rows[row], w1 = rows[row + 1], w2 = rows[row + 2], w3 = rows[row + 3];
+      for (const end = 4 * length; at < end; from += 2, at += 4) {
+        const p = seen[from], q = seen[from + 1], w0 = four[at], w1 = four[at + 1], w2 = four[at + 2], w3 = four[at + 3];
         p0 += p * w0; p1 += p * w1; p2 += p * w2; p3 += p * w3;
         q0 += q * w0; q1 += q * w1; q2 += q * w2; q3 += q * w3;
       }
       const [both, left] = [place + 1 < places, channels - channel];
-      const at = place * channels + channel;
-      out[at] = p0;
-      if (left > 1) out[at + 1] = p1;
-      if (left > 2) out[at + 2] = p2;
-      if (left > 3) out[at + 3] = p3;
-      if (both) out[at + channels] = q0;
-      if (both && left > 1) out[at + channels + 1] = q1;
-      if (both && left > 2) out[at + channels + 2] = q2;
-      if (both && left > 3) out[at + channels + 3] = q3;
+      const to = place * channels + channel;
+      out[to] = p0;
+      if (left > 1) out[to + 1] = p1;
+      if (left > 2) out[to + 2] = p2;
+      if (left > 3) out[to + 3] = p3;
+      if (both) out[to + channels] = q0;
+      if (both && left > 1) out[to + channels + 1] = q1;
+      if (both && left > 2) out[to + channels + 2] = q2;
+      if (both && left > 3) out[to + channels + 3] = q3;
     }
   }
 }
