@@ -5,7 +5,6 @@ from pathlib import Path
 from catdog.base.atomic import cannot_write
 from catdog.base.progress import working
 from catdog.checkpoint.model_file import load_model
-from catdog.errors import CatdogError
 from catdog.runs.locate import comes_with_catdog, find_model, output_folder
 from catdog.tools.export.exported import Exported
 
@@ -16,11 +15,6 @@ def main(run: str | None, kind: str, out: str | None, unsure_below: float, unfam
     """Write the export, and print what it is and how large."""
     model = find_model(run)
     tensors, card = load_model(model)
-    if card.resize != "squash":
-        raise CatdogError(
-            f"{model} was trained with --resize {card.resize}, and an export resizes each photo by squashing it; train "
-            "with --resize squash for an export."
-        )
     exported = Exported(tensors, card, unsure_below, unfamiliar_below)
     name = model.stem if comes_with_catdog(model) else model.resolve().parent.name
     path = Path(out) if out else output_folder(model) / f"{name}{SUFFIXES[kind]}"

@@ -83,6 +83,7 @@ def describe(exported: Exported, blob: Blob) -> dict[str, Any]:
     found = {
         "classes": card.classes,
         "imageSize": shape.image_size,
+        "resize": card.resize,
         "mean": card.mean,
         "std": card.std,
         "temperature": card.temperature,

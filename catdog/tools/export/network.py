@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from catdog.architecture import Architecture, LayerShape
+from catdog.architecture import Architecture, LayerShape, Resize
 from catdog.familiarity import grids_of_differences, watched
 from catdog.model.build import build_mlp
 from catdog.model.local import LocalLinear
@@ -27,7 +27,7 @@ class Predict(nn.Module):
         shape = card.architecture
         self.network: Any = Mlp(exported) if shape.is_mlp else TorchvisionLogits(exported)
         self.height, self.width = shape.image_size
-        self.see = Resize(*shape.image_size)
+        self.see = Seen(*shape.image_size, card.resize)
         self.register_buffer("mean", torch.tensor(card.mean).view(3, 1, 1))
         self.register_buffer("std", torch.tensor(card.std).view(3, 1, 1))
         self.familiarity = Familiarity(exported) if card.familiarity else None
@@ -45,36 +45,46 @@ class Predict(nn.Module):
         return probabilities, self.familiarity(features if self.card.architecture.local else photo_statistics(pixels))
 
 
-class Resize(nn.Module):
+class Seen(nn.Module):
     """uint8, N x H x W x 3 -> float, N x 3 x height x width, whole levels: what `catdog.images.decode` makes of a JPEG.
 
     libjpeg reduces it by 8, 4 or 2 first, as long as the photo is then not smaller than asked: the mean of so many
     pixels each way (libjpeg's jidctred.c). The rest is Pillow's triangle filter, across and then down, both rounded to
-    levels. Each of the two is one matrix.
+    levels. Each of the two is one matrix, which crops or pads as well (`catdog.images.keep_shape`).
     """
 
     rows: Tensor
     columns: Tensor
 
-    def __init__(self, height: int, width: int) -> None:
+    def __init__(self, height: int, width: int, resize: Resize) -> None:
         super().__init__()
-        self.register_buffer("rows", torch.arange(height) + 0.5)
-        self.register_buffer("columns", torch.arange(width) + 0.5)
+        self.resize = resize
+        self.register_buffer("rows", torch.arange(height))
+        self.register_buffer("columns", torch.arange(width))
 
     def forward(self, photos: Tensor) -> Tensor:
-        down, across = (torch.arange(photos.shape[axis], device=photos.device).float() for axis in (1, 2))
-        sides = [(down.max() + 1) / len(self.rows), (across.max() + 1) / len(self.columns)]
-        room = torch.minimum(*sides)
-        divisor = 1.0 + (room >= 2).float() + 2 * (room >= 4).float() + 4 * (room >= 8).float()
+        down, across = (torch.arange(photos.shape[axis], device=photos.device) for axis in (1, 2))
+        height, width = ((places.max() + 1).double() for places in (down, across))
+        ratios = torch.stack([height / len(self.rows), width / len(self.columns)])
+        room = (ratios.max() if self.resize == "pad" else ratios.min()) * (torch.minimum(height, width) >= 8)
+        divisor = 1 + (room >= 2).float() + 2 * (room >= 4).float() + 4 * (room >= 8).float()
         x = photos.permute(0, 3, 1, 2).float()
-        x = levels(x @ self.matrix(across, self.columns, divisor).T)
-        return levels(self.matrix(down, self.rows, divisor) @ x)
+        x = levels(x @ self.matrix(across, self.columns, ratios, width, divisor).T)
+        return levels(self.matrix(down, self.rows, ratios, height, divisor) @ x)
 
-    def matrix(self, places: Tensor, centres: Tensor, divisor: Tensor) -> Tensor:
-        """How much each of the `places` of a side counts in each pixel made of it: pixels x places."""
-        count = places.max() + 1
-        scale = count / divisor / len(centres)
-        distance = (places / divisor).floor() + 0.5 - (centres * scale).unsqueeze(1)
+    def matrix(self, places: Tensor, pixels: Tensor, ratios: Tensor, full: Tensor, divisor: Tensor) -> Tensor:
+        """How much each of the `places` of a side, `full` in number, counts in each of the `pixels` made of it."""
+        wanted = len(pixels)
+        start, there = torch.zeros_like(full), torch.full_like(full, wanted)
+        if self.resize == "crop":
+            start = (full - wanted * ratios.min()).clamp(min=0) / 2
+        elif self.resize == "pad":
+            there = (full / ratios.max()).round().clamp(min=1)
+        scale = (full - 2 * start) / there
+        above = ((wanted - there) / 2).floor()  # pixels that repeat the first of the photo's own
+        within = torch.minimum((pixels - above).clamp(min=0), there - 1)
+        centres, scale, count = ((within + 0.5) * scale + start).float(), scale.float() / divisor, full.float()
+        distance = (places / divisor).floor() + 0.5 - (centres / divisor).unsqueeze(1)
         weight = torch.relu(1 - distance.abs() / scale.clamp(min=1))
         beyond = (count / divisor).ceil() * divisor - count  # which libjpeg sets to the last place
         weight = weight * (1 + beyond * (places == count - 1).float())

@@ -12,6 +12,9 @@ from browsing import CHROMIUM
 from PIL import Image
 from test_export import SHAPES, SIZE, expected, export, photos, write
 
+from catdog.architecture import RESIZES, Resize
+from catdog.images import decode
+
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
@@ -58,18 +61,35 @@ def as_file(pixels: Any, kind: str) -> bytes:
     return stored.getvalue()
 
 
-@pytest.mark.parametrize("name", SHAPES)
-def test_the_page_answers_as_predict_does(name: str, tmp_path: Path, open_file: Callable[..., Any]) -> None:
-    run = write(tmp_path / "run", SHAPES[name], "int8", mirrored=name != "dense")
+@pytest.mark.parametrize(
+    ("name", "resize"), [*((name, "squash") for name in SHAPES), ("shared", "crop"), ("shared", "pad")]
+)
+def test_the_page_answers_as_predict_does(
+    name: str, resize: Resize, tmp_path: Path, open_file: Callable[..., Any]
+) -> None:
+    run = write(tmp_path / "run", SHAPES[name], "int8", mirrored=name != "dense", resize=resize)
     page = open_file(export(run, "html", tmp_path / "a.html"))
-    for size in (SIZE, (70, 131), (9, 30)):
-        photo = photos(1, *size)[0]
-        seen, probabilities, familiarity = page.evaluate(ASK, base64.b64encode(as_file(photo, "PNG")).decode())
-        pillow = np.asarray(Image.fromarray(photo).resize(SIZE[::-1], Image.Resampling.BILINEAR))
-        np.testing.assert_array_equal(np.reshape(seen, (*SIZE, 3)), pillow)  # to the pixel
-        theirs, familiar = expected(run, pillow.transpose(2, 0, 1)[None])
+    for size in (SIZE, (70, 131), (9, 30), (301, 44)):
+        photo = as_file(photos(1, *size)[0], "PNG")
+        seen, probabilities, familiarity = page.evaluate(ASK, base64.b64encode(photo).decode())
+        pixels = decode(photo, SIZE, resize)
+        np.testing.assert_array_equal(np.reshape(seen, (*SIZE, 3)), pixels)  # to the pixel
+        theirs, familiar = expected(run, pixels.transpose(2, 0, 1)[None])
         np.testing.assert_allclose(probabilities, theirs[0], atol=1e-5)
         np.testing.assert_allclose(familiarity, familiar[0], atol=1e-4)
+
+
+@pytest.mark.parametrize("resize", RESIZES)
+def test_a_jpeg_is_reduced_as_predict_does(resize: Resize, tmp_path: Path, open_file: Callable[..., Any]) -> None:
+    """Grey, and smooth: what is left is how the browser and libjpeg round."""
+    run = write(tmp_path / "run", SHAPES["linear"], resize=resize)
+    page = open_file(export(run, "html", tmp_path / "a.html"))
+    for size in ((48, 200), (333, 170), (7, 800)):
+        smooth = Image.fromarray(photos(1, 4, 5)[0, ..., 0]).resize(size[::-1], Image.Resampling.BICUBIC)
+        photo = as_file(np.asarray(smooth), "JPEG")
+        seen = page.evaluate(ASK, base64.b64encode(photo).decode())[0]
+        off = np.abs(np.reshape(seen, (*SIZE, 3)) - decode(photo, SIZE, resize).astype(int))
+        assert off.max() <= 3 and off.mean() < 0.6
 
 
 @pytest.mark.parametrize(("width", "locale", "dark"), [(360, "zh-CN", True), (1200, "en-GB", False)])

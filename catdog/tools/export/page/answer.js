@@ -46,7 +46,7 @@ async function askFile(file) {
   const image = await createImageBitmap(file);
   const picture = pixelsOf(image, image.width, image.height);
   image.close();
-  return ask(resize(picture, model.imageSize, isJpeg));
+  return ask(resize(picture, model, isJpeg));
 }
 
 /** catdog/familiarity.py's share of familiar photos that are farther off. */

@@ -15,21 +15,14 @@ onmessage = ({ data }) => {
   }
 };
 
-/** Views of a layer's arrays; weights that many places share as doubles, with which JavaScript is fastest. */
+/** Views of a layer's arrays; weights that many places share as `multiply` takes them. */
 function prepare(layer, weights) {
   layer.rows = new Int8Array(weights, layer.weight, layer.rowCount * layer.window);
   layer.scales = new Float32Array(weights, layer.scale, layer.rowCount);
   layer.offsets = new Float32Array(weights, layer.offset, layer.rowCount);
   if (!layer.shared) return;
-  layer.inBlocks = layer.field === 3 && layer.stride === 1 && layer.columns % 2 === 0 && layer.places % (2 * layer.columns) === 0;
-  layer.rows = layer.inBlocks ? blockWeights(layer) : padded(layer.rows, layer.window);
-}
-
-/** Rows as doubles, and rows of 0 after them to a multiple of four, which `multiply` takes together. */
-function padded(rows, length) {
-  const found = new Float64Array(Math.ceil(rows.length / length / 4) * 4 * length);
-  found.set(rows);
-  return found;
+  layer.inBlocks = `${layer.field} ${layer.stride}` in BLOCKS;
+  layer.rows = layer.inBlocks ? blockWeights(layer) : inFours(layer);
 }
 
 /** pixels: H x W x 3 levels -> what the first layer sees: place by place for a local one, else channel by channel. */
@@ -78,12 +71,14 @@ function dense(layer, x) {
 function local(layer, x) {
   const { places, channels, window } = layer;
   const out = new Float64Array(places * channels);
-  const seen = new Float64Array((TOGETHER + 1) * window);
+  const seen = new Float64Array(TOGETHER * window);
+  const pairs = new Float64Array(TOGETHER * window);
   for (let start = 0; start < places; start += TOGETHER) {
     const count = Math.min(TOGETHER, places - start);
     gather(layer, x, start, count, seen);
     if (layer.shared) {
-      multiply(seen, count, layer.rows, channels, window, out.subarray(start * channels, (start + count) * channels));
+      for (let i = 0; i < count * window; i++) pairs[inPair(Math.floor(i / window), i % window, window)] = seen[i];
+      multiply(pairs, count, layer.rows, channels, window, out.subarray(start * channels, (start + count) * channels));
     } else {
       for (let row = start * channels; row < (start + count) * channels; row++) {
         const place = Math.floor(row / channels) - start;
@@ -94,67 +89,85 @@ function local(layer, x) {
   return scaled(layer, out);
 }
 
-function scaled(layer, out) {
-  for (let i = 0; i < out.length; i++) {
-    const row = layer.shared ? i % layer.channels : i;
-    out[i] = layer.scales[row] * out[i] + layer.offsets[row];
+function scaled({ rowCount, scales, offsets }, out) {
+  for (let i = 0; i < out.length; ) {
+    for (let row = 0; row < rowCount; row++, i++) out[i] = scales[row] * out[i] + offsets[row];
   }
   return out;
 }
 
-// Windows of 3 x 3 in blocks of 2 x 2 places, with 16 products a block and not 36 (Winograd; Lavin and Gray 2015, "Fast
-// algorithms for convolutional neural networks", section 4.1): from d, the 4 x 4 places that a block sees, and the
-// weights g come Y = A^T ((G g G^T) * (B^T d B)) A. Each of the 16 is one product of matrices over the channels.
+// Blocks of places with 16 products a block and not 36 (Winograd; Lavin and Gray 2015, "Fast algorithms for
+// convolutional neural networks", section 4.1): 2 x 2 places with windows of 3 x 3, or 3 x 3 places with windows of
+// 2 x 2. Of the latter kind are windows of 4 x 4 at every second place, with a cell of 2 x 2 places taken for one of
+// four times the channels. Either way a block sees d, 4 x 4 cells, and of the weights g comes
+// Y = A^T ((G g G^T) * (B^T d B)) A. Each of the 16 is one product of matrices over a cell's numbers, its depth.
 
-/** G g G^T of each channel: 16 x channels x channels below. */
-function blockWeights({ rows, rowCount, window }) {
-  const below = window / 9;
-  const parts = Array.from({ length: 16 }, () => new Float64Array(rowCount * below));
-  const third = (a, b, c) => [a, (a + b + c) / 2, (a - b + c) / 2, c];
-  for (let row = 0; row < rowCount; row++) {
-    for (let channel = 0; channel < below; channel++) {
-      const g = (i, j) => rows[row * window + (3 * i + j) * below + channel];
-      const down = [0, 1, 2].map((j) => third(g(0, j), g(1, j), g(2, j)));
-      for (let i = 0; i < 4; i++) {
-        const across = third(down[0][i], down[1][i], down[2][i]);
-        across.forEach((value, j) => (parts[4 * i + j][row * below + channel] = value));
-      }
-    }
-  }
-  return parts.map((part) => padded(part, below));
-}
+const BLOCKS = { "3 1": 2, "4 2": 3 }; // by field and stride: places across a block
 
 function inBlocks(layer, x) {
-  const { below, channels, columns, places } = layer;
-  const blocks = { below, columns: columns / 2, field: 4, stride: 2, edge: 1, window: 16 * below.channels };
+  const { below, channels, columns, places, field, stride, edge } = layer;
+  const across = BLOCKS[`${field} ${stride}`];
+  const depth = stride * stride * below.channels;
+  const blocks = { below, columns: Math.ceil(columns / across), field: 4 * stride, stride: across * stride, edge, window: 16 * depth };
+  const total = blocks.columns * Math.ceil(places / columns / across);
   const out = new Float64Array(places * channels);
   const seen = new Float64Array(TOGETHER * blocks.window);
-  const parts = layer.rows.map(() => new Float64Array((TOGETHER + 1) * below.channels));
+  const parts = layer.rows.map(() => new Float64Array(TOGETHER * depth));
   const products = layer.rows.map(() => new Float64Array(TOGETHER * channels));
-  for (let start = 0; start < places / 4; start += TOGETHER) {
-    const count = Math.min(TOGETHER, places / 4 - start);
+  for (let start = 0; start < total; start += TOGETHER) {
+    const count = Math.min(TOGETHER, total - start);
     gather(blocks, x, start, count, seen);
-    spread(seen, count, below.channels, parts);
-    layer.rows.forEach((rows, k) => multiply(parts[k], count, rows, channels, below.channels, products[k]));
-    collect(products, start, count, layer, out);
+    spread(seen, count, stride, depth, parts);
+    layer.rows.forEach((rows, k) => multiply(parts[k], count, rows, channels, depth, products[k]));
+    collect(products, start, count, blocks.columns, across, layer, out);
   }
   return scaled(layer, out);
 }
 
-/** B^T d B of each block and channel. seen: blocks x 16 x channels -> parts: 16 of blocks x channels. */
-function spread(seen, blocks, channels, parts) {
+/** G g G^T of each number of a cell: 16 x channels x depth, in fours. */
+function blockWeights({ rows, rowCount, window, field, stride, below }) {
+  const taps = field / stride; // cells across a window
+  const run = stride * below.channels; // numbers of a cell that lie together
+  const depth = stride * run;
+  const parts = Array.from({ length: 16 }, () => new Float32Array(4 * Math.ceil(rowCount / 4) * depth));
+  const half = new Float64Array(4 * taps);
+  const whole = new Float64Array(16);
+  for (let row = 0; row < rowCount; row++) {
+    const g = Float64Array.from(rows.subarray(row * window, (row + 1) * window));
+    for (let k = 0, at = 0; k < depth; k++, at++) {
+      if (k % run === 0) at = k * taps;
+      for (let j = 0; j < taps; j++) fourOf(g, at + j * run, taps * depth, taps, half, j, taps);
+      for (let i = 0; i < 4; i++) fourOf(half, i * taps, 1, taps, whole, 4 * i, 1);
+      for (let part = 0, to = inFour(row, k, depth); part < 16; part++) parts[part][to] = whole[part];
+    }
+  }
+  return parts;
+}
+
+/** G g of two or three numbers g, which lie `step` apart in `from`; into `to`, `jump` apart. */
+function fourOf(from, at, step, taps, to, start, jump) {
+  const a = from[at], b = from[at + step], c = taps === 3 ? from[at + 2 * step] : 0;
+  to[start] = a;
+  to[start + jump] = (a + b + c) / 2;
+  to[start + 2 * jump] = (a - b + c) / 2;
+  to[start + 3 * jump] = taps === 3 ? c : b;
+}
+
+/** B^T d B of each block and number of a cell. seen: blocks x 4 cells x 4 cells -> parts: 16 of blocks x depth, in pairs. */
+function spread(seen, blocks, stride, depth, parts) {
+  const run = depth / stride;
   const half = new Float64Array(16);
   for (let block = 0; block < blocks; block++) {
-    for (let channel = 0; channel < channels; channel++) {
-      for (let j = 0; j < 4; j++) {
-        const at = (16 * block + j) * channels + channel;
-        const a = seen[at], b = seen[at + 4 * channels], c = seen[at + 8 * channels], d = seen[at + 12 * channels];
+    for (let k = 0, from = 0; k < depth; k++, from++) {
+      if (k % run === 0) from = 16 * block * depth + 4 * k;
+      for (let j = 0, at = from; j < 4; j++, at += run) {
+        const a = seen[at], b = seen[at + 4 * depth], c = seen[at + 8 * depth], d = seen[at + 12 * depth];
         half[j] = a - c;
         half[4 + j] = b + c;
         half[8 + j] = c - b;
         half[12 + j] = b - d;
       }
-      const to = block * channels + channel;
+      const to = inPair(block, k, depth);
       for (let i = 0; i < 16; i += 4) {
         const a = half[i], b = half[i + 1], c = half[i + 2], d = half[i + 3];
         parts[i][to] = a - c;
@@ -166,24 +179,27 @@ function spread(seen, blocks, channels, parts) {
   }
 }
 
-/** A^T m A of each block and channel: the 2 x 2 places of a block, into `out`. */
-function collect(products, start, blocks, { channels, columns }, out) {
-  const half = new Float64Array(8);
-  for (let block = 0; block < blocks; block++) {
-    const row = 2 * Math.floor((start + block) / (columns / 2));
-    const column = 2 * ((start + block) % (columns / 2));
+/** A^T m A of each block and channel: the places of a block, those within the grid, into `out`. */
+function collect(products, start, count, blockColumns, across, { channels, columns, places }, out) {
+  const half = new Float64Array(12);
+  for (let block = 0; block < count; block++) {
+    const row = across * Math.floor((start + block) / blockColumns);
+    const column = across * ((start + block) % blockColumns);
+    const [down, right] = [Math.min(across, places / columns - row), Math.min(across, columns - column)];
     for (let channel = 0; channel < channels; channel++) {
       const from = block * channels + channel;
       for (let j = 0; j < 4; j++) {
-        const b = products[4 + j][from], c = products[8 + j][from];
-        half[j] = products[j][from] + b + c;
-        half[4 + j] = b - c - products[12 + j][from];
+        const a = products[j][from], b = products[4 + j][from], c = products[8 + j][from], d = products[12 + j][from];
+        half[j] = a + b + c;
+        half[4 + j] = across === 2 ? b - c - d : b - c;
+        half[8 + j] = b + c - d; // of three
       }
-      for (let i = 0; i < 2; i++) {
+      for (let i = 0; i < down; i++) {
+        const a = half[4 * i], b = half[4 * i + 1], c = half[4 * i + 2], d = half[4 * i + 3];
         const to = ((row + i) * columns + column) * channels + channel;
-        const b = half[4 * i + 1], c = half[4 * i + 2];
-        out[to] = half[4 * i] + b + c;
-        out[to + channels] = b - c - half[4 * i + 3];
+        out[to] = a + b + c;
+        if (right > 1) out[to + channels] = across === 2 ? b - c - d : b - c;
+        if (right > 2) out[to + 2 * channels] = b + c - d;
       }
     }
   }
@@ -208,29 +224,42 @@ function gather(layer, x, start, count, seen) {
   }
 }
 
-/** seen: places x window; rows: channels x window -> out: places x channels. Two places and four channels at a time. */
-function multiply(seen, places, rows, channels, window, out) {
+// `multiply` takes two places and four channels at a time, and finds the numbers of these beside each other. Weights are
+// whole or quarters, which Float32Array holds exactly; JavaScript is fastest with doubles.
+
+/** Where the k-th of `length` numbers of a place lies, or of a row of weights. */
+const inPair = (place, k, length) => 2 * ((place >> 1) * length + k) + (place & 1);
+const inFour = (row, k, length) => 4 * ((row >> 2) * length + k) + (row & 3);
+
+function inFours({ rows, rowCount, window }) {
+  const found = new Float32Array(4 * Math.ceil(rowCount / 4) * window);
+  for (let i = 0; i < rows.length; i++) found[inFour(Math.floor(i / window), i % window, window)] = rows[i];
+  return found;
+}
+
+/** seen: places x length, in pairs; rows: channels x length, in fours -> out: places x channels. */
+function multiply(seen, places, rows, channels, length, out) {
+  const four = new Float64Array(4 * length);
   for (let channel = 0; channel < channels; channel += 4) {
+    four.set(rows.subarray(channel * length, (channel + 4) * length));
     for (let place = 0; place < places; place += 2) {
-      let [a0, b0] = [place * window, channel * window];
-      let [a1, b1] = [a0 + window, b0 + window];
-      let [b2, b3] = [b1 + window, b1 + 2 * window];
+      let from = place * length, at = 0;
       let p0 = 0, p1 = 0, p2 = 0, p3 = 0, q0 = 0, q1 = 0, q2 = 0, q3 = 0;
-      for (const end = a0 + window; a0 < end; a0++, a1++, b0++, b1++, b2++, b3++) {
-        const p = seen[a0], q = seen[a1], w0 = rows[b0], w1 = rows[b1], w2 = rows[b2], w3 = rows[b3];
+      for (const end = 4 * length; at < end; from += 2, at += 4) {
+        const p = seen[from], q = seen[from + 1], w0 = four[at], w1 = four[at + 1], w2 = four[at + 2], w3 = four[at + 3];
         p0 += p * w0; p1 += p * w1; p2 += p * w2; p3 += p * w3;
         q0 += q * w0; q1 += q * w1; q2 += q * w2; q3 += q * w3;
       }
       const [both, left] = [place + 1 < places, channels - channel];
-      const at = place * channels + channel;
-      out[at] = p0;
-      if (left > 1) out[at + 1] = p1;
-      if (left > 2) out[at + 2] = p2;
-      if (left > 3) out[at + 3] = p3;
-      if (both) out[at + channels] = q0;
-      if (both && left > 1) out[at + channels + 1] = q1;
-      if (both && left > 2) out[at + channels + 2] = q2;
-      if (both && left > 3) out[at + channels + 3] = q3;
+      const to = place * channels + channel;
+      out[to] = p0;
+      if (left > 1) out[to + 1] = p1;
+      if (left > 2) out[to + 2] = p2;
+      if (left > 3) out[to + 3] = p3;
+      if (both) out[to + channels] = q0;
+      if (both && left > 1) out[to + channels + 1] = q1;
+      if (both && left > 2) out[to + channels + 2] = q2;
+      if (both && left > 3) out[to + channels + 3] = q3;
     }
   }
 }
@@ -249,7 +278,9 @@ function means(grids, parts) {
   return Float64Array.from(
     grids.flatMap(({ channels, places }, index) => {
       const sums = new Array(channels).fill(0);
-      parts[index].forEach((value, i) => (sums[i % channels] += value));
+      for (let i = 0; i < parts[index].length; ) {
+        for (let channel = 0; channel < channels; channel++, i++) sums[channel] += parts[index][i];
+      }
       return sums.map((sum) => sum / places);
     }),
   );

@@ -173,7 +173,7 @@ element("camera").addEventListener("click", async () => {
   element("sources").hidden = true;
   while (video.srcObject) {
     const picture = pixelsOf(video, video.videoWidth, video.videoHeight);
-    const answer = await ask(resize(picture, model.imageSize, false));
+    const answer = await ask(resize(picture, model, false));
     element("live").replaceChildren(headline(answer, "span"));
     await new Promise(requestAnimationFrame);
   }

@@ -17,21 +17,42 @@ function pixelsOf(image, width, height) {
 }
 
 /** picture: RGBA -> H x W x 3. isJpeg: reduced first by 8, 4 or 2, as libjpeg does while it decodes. */
-function resize(picture, [height, width], isJpeg) {
-  const room = isJpeg ? Math.min(picture.height / height, picture.width / width) : 1;
-  const divisor = room >= 8 ? 8 : room >= 4 ? 4 : room >= 2 ? 2 : 1;
+function resize(picture, { imageSize: [height, width], resize: how }, isJpeg) {
+  const ratios = [picture.height / height, picture.width / width];
+  const room = how === "pad" ? Math.max(...ratios) : Math.min(...ratios);
+  const reduces = isJpeg && Math.min(picture.height, picture.width) >= 8;
+  const divisor = !reduces ? 1 : room >= 8 ? 8 : room >= 4 ? 4 : room >= 2 ? 2 : 1;
   const small = reduce(picture, divisor);
-  const across = filter(small.width, picture.width / divisor, width);
-  const down = filter(small.height, picture.height / divisor, height);
-  const strip = new Uint8Array(small.height * width * 3);
-  for (let row = 0; row < small.height; row++) {
-    apply(across, small.data, row * small.width * 3, 3, strip, row * width * 3, 3);
-  }
-  const found = new Uint8Array(height * width * 3);
-  for (let column = 0; column < width; column++) {
-    apply(down, strip, column * 3, width * 3, found, column * 3, width * 3);
-  }
+  const [rows, columns] = [kept(picture.height, height, ratios, how), kept(picture.width, width, ratios, how)];
+  const down = filters(small.height, rows, height, divisor);
+  const across = filters(small.width, columns, width, divisor);
+  const fewer = small.height - rows.there;
+  const isDownFirst = fewer > 0 && fewer > 2 * (small.width - columns.there); // as Pillow 13 does it
+  return isDownFirst ? goAcross(goDown(small, down), across).data : goDown(goAcross(small, across), down).data;
+}
+
+function goAcross({ data, width, height }, filters) {
+  const found = { width: filters.length, height, data: new Uint8Array(height * filters.length * 3) };
+  for (let row = 0; row < height; row++) apply(filters, data, row * width * 3, 3, found.data, row * found.width * 3, 3);
   return found;
+}
+
+function goDown({ data, width }, filters) {
+  const found = { width, height: filters.length, data: new Uint8Array(filters.length * width * 3) };
+  for (let column = 0; column < width; column++) apply(filters, data, column * 3, width * 3, found.data, column * 3, width * 3);
+  return found;
+}
+
+/** What is kept of a side, from `start` to `end`, and how many of the `size` pixels it becomes (catdog/images/keep_shape.py). */
+function kept(side, size, ratios, how) {
+  const start = how === "crop" ? Math.max(0, side - size * Math.min(...ratios)) / 2 : 0;
+  const there = how === "pad" ? Math.max(1, rounded(side / Math.max(...ratios))) : size;
+  return { start, end: side - start, there };
+}
+
+/** As in Python, halves to the even neighbour. */
+function rounded(x) {
+  return x % 1 === 0.5 ? 2 * Math.round(x / 2) : Math.round(x);
 }
 
 /** RGBA -> RGB, each pixel the mean of `divisor` pixels each way; beyond an edge lies its last pixel again. */
@@ -59,17 +80,17 @@ function reduce({ data, width, height }, divisor) {
   return small;
 }
 
-/** Pillow's triangle filter (libImaging/Resample.c): for each of `size` places the first pixel and the weights. */
-function filter(pixels, length, size) {
-  const scale = length / size;
+/** Pillow's triangle filter (libImaging/Resample.c): for each of `size` places the first of `pixels` and the weights. */
+function filters(pixels, { start, end, there }, size, divisor) {
+  const [from, to] = [start, end].map((edge) => Math.fround(edge / divisor));
+  const scale = Math.fround(to - from) / there;
   const support = Math.max(scale, 1);
+  const above = Math.floor((size - there) / 2); // places that repeat the first of the photo's own
   return Array.from({ length: size }, (_, place) => {
-    const centre = (place + 0.5) * scale;
+    const centre = from + (Math.min(Math.max(place - above, 0), there - 1) + 0.5) * scale;
     const first = Math.max(0, Math.floor(centre - support + 0.5));
-    const end = Math.min(pixels, Math.floor(centre + support + 0.5));
-    const weights = Array.from({ length: end - first }, (_, i) =>
-      Math.max(0, 1 - Math.abs((first + i - centre + 0.5) / support)),
-    );
+    const count = Math.min(pixels, Math.floor(centre + support + 0.5)) - first;
+    const weights = Array.from({ length: count }, (_, i) => Math.max(0, 1 - Math.abs((first + i - centre + 0.5) / support)));
     const sum = weights.reduce((a, b) => a + b, 0);
     return { first, weights: weights.map((weight) => Math.floor((weight / sum) * BITS + 0.5)) };
   });
