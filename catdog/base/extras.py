@@ -1,7 +1,6 @@
 """How to install what a verb needs and is not there: an extra of catdog's, or what a light installation leaves out."""
 
 import re
-import shlex
 from importlib.metadata import PackageNotFoundError, requires
 from importlib.util import find_spec
 
@@ -31,7 +30,7 @@ def how_to_install(extra: str = "") -> str:
         name = re.match(r"[\w.-]+", requirement)
         is_of_it = re.search(r"extra == ['\"](.*)['\"]", marker)
         if (is_of_it[1] if is_of_it else "") == extra and name and find_spec(_module(name[0])) is None:
-            wanted.append(shlex.quote(requirement.strip()))
+            wanted.append(f'"{requirement.strip()}"')  # as all shells take it
     return f"pip install {' '.join(wanted)}"
 
 

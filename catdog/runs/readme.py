@@ -19,6 +19,7 @@ from catdog.checkpoint.model_card import DRAWINGS, ModelCard
 from catdog.checkpoint.model_file import MODEL_FILE
 from catdog.config.settings import Config
 from catdog.config.toml import to_toml
+from catdog.data.splits import SAMPLE
 from catdog.metrics import accuracy_interval
 from catdog.runs.trained_on import trained_on
 
@@ -65,7 +66,7 @@ def readme(run: Path, config: Config) -> str:
         "## What it cannot do",
         "\n".join(f"- {limit}" for limit in _limits(card, photos)),
         "## How it was made",
-        "```sh\ncatdog train --config config.toml --data PHOTOS\n```",
+        f"```sh\ncatdog train --config config.toml --data {SAMPLE if config.photos.data == SAMPLE else 'PHOTOS'}\n```",
         f"With the config.toml beside this page. The weights are those after epoch {card.validation['epoch']:.0f} of "
         f"{config.training.epochs}. What is other there than catdog's defaults:",
         f"```toml\n{_settings(config)}\n```",

@@ -91,6 +91,6 @@ def _in_words(error: BaseException, place: str) -> CatdogError:
     elif status >= 500:
         why = f"the Hub has a problem of its own (HTTP {status}): try again later"
     else:
-        said = " ".join(str(found or error).split())[:200]
+        said = " ".join(str(found or error).split())[:200].rstrip(".")
         why = f"{said or type(error).__name__}: check the network, and HF_ENDPOINT if you have set it"
     return CatdogError(f"cannot send to {place}: {why}.")

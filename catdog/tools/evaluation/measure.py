@@ -50,7 +50,7 @@ def evaluate(
     photos: Listing,
     cache_folder: str = "auto",
     answered: Mapping[str, NDArray[np.float64]] | None = None,
-) -> tuple[Evaluation, cache.Decoded, np.ndarray]:
+) -> tuple[Evaluation, cache.Decoded, NDArray[np.float64]]:
     """Evaluate on `photos`: (the figures, the pixels, the probabilities, N x C, of the N photos that could be read).
 
     answered: the probabilities of each photo, by its path, where they are known, and the network is not asked.
