@@ -42,12 +42,6 @@ def note(words: str) -> str:
     return f'<div style="max-width:46em;margin:.3em 0 0;opacity:.8">{text(words)}</div>' if words else ""
 
 
-def numbered(lines: Sequence[str]) -> str:
-    """A numbered list."""
-    items = "".join(f'<li style="margin:.15em 0">{text(line)}</li>' for line in lines)
-    return f'<ol style="max-width:46em;margin:.5em 0 0;padding-left:1.6em;opacity:.8">{items}</ol>'
-
-
 def bars(rows: Sequence[tuple[str, float, str]]) -> str:
     """A bar for each of (name, share from 0 to 1, its words); of many the first few. The very first is the answer's."""
     shown = "".join(
@@ -78,7 +72,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     )
     return (
         '<table style="border-collapse:collapse;border:0;margin:.7em 0 0;font:inherit">'
-        f"<tr>{first}</tr>{others}</table>"
+        f'<tr style="background:none">{first}</tr>{others}</table>'
     )
 
 

@@ -47,7 +47,7 @@ class Step:
         return self.loss - before
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Explanation:
     """Forward and backward pass of one photo; what else follows from them is computed when it is first asked for.
 
@@ -81,6 +81,9 @@ class Explanation:
     """That of the training, named beside a rate that was chosen here."""
     gradient_checks: dict[int, list[GradientCheck]] = field(default_factory=dict)
     """By layer; those by the logits have the number of layers as their key. Empty where they were not asked for."""
+
+    def __repr__(self) -> str:  # short, since a notebook keeps it beside the HTML
+        return f"<Explanation of {self.title}: {self.answer}>"
 
     def _repr_html_(self) -> str:
         from catdog.tools.explain.notebook import as_html
