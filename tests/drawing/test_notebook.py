@@ -75,7 +75,7 @@ def test_an_explanation_shows_the_photo_and_its_pixels(classifier: Classifier, t
         assert f"{share:.1%}" in html and (SHOWN if name == HOSTILE else name) in html
     assert html.count("<img ") == 2 and "&lt;b&gt;" in html and "<b>" not in html
     shares = explanation.attribution
-    assert repr(explanation) == f"<Explanation of <b>\udce9.jpg: {explanation.answer}>"
+    assert repr(explanation) == f"<Explanation of <b>\\udce9.jpg: {explanation.answer}>"
     assert f"{shares.pixels.sum():+.2f} from the pixels, {shares.biases:+.2f} from the biases" in html
 
 
