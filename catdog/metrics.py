@@ -26,6 +26,15 @@ def confusion_matrix(labels: Labels, predicted: Labels, classes: int) -> NDArray
     return np.bincount(labels * classes + predicted, minlength=classes * classes).reshape(classes, classes)
 
 
+def mistakes(confusion: NDArray[np.integer], most: int) -> list[tuple[int, int, int]]:
+    """The most frequent mistakes: (true class, predicted class, number of photos). confusion: int, C x C."""
+    wrong = confusion - np.diag(confusion.diagonal())
+    rows, columns = np.nonzero(wrong)  # of many classes few are ever confused
+    counts = wrong[rows, columns]
+    order = np.argsort(-counts, kind="stable")[:most]
+    return list(zip(rows[order].tolist(), columns[order].tolist(), counts[order].tolist(), strict=True))
+
+
 def roc_curve(positive: NDArray[np.bool_], score: Array) -> tuple[Array, Array]:
     """ROC curve: (false positive rates, true positive rates) at every threshold, from (0, 0) to (1, 1).
 

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from catdog.base.text import percent
 from catdog.checkpoint.model_card import ModelCard
 from catdog.checkpoint.model_file import load_model
 from catdog.errors import ImageError
@@ -28,14 +27,16 @@ from catdog.runs.locate import find_model
 if TYPE_CHECKING:
     from catdog.data.decode_pool import DecodePool
 
-CATS_DOGS = "cats_dogs"  # in a card's validation figures: how often the network that comes with catdog was right
 _BATCH = 64  # photos decoded and classified together
 _TASK = 16  # of them that one worker decodes in a turn
 _NUMBERS = 2**19  # that a layer gives for the photos computed together, at most: 2 MiB, which stay in a cache
 
 
 class Classifier:
-    """The network of a run. `card` says what it is; `classes` are its class names in order."""
+    """The network of a run. `card` says what it is; `classes` are its class names in order.
+
+    Threads may ask it at the same time.
+    """
 
     def __init__(self, tensors: dict[str, Floats], card: ModelCard) -> None:
         self.tensors = tensors
@@ -52,14 +53,8 @@ class Classifier:
         """From a run folder or a model file, as `find_model` finds it; None: the newest on photos, else cats-dogs."""
         return cls(*load_model(find_model(run)))
 
-    def in_words(self) -> str:
-        """How often the network is right, in half a sentence."""
-        if not (v := self.card.validation):
-            return "how often it is right is not noted in its file"
-        better = v.get(CATS_DOGS, 0) > v["accuracy"]
-        theirs = f"; cats-dogs was better, right on {percent(v[CATS_DOGS])} of the same photos" if better else ""
-        photos = f"{v['photos']:,.0f} validation photos, which it was not trained on"
-        return f"right on {percent(v['accuracy'])} of {photos}{theirs}"
+    def __reduce__(self) -> Any:  # to be sent to other processes, each of which makes its own of what is not sent
+        return Classifier, (self.tensors, self.card)
 
     def forward(self, x: Floats, watched: bool = False) -> Floats:
         """x: float32, B x inputs, normalised -> logits, B x classes; `watched`: and features of its layers."""
@@ -214,3 +209,8 @@ class Prediction:
     probabilities: dict[str, float]
     familiarity: float | None = None
     """The share of familiar photos, held out from training, that are less so; None where the model file has none."""
+
+    def _repr_html_(self) -> str:
+        from catdog.drawing.notebook import answer
+
+        return answer(self.label, self.probabilities, self.familiarity)

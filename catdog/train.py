@@ -17,7 +17,6 @@ from catdog.checkpoint.model_file import MODEL_FILE
 from catdog.config.schema import check_parts
 from catdog.config.settings import Config
 from catdog.config.toml import parse_config, to_toml
-from catdog.data.listing import Listing
 from catdog.data.load import open_folders
 from catdog.data.photo_dataset import PhotoDataset
 from catdog.data.splits import photo_folder, train_and_val
@@ -171,7 +170,10 @@ def _train(
     if photos.cache != "none":
         _note_skipped(folders, folder)
         if saved is None and world.is_main:
-            _warn_of_copies(listings, folder.log)
+            from catdog.data.duplicates import leak
+
+            if warning := leak(*listings):
+                folder.log(warning)
     if config.training.optimizer == "lbfgs":
         from catdog.trainer.closed_form import add_features
 
@@ -204,6 +206,10 @@ def _train(
     finally:
         if photos.cache == "none":  # whose photos are read as they are needed
             _note_skipped(folders, folder)
+    if world.is_main:
+        from catdog.runs.readme import write_readme
+
+        write_readme(run, config)
     _summarize(trainer, time.perf_counter() - started)
     return run
 
@@ -217,13 +223,6 @@ def _note_skipped(folders: Sequence[PhotoDataset], folder: RunFolder) -> None:
         reasons = folder.path / "skipped.csv"
         of = f"{len(train):,} to train on, {len(val):,} to validate on"
         folder.log(f"skipped {many(len(skipped), 'photo')} that cannot be read ({of}); {reasons} says why.")
-
-
-def _warn_of_copies(listings: tuple[Listing, Listing], log: Callable[[str], None]) -> None:
-    from catdog.data.duplicates import leak
-
-    if warning := leak(*listings):
-        log(warning)
 
 
 def _draw_curves(event: Event) -> None:

@@ -36,8 +36,8 @@ from catdog.familiarity import familiarity_shapes
 from catdog.metrics import accuracy_interval
 from catdog.predict import Classifier
 from catdog.runs.locate import TRAINED, comes_with_catdog, find_model
+from catdog.runs.readme import RESIZED
 from catdog.tools.evaluation.measure import Evaluation, evaluate
-from catdog.tools.explain.words import RESIZED
 from catdog.trainer.fit_familiarity import add_familiarity
 
 SOURCE = (

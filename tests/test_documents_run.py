@@ -41,6 +41,8 @@ LEFT_OUT = {  # what is not run, by how it begins, and why
     "python scripts/benchmark.py": "takes hours, and other frameworks; tests/scripts/test_benchmark.py tries its parts",
     "catdog serve": "answers until it is stopped; tests/server starts it and asks",
     "curl": "asks that server",
+    "catdog push": "sends; tests/tools/test_push.py has it send to a server of its own",
+    "pip wheel": "tests/config/test_recipes.py builds one, and installs it",
     "catdog data fetch": "downloads; tests/tools/dataset/test_fetch.py does it from a server of its own",
     "catdog train --model resnet18 --pretrained": "downloads weights",
     "import mlflow": "an optional package; tests/trainer/test_tracking.py runs it where that is installed",

@@ -334,7 +334,7 @@ def test_an_installation_holds_the_network() -> None:
     """What the build is told to take along is there, and all of it."""
     told = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["tool"]["setuptools"]
     taken = {path for pattern in told["package-data"]["catdog"] for path in PACKAGE.glob(pattern)}
-    assert taken == {TRAINED, TRAINED.parent / "README.md"}
+    assert taken == {TRAINED, TRAINED.parent / "README.md", PACKAGE / "py.typed"}
 
 
 @pytest.fixture

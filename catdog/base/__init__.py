@@ -5,5 +5,6 @@ locks            locks on folders; work_folder: folders that are locked while th
 signals          Ctrl-C, SIGTERM and SIGHUP
 worker           processes that work for this one; threads: how many; cpus: how many CPUs there are for them
 output, progress standard output and error, JSON on them, and bars on the terminal
+extras           how to install what is missing
 text, lazy       small helpers: names, counts and shares as text; imports that wait until they are needed
 """

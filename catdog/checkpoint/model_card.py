@@ -39,7 +39,9 @@ class ModelCard:
     train_counts: tuple[int, ...] = ()
     """Training photos of each class: for the majority baseline."""
     validation: Mapping[str, float] = field(default_factory=dict)
-    """accuracy, loss, photos (how many) and epoch of the weights; more in a file that scripts/box.py has written."""
+    """accuracy, loss, photos (how many), epoch of the weights, ece; more in a file that scripts/box.py has written."""
+    by_class: tuple[tuple[int, int], ...] = ()
+    """Of each class: its validation photos, and how many were answered correctly; empty in older files."""
     storage: str = "float32"
     """How the file holds the matrices: float32, float16 or int8 (catdog/checkpoint/quantize.py)."""
     recipe: str = ""
@@ -96,6 +98,7 @@ def card_from_json(path: Path, text: str) -> tuple[ModelCard, str, str]:
             mean_colours=tuple(_three(colour) for colour in about["mean_colours"]),
             train_counts=tuple(int(count) for count in about["train_counts"]),
             validation={str(name): _finite(value) for name, value in about["validation"].items()},
+            by_class=tuple((int(photos), int(right)) for photos, right in about.get("by_class", [])),
             storage=str(about.get("storage", "float32")),  # not in the first model files
             recipe=str(about.get("recipe", "")),
             trained_on=str(about.get("trained_on", "")),
@@ -105,6 +108,8 @@ def card_from_json(path: Path, text: str) -> tuple[ModelCard, str, str]:
         )
         if len(card.familiarity) not in (0, 2):
             raise ValueError("familiarity")
+        if len(card.by_class) not in (0, len(card.classes)) or not all(0 <= k <= n for n, k in card.by_class):
+            raise ValueError("by_class")
         if card.storage not in STORAGES:
             raise ValueError("storage")
         if card.resize not in RESIZES:

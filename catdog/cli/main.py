@@ -15,7 +15,7 @@ from catdog.cli.data import add_cache, add_data
 from catdog.cli.flags import Parser, add_verb
 from catdog.cli.predict import add_predict
 from catdog.cli.serve import add_serve
-from catdog.cli.tools import add_demo, add_doctor, add_evaluate, add_explain, add_export
+from catdog.cli.tools import add_demo, add_doctor, add_evaluate, add_explain, add_export, add_push
 from catdog.cli.train import add_train
 from catdog.cli.tune import add_tune
 from catdog.config.suggestions import did_you_mean
@@ -39,6 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_doctor(verbs)
     add_tune(verbs)
     add_export(verbs)
+    add_push(verbs)
     add_data(verbs)
     add_cache(verbs)
     _add_completion(verbs)
@@ -78,6 +79,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.flush()  # a full disk is noticed here at the latest
     except CatdogError as error:
         print(f"catdog: {error}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        from catdog.base.extras import what_is_left_out
+
+        print(f"catdog: {what_is_left_out(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

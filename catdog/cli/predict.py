@@ -51,7 +51,7 @@ def _predict(arguments: argparse.Namespace) -> int:
 
     model = find_model(arguments.run)
     classifier = Classifier.load(model)
-    print(introduction(model, classifier.card, classifier.in_words()), file=sys.stderr)
+    print(introduction(model, classifier.card), file=sys.stderr)
     if arguments.csv:
         write = _csv_writer()
         write(("path", "label", "probability", *_columns(classifier.classes), "familiarity", "error"))

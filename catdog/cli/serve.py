@@ -38,8 +38,10 @@ def add_serve(verbs: Any) -> None:
 
 def _serve(arguments: argparse.Namespace) -> int:
     if any(importlib.util.find_spec(name) is None for name in ("starlette", "uvicorn", "python_multipart")):
+        from catdog.base.extras import how_to_install
+
         raise CatdogError(
-            'catdog serve needs Starlette and Uvicorn, the extra [web] of catdog: pip install -e ".[web]"'
+            f"catdog serve needs Starlette and Uvicorn, the extra [web] of catdog: {how_to_install('web')}"
         )
     from catdog.server.serve import serve
 

@@ -1,6 +1,7 @@
-"""`catdog evaluate`, `explain`, `demo`, `doctor` and `export`."""
+"""`catdog evaluate`, `explain`, `demo`, `doctor`, `export` and `push`."""
 
 import argparse
+import re
 from typing import Any
 
 from catdog.cli.flags import add_config, add_doubts, add_fields, add_run, add_verb, given_fields
@@ -170,3 +171,31 @@ def _export(arguments: argparse.Namespace) -> int:
 
     a = arguments
     return export(a.run, a.format, a.out, a.unsure_below, a.unfamiliar_below)
+
+
+def add_push(verbs: Any) -> None:
+    parser = add_verb(
+        verbs,
+        "push",
+        _push,
+        "send a run to the Hugging Face Hub: the network, its card, its settings and figures; no photos",
+        "examples:\n  catdog push runs/mine me/cats-and-dogs --private\n"
+        "  HF_TOKEN=hf_... catdog push runs/mine me/cats-and-dogs\n\n"
+        "it says what goes where, and sends it; photos, and files that name them, stay here\n"
+        "HF_TOKEN or `hf auth login` say who you are, HF_ENDPOINT names another Hub than huggingface.co",
+    )
+    parser.add_argument("run", metavar="RUN", help="folder of the run, or its name in runs/")
+    parser.add_argument("repository", metavar="USER/NAME", type=_repository, help="where it goes; made if need be")
+    parser.add_argument("--private", action="store_true", help="make a repository that nobody else can see")
+
+
+def _push(arguments: argparse.Namespace) -> int:
+    from catdog.tools.push import main as push
+
+    return push(arguments.run, arguments.repository, arguments.private)
+
+
+def _repository(text: str) -> str:
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", text, re.ASCII):
+        return text
+    raise argparse.ArgumentTypeError(f"must be a user's name and the network's, such as me/cats, not {text!r}")

@@ -36,6 +36,7 @@ _ALSO_CALLED = {
     "predict": "classify infer inference",
     "evaluate": "eval test validate score",
     "explain": "why show visualize",
+    "push": "upload publish share",
 }
 
 

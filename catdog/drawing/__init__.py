@@ -2,6 +2,7 @@
 
 fonts           installed fonts for text in any script
 figures         matplotlib figures that need no display; curves: loss and accuracy over the epochs
+notebook        pieces of HTML for notebooks
 page            an HTML page in one file; colours: those of the pages that have scripts
 contact_sheet   many photos on one picture
 """

@@ -21,6 +21,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import simplejpeg
+from numpy.typing import NDArray
 from PIL import Image
 
 from catdog.architecture import RESIZES, Resize
@@ -37,7 +38,7 @@ warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.\w+ImagePl
 
 def decode(
     source: str | os.PathLike[str] | bytes | BinaryIO, size: tuple[int, int] | None = None, resize: Resize = "squash"
-) -> np.ndarray:
+) -> NDArray[np.uint8]:
     """Decode a path, a file's bytes or a file object to pixels: uint8, H x W x 3, RGB, contiguous and writable.
 
     size: (height, width) to which the upright image is resized, with RESIZE_FILTER; a large JPEG is then decoded at a
@@ -51,7 +52,7 @@ def decode(
 
 def decode_and_measure(
     source: str | os.PathLike[str] | bytes | BinaryIO, size: tuple[int, int] | None = None, resize: Resize = "squash"
-) -> tuple[np.ndarray, tuple[int, int]]:
+) -> tuple[NDArray[np.uint8], tuple[int, int]]:
     """Decode as `decode` does; return the pixels, and (height, width) of the upright image before it was resized."""
     if size is not None and (min(size) < 1 or resize not in RESIZES):
         raise ValueError(f"size, (height, width), must be at least 1, not {size}; resize in {RESIZES}, not {resize!r}")

@@ -3,6 +3,7 @@
 folder        made, locked, and what is logged to it; paths: where it and the cache may lie
 history       Progress: where a training is and its figures so far; metrics_csv reads them again
 histograms    how weights and gradients are spread: weights.csv
+readme        README.md: the card of the network that came of it
 answers       answers.csv: what networks that had not seen a photo said of it
 locate        where to find a run's model, or the one that comes with catdog; no_run: why nothing can be resumed
 start         new weights, or another network's, whose architecture is then taken

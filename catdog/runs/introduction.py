@@ -2,25 +2,38 @@
 
 from pathlib import Path
 
-from catdog.base.text import in_shell, on_one_line
+from catdog.base.text import in_shell, on_one_line, percent
 from catdog.checkpoint.model_card import DRAWINGS, ModelCard
 from catdog.runs.locate import TRAINED, TRAINED_NAME, comes_with_catdog, find_model, name_of
 from catdog.runs.trained_on import trained_on
 
+CATS_DOGS = "cats_dogs"  # in a card's validation figures: how often the network that comes with catdog was right
 
-def introduction(model: Path, card: ModelCard, figures: str) -> str:
-    """The line. model: the file that `card` is of; figures: how often it is right."""
+
+def introduction(model: Path, card: ModelCard) -> str:
+    """The line. model: the file that `card` is of."""
     photos = "photographs" if comes_with_catdog(model) else trained_on(model)
     count = f"{sum(card.train_counts):,} " if card.train_counts else ""
     trained = f", trained on {count}{photos}" if photos else ""
     start = f", starting from {card.started_from.split(' (')[0]}" if card.started_from else ""
-    return on_one_line(f"{name_of(model)}{trained}{start}: {figures}. {_another(model)}")
+    return on_one_line(f"{name_of(model)}{trained}{start}: {how_often_right(card)}. {_another(model)}")
 
 
-def figures_in_words(model: Path, card: ModelCard, figures: str) -> str:
+def figures_in_words(model: Path, card: ModelCard) -> str:
     """The network and its figures in sentences, for a page; the arguments as for `introduction`."""
+    figures = how_often_right(card)
     often = f"In training it was {figures}." if card.validation else f"{figures[0].upper()}{figures[1:]}."
     return on_one_line(f"The network is {name_of(model)}. {often}")
+
+
+def how_often_right(card: ModelCard) -> str:
+    """How often the network is right, in half a sentence."""
+    if not (v := card.validation):
+        return "how often it is right is not noted in its file"
+    better = v.get(CATS_DOGS, 0) > v["accuracy"]
+    theirs = f"; cats-dogs was better, right on {percent(v[CATS_DOGS])} of the same photos" if better else ""
+    photos = f"{v['photos']:,.0f} validation photos, which it was not trained on"
+    return f"right on {percent(v['accuracy'])} of {photos}{theirs}"
 
 
 def _another(model: Path) -> str:

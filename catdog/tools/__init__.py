@@ -1,4 +1,4 @@
-"""Tools around the core, independent of each other: explain, evaluation, doctor, demo, tune, dataset and export.
+"""Tools around the core, independent of each other: explain, evaluation, doctor, demo, tune, dataset, export and push.
 
 Each is a verb of the command line (dataset: `catdog data ...`), and imports no other tool.
 """

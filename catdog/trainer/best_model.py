@@ -23,11 +23,17 @@ def save_best(
 
     labels (int64, N), logits (float32, N x C): of the validation photos. row: of metrics.csv.
     """
-    from catdog.metrics import fit_temperature  # the only one of them that training needs
+    from catdog.metrics import expected_calibration_error, fit_temperature  # all that training needs of them
+    from catdog.numpy_net import softmax
 
+    temperature = fit_temperature(labels, logits)
+    ece = expected_calibration_error(labels, softmax(logits / temperature))
     figures = {"accuracy": row["val_accuracy"], "loss": row["val_loss"], "photos": len(labels), "epoch": row["epoch"]}
-    validation = {**card.validation, **figures}
-    card = replace(card, temperature=fit_temperature(labels, logits), validation=validation)
+    validation = {**card.validation, **figures, "ece": ece}
+    right = labels[logits.argmax(axis=1) == labels]
+    counts = (np.bincount(some, minlength=len(card.classes)).tolist() for some in (labels, right))
+    by_class = tuple(zip(*counts, strict=True))
+    card = replace(card, temperature=temperature, validation=validation, by_class=by_class)
     tensors = {
         name: tensor.float().cpu().numpy()
         for name, tensor in weights.items()

@@ -2,7 +2,8 @@
 
 from catdog.base.text import class_key
 from catdog.data.listing import Listing
-from catdog.predict import CATS_DOGS, Classifier, Prediction
+from catdog.predict import Classifier, Prediction
+from catdog.runs.introduction import CATS_DOGS
 from catdog.runs.locate import TRAINED
 from catdog.runs.start import are_known
 

@@ -17,6 +17,7 @@ from catdog.errors import CatdogError
 from catdog.model.build import build_network
 from catdog.runs.folder import RunFolder
 from catdog.runs.history import Progress
+from catdog.runs.readme import README, write_readme
 from catdog.trainer.schedule import learning_rate_at
 from catdog.trainer.snapshots import does_not_fit
 
@@ -65,6 +66,8 @@ def load_saved(folder: RunFolder, changes: Mapping[str, Any]) -> tuple[Config, d
         from catdog.drawing import draw_curves
 
         draw_curves(progress.history, run / "curves.png")
+    if finished and not (run / README).exists():
+        write_readme(run, config)
     return config, state, finished
 
 

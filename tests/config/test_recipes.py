@@ -1,12 +1,7 @@
-"""The recipes in configs/, found by name: in a clone, and where a wheel was installed."""
+"""The recipes in configs/, found by name; tests/test_wheel.py finds them where a wheel was installed."""
 
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
-import drawn_photos
 import pytest
 
 from catdog.config.recipes import find_config, recipes
@@ -47,37 +42,3 @@ def test_a_name_that_is_not_there_is_answered_with_those_that_are(name: str, wor
         load_config(name)
     assert str(refused.value).startswith(words)
     assert "article, best, default, fast" in str(refused.value) or name == "."
-
-
-@pytest.mark.slow
-def test_a_wheel_brings_the_recipes_and_the_trained_network(tmp_path: Path) -> None:
-    """Built of a copy, installed away from it, run from a third folder."""
-    source, target, here = (tmp_path / name for name in ("source", "target", "here"))
-    skip = shutil.ignore_patterns("__pycache__", "*.egg-info", "build")
-    for name in ("catdog", "configs"):
-        shutil.copytree(ROOT / name, source / name, ignore=skip)
-    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    pip = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check"]
-    wheel = [*pip, "wheel", str(source), "--no-deps", "--no-build-isolation", "-w", str(tmp_path)]
-    subprocess.run(wheel, check=True, cwd=tmp_path)
-    (built,) = tmp_path.glob("catdog-*.whl")
-    subprocess.run([*pip, "install", "--no-deps", "--target", str(target), str(built)], check=True)
-    drawn_photos.fill(here / "photos", 6)
-
-    def run(*command: str) -> str:
-        done = subprocess.run(
-            [sys.executable, *command],
-            cwd=here,
-            env=os.environ | {"PYTHONPATH": str(target)},
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    assert run("-c", "import catdog; print(catdog.__file__)").startswith(str(target))
-    recipe = ["--config", "fast", "--data", "photos", "--epochs", "1", "--threads", "1", "--out", "runs/fast"]
-    assert "units at" in run("-m", "catdog", "train", *recipe)  # local layers, which the default has not
-    assert "local = [16, 32, 64, 128]" in (here / "runs" / "fast" / "config.toml").read_text()
-    assert run("-m", "catdog", "predict", "--run", "cats-dogs", "photos").count("%") == 12

@@ -29,6 +29,11 @@ MakePhotos = Callable[..., Path]
 MakeConfig = Callable[..., Config]
 
 
+@pytest.fixture(autouse=True)
+def _all_are_right_as_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("catdog.runs.introduction.how_often_right", lambda card: "90% right")
+
+
 def run_of(name: str, photos: str, seconds: int, data: str = "") -> Path:
     """A run in runs/ that was trained on `photos`, finished so many seconds after the first; data: of config.toml."""
     folder = random_run(Path("runs") / name, trained_on=photos)
@@ -107,7 +112,7 @@ def test_a_training_writes_down_what_it_was_trained_on(
 
 def line(run: str | None) -> str:
     model = find_model(run)
-    found = introduction(model, Classifier.load(model).card, "90% right")
+    found = introduction(model, Classifier.load(model).card)
     assert "\n" not in found
     return found
 

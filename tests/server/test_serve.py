@@ -81,9 +81,8 @@ def test_a_wrong_flag_is_said_in_a_sentence(
 def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert main(["serve"]) == 2
-    assert capsys.readouterr().err == (
-        'catdog: catdog serve needs Starlette and Uvicorn, the extra [web] of catdog: pip install -e ".[web]"\n'
-    )
+    expected = "catdog: catdog serve needs Starlette and Uvicorn, the extra [web] of catdog: pip install "
+    assert capsys.readouterr().err.startswith(expected)
 
 
 @pytest.mark.slow

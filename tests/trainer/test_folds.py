@@ -155,7 +155,8 @@ def test_what_more_photos_may_give_goes_on_as_the_mistakes_fell() -> None:
 def test_where_cats_dogs_is_better_it_is_said_in_training_and_at_prediction(
     make_photos: MakePhotos, small_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from catdog.predict import CATS_DOGS, Classifier
+    from catdog.predict import Classifier
+    from catdog.runs.introduction import CATS_DOGS, how_often_right
     from catdog.trainer.comparison import as_it_comes
 
     photos = make_photos({"cat": 6, "dog": 6})
@@ -170,7 +171,7 @@ def test_where_cats_dogs_is_better_it_is_said_in_training_and_at_prediction(
     own = load_model(run / "model.safetensors")[1].validation["accuracy"]
     assert own < 1
     assert any("cats-dogs, which comes with catdog, is right on 100.00% of these photos" in line for line in lines)
-    assert "cats-dogs was better, right on 100.00% of the same photos" in Classifier.load(run).in_words()
+    assert "cats-dogs was better, right on 100.00% of the same photos" in how_often_right(Classifier.load(run).card)
 
     monkeypatch.setattr("catdog.trainer.folds.as_it_comes", lambda listing: {CATS_DOGS: 0.01})
     lines.clear()

@@ -45,8 +45,8 @@ def test_a_run_learns_and_leaves_its_files(make_photos: MakePhotos, small_config
     assert rows[-1]["train_loss"] < rows[0]["train_loss"]
     assert max(row["val_accuracy"] for row in rows) > 0.9
     assert {path.name for path in run.iterdir()} == {
-        "config.toml", "curves.png", "last.pt", "metrics.csv", "model.safetensors", "previous.pt", "tensorboard",
-        "train.log", "weights.csv",
+        "README.md", "config.toml", "curves.png", "last.pt", "metrics.csv", "model.safetensors", "previous.pt",
+        "tensorboard", "train.log", "weights.csv",
     }  # fmt: skip
     assert load_config(run / "config.toml", {"out": str(run)}) == config
     printed = "\n".join(lines)

@@ -12,6 +12,13 @@ from numpy.typing import NDArray
 from catdog.checkpoint.model_card import ModelCard
 from catdog.numpy_net import softmax
 
+BASELINES = {
+    "majority_class": "the majority class of the training photos, always",
+    "nearest_mean_colour": "the class of the nearest mean colour",
+    "linear_classifier": "a linear classifier on the same pixels",
+    "k_nearest_neighbours": "the vote of the k nearest neighbours",
+}
+"""What each of the `baselines` answers, by its name."""
 MIN_PHOTOS = 10  # training photos without which no baseline is fitted
 SIDE = 16  # pixels of the averaged photos each way, at most
 _NUMBERS = 2**23  # numbers of all averaged training photos, at most

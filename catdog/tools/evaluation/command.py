@@ -21,13 +21,15 @@ from catdog.data.splits import photo_folder, train_and_val
 from catdog.drawing.fonts import shorten
 from catdog.drawing.page import how_to_open
 from catdog.errors import CatdogError
+from catdog.metrics import mistakes
 from catdog.predict import Classifier
 from catdog.runs.answers import read_answers
 from catdog.runs.introduction import figures_in_words, introduction
 from catdog.runs.locate import TRAINED_NAME, comes_with_catdog, find_model, name_of, output_folder
 from catdog.runs.metrics_csv import read_metrics
+from catdog.tools.evaluation.baselines import BASELINES
 from catdog.tools.evaluation.folder import check_replaceable, write_folder
-from catdog.tools.evaluation.measure import BASELINES, Evaluation, evaluate, mistakes, readable
+from catdog.tools.evaluation.measure import Evaluation, evaluate, readable
 from catdog.tools.evaluation.report import FILES, PAGE, make_report
 
 _COLUMNS = 120  # of the printed confusion matrix, at most
@@ -55,7 +57,7 @@ def main(run: str | None, data: str | None, as_json: bool, out: str | None) -> i
         answers = read_answers(model.parent)
         answered = dict(zip(answers.paths, answers.probabilities, strict=True))
         photos = photos.select([path in answered for path in photos.paths])
-    print(introduction(model, classifier.card, classifier.in_words()), file=sys.stderr, flush=True)
+    print(introduction(model, classifier.card), file=sys.stderr, flush=True)
     for remark in remarks(folder, photos):
         print(remark, file=sys.stderr)
     has_folder = config is not None or comes_with_catdog(model)
@@ -93,7 +95,7 @@ def main(run: str | None, data: str | None, as_json: bool, out: str | None) -> i
     with working("drawing the report"):
         files = make_report(
             f"{name}: {percent(result.accuracy)} of {many(result.n, 'photo')} right",
-            f"{figures_in_words(model, classifier.card, classifier.in_words())} Here it is evaluated on the photos in "
+            f"{figures_in_words(model, classifier.card)} Here it is evaluated on the photos in "
             f"{on_one_line(str(photos.root))}.",
             result,
             photos,

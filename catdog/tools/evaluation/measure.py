@@ -39,13 +39,18 @@ class Evaluation:
     whose training photos have the nearest mean colour, and those of `evaluation.baselines`, if fitted."""
     skipped: int
 
+    def _repr_html_(self) -> str:
+        from catdog.tools.evaluation.notebook import as_html
+
+        return as_html(self)
+
 
 def evaluate(
     classifier: Classifier,
     photos: Listing,
     cache_folder: str = "auto",
     answered: Mapping[str, NDArray[np.float64]] | None = None,
-) -> tuple[Evaluation, cache.Decoded, np.ndarray]:
+) -> tuple[Evaluation, cache.Decoded, NDArray[np.float64]]:
     """Evaluate on `photos`: (the figures, the pixels, the probabilities, N x C, of the N photos that could be read).
 
     answered: the probabilities of each photo, by its path, where they are known, and the network is not asked.
@@ -100,27 +105,9 @@ def evaluate(
     )
 
 
-BASELINES = {
-    "majority_class": "the majority class of the training photos, always",
-    "nearest_mean_colour": "the class of the nearest mean colour",
-    "linear_classifier": "a linear classifier on the same pixels",
-    "k_nearest_neighbours": "the vote of the k nearest neighbours",
-}
-"""What each of the `baselines` answers, by its name."""
-
-
 def readable(photos: Listing, decoded: cache.Decoded) -> Listing:
     """Select the photos whose pixels are in `decoded`, in that order."""
     return photos.select([i not in decoded.skipped for i in range(len(photos))])
-
-
-def mistakes(confusion: np.ndarray, most: int) -> list[tuple[int, int, int]]:
-    """The most frequent mistakes: (true class, predicted class, number of photos). confusion: int, C x C."""
-    wrong = confusion - np.diag(confusion.diagonal())
-    rows, columns = np.nonzero(wrong)  # of many classes few are ever confused
-    counts = wrong[rows, columns]
-    order = np.argsort(-counts, kind="stable")[:most]
-    return list(zip(rows[order].tolist(), columns[order].tolist(), counts[order].tolist(), strict=True))
 
 
 def _nearest(points: np.ndarray, centres: np.ndarray) -> np.ndarray:

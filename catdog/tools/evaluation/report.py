@@ -17,8 +17,9 @@ from catdog.drawing.curves import curves_figure
 from catdog.drawing.figures import encode
 from catdog.drawing.page import GalleryPhoto, Section, jpeg, page
 from catdog.tools.evaluation import diagrams, gallery
+from catdog.tools.evaluation.baselines import BASELINES
 from catdog.tools.evaluation.gallery import EvaluatedPhoto
-from catdog.tools.evaluation.measure import BASELINES, Evaluation, mistakes, readable
+from catdog.tools.evaluation.measure import Evaluation, readable
 
 PAGE = "index.html"
 _DIAGRAMS = ("accuracy", "curves", "confusion", "roc", "calibration")
@@ -120,7 +121,7 @@ def _confusion(result: Evaluation) -> Section:
     if len(names) > diagrams.CONFUSED:
         about += f" Of the {len(names):,} classes, the {diagrams.CONFUSED} most often confused are drawn."
     lines = []
-    for row, column, count in mistakes(counts, _LISTED):
+    for row, column, count in metrics.mistakes(counts, _LISTED):
         share = percent(count / counts[row].sum())
         lines.append(f"{count:>7,}  {share:>7}  {names[row]} called {names[column]}")
     return Section("confusion", "What is taken for what", about, lines)

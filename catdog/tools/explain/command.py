@@ -37,8 +37,8 @@ def main(
     classifier = Classifier.load(model)
     if label is not None and label not in classifier.classes:
         raise CatdogError(f"--label {label} is not a class of this model; it knows {listed(classifier.classes)}.")
-    about = figures_in_words(model, classifier.card, classifier.in_words())
-    print(introduction(model, classifier.card, classifier.in_words()), file=sys.stderr)
+    about = figures_in_words(model, classifier.card)
+    print(introduction(model, classifier.card), file=sys.stderr)
     folder = _make_folder(Path(out) if out else output_folder(model) / "explain")
     if not photos:
         with working("drawing"):

@@ -1,5 +1,6 @@
 """Computes the explanation of one photo: all numbers that its text, picture and page show."""
 
+import os
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -46,7 +47,7 @@ class Step:
         return self.loss - before
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Explanation:
     """Forward and backward pass of one photo; what else follows from them is computed when it is first asked for.
 
@@ -80,6 +81,14 @@ class Explanation:
     """That of the training, named beside a rate that was chosen here."""
     gradient_checks: dict[int, list[GradientCheck]] = field(default_factory=dict)
     """By layer; those by the logits have the number of layers as their key. Empty where they were not asked for."""
+
+    def __repr__(self) -> str:  # short, since a notebook keeps it beside the HTML
+        return f"<Explanation of {self.title}: {self.answer}>"
+
+    def _repr_html_(self) -> str:
+        from catdog.tools.explain.notebook import as_html
+
+        return as_html(self)
 
     @cached_property
     def loss_value(self) -> float:
@@ -224,8 +233,8 @@ def largest(values: Floats, count: int = LARGEST) -> list[int]:
 
 def explain(
     classifier: Classifier,
-    source: str | bytes,
-    name: str,
+    source: str | os.PathLike[str] | bytes,
+    name: str = "",
     label: str | None = None,
     rate: float | None = None,
     checks: bool = True,
@@ -233,6 +242,7 @@ def explain(
 ) -> Explanation:
     """Compute forward pass, backward pass, gradient checks and step for one photo (a path or a file's bytes).
 
+    name: of the photo, where it is not its path.
     label: the true class; None takes the name of the photo's folder if it is a class, else the predicted class.
     rate: learning rate of the step; None takes one that should lower the loss by about a tenth.
     checks: whether to check the gradients, which takes most of the time.
@@ -240,6 +250,7 @@ def explain(
     Raises ImageError for a photo that cannot be read, CatdogError for an unknown label.
     """
     network, pixels = Network.of(classifier), classifier.decode(source)
+    name = name or ("-" if isinstance(source, bytes) else os.fspath(source))
     found = explain_pixels(classifier, network, pixels, name, label)
     found = replace(found, given_rate=rate, training_rate=training_rate)
     return replace(found, gradient_checks=_check_gradients(found)) if checks else found

@@ -9,6 +9,7 @@ from catdog.numpy_net import Outputs
 from catdog.predict import Classifier
 from catdog.tools.explain.backprop import Floats, Layer, LayerGradient, Network, Pool, normalise
 
+FIRST_CLASS, SECOND_CLASS = "#e8710a", "#1a73e8"  # orange: pixels for the first class; blue: for the second
 _NEARLY_ZERO = 1e-8
 
 
@@ -126,3 +127,15 @@ def as_picture(weights: Floats, size: tuple[int, int]) -> Floats:
     image = weights.reshape(3, *size).transpose(1, 2, 0)
     found: Floats = 0.5 + 0.5 * image / (np.abs(image).max() or 1.0)
     return found
+
+
+def overlay(picture: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Tint the picture (H x W x 3, 0 to 255), pale and grey, by the sign and size of each pixel's share: 0 to 1."""
+    grey = 0.4 + 0.6 * np.repeat(picture.mean(axis=2, keepdims=True), 3, axis=2) / 255
+    strength = (np.abs(shares) / (np.abs(shares).max() or 1.0))[..., None] ** 0.6
+    colours = np.where(shares[..., None] > 0, _rgb(FIRST_CLASS), _rgb(SECOND_CLASS))
+    return grey * (1 - strength) + colours * strength
+
+
+def _rgb(colour: str) -> np.ndarray:
+    return np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])

@@ -12,8 +12,16 @@ from catdog.runs.histograms import BINS, WIDEST
 from catdog.tools.explain import graph
 from catdog.tools.explain.backprop import Network
 from catdog.tools.explain.explanation import Explanation
-from catdog.tools.explain.learned import as_picture, class_gradients, importance, smooth, templates
-from catdog.tools.explain.picture import FIRST_CLASS, SECOND_CLASS, draw_units, pictured_classes
+from catdog.tools.explain.learned import (
+    FIRST_CLASS,
+    SECOND_CLASS,
+    as_picture,
+    class_gradients,
+    importance,
+    smooth,
+    templates,
+)
+from catdog.tools.explain.picture import draw_units, pictured_classes
 from catdog.tools.explain.weights_history import LayerHistograms
 from catdog.tools.explain.words import number
 

@@ -12,9 +12,9 @@ from catdog.tools.explain import graph
 from catdog.tools.explain.backprop import Pool
 from catdog.tools.explain.explanation import CHANNELS, Explanation, PathWeight
 from catdog.tools.explain.graph import Edge, Node
+from catdog.tools.explain.learned import FIRST_CLASS, SECOND_CLASS, overlay
 from catdog.tools.explain.words import inactive_units, number
 
-FIRST_CLASS, SECOND_CLASS = "#e8710a", "#1a73e8"  # orange: pixels for the first class; blue: for the second
 WIDTH = 15.0  # inches
 _CORNER = 8  # rows and columns of the photo shown as numbers
 _BLOCKS = 6  # blocks along the photo's height and width whose attributions are summed
@@ -279,10 +279,10 @@ def attribution(figure: Any, e: Explanation) -> None:
     picture = e.pixels.transpose(1, 2, 0)
     left.imshow(picture)
     left.set_title("the photo", fontsize=10)
-    middle.imshow(_overlay(picture, shares.pixels))
+    middle.imshow(overlay(picture, shares.pixels))
     middle.set_title(f"orange: for {first}\nblue: for {second}", fontsize=10)
     sums, down, across = block_sums(shares.pixels)
-    right.imshow(_overlay(picture, np.repeat(np.repeat(sums, down, axis=0), across, axis=1)))
+    right.imshow(overlay(picture, np.repeat(np.repeat(sums, down, axis=0), across, axis=1)))
     for (row, column), value in np.ndenumerate(sums):
         y, x = down[:row].sum() + down[row] / 2 - 0.5, across[:column].sum() + across[column] / 2 - 0.5
         right.text(x, y, f"{value:+.2f}", ha="center", va="center", fontsize=8)
@@ -306,15 +306,3 @@ def block_sums(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     cuts = [np.unique(np.linspace(0, n, min(_BLOCKS, n) + 1).round().astype(int)) for n in pixels.shape]
     sums = np.add.reduceat(np.add.reduceat(pixels, cuts[0][:-1], axis=0), cuts[1][:-1], axis=1)
     return sums, np.diff(cuts[0]), np.diff(cuts[1])
-
-
-def _overlay(picture: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """Tint the picture, pale and grey, by the sign and size of each pixel's share."""
-    grey = 0.4 + 0.6 * np.repeat(picture.mean(axis=2, keepdims=True), 3, axis=2) / 255
-    strength = (np.abs(shares) / (np.abs(shares).max() or 1.0))[..., None] ** 0.6
-    colours = np.where(shares[..., None] > 0, _rgb(FIRST_CLASS), _rgb(SECOND_CLASS))
-    return grey * (1 - strength) + colours * strength
-
-
-def _rgb(colour: str) -> np.ndarray:
-    return np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])

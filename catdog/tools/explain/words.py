@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from catdog.drawing.page import Section
+from catdog.runs.readme import RESIZED
 from catdog.tools.explain.backprop import Floats, Layer, LocalLayer, Pool
 from catdog.tools.explain.explanation import CHANNELS, LARGEST, Explanation, largest
 from catdog.tools.explain.gradient_check import GradientCheck
 
 _CORNER = (3, 8)  # rows and columns of the photo whose numbers are printed
-RESIZED = {"squash": "squashed", "crop": "cropped and resized", "pad": "resized and padded"}
 
 
 def number(value: float) -> str:

@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 
 from catdog.base.atomic import write_atomic
+from catdog.base.extras import how_to_install
 from catdog.errors import CatdogError
 from catdog.tools.export.exported import Exported
 
@@ -22,7 +23,8 @@ def write_onnx(exported: Exported, path: Path) -> None:
         import onnxscript  # noqa: F401 (which torch.onnx imports)
     except ImportError as error:
         raise CatdogError(
-            f"--format onnx needs the package {error.name}: pip install 'catdog[export]', or give --format html."
+            f"--format onnx needs {error.name}, of the extra [export] of catdog: {how_to_install('export')}; or give "
+            "--format html."
         ) from None
     import torch
 
