@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from catdog.base.text import in_shell
-from catdog.data.listing import photos_below
+from catdog.data.listing import is_folder, photos_below
 from catdog.errors import ImageError
 
 
@@ -15,7 +15,7 @@ def photos_of(inputs: Sequence[str]) -> Iterator[tuple[str, str | bytes | ImageE
     for name in inputs:
         if name == "-":
             yield name, sys.stdin.buffer.read()
-        elif os.path.isdir(name):
+        elif is_folder(name):
             empty, left_out = True, Counter[str]()
             for below in photos_below(name, left_out):
                 empty = False
@@ -34,4 +34,4 @@ def photos_of(inputs: Sequence[str]) -> Iterator[tuple[str, str | bytes | ImageE
 
 def photo_count(inputs: Sequence[str]) -> int:
     """How many `photos_of` yields, as far as names tell."""
-    return sum(max(1, sum(1 for _ in photos_below(name))) if os.path.isdir(name) else 1 for name in inputs)
+    return sum(max(1, sum(1 for _ in photos_below(name))) if is_folder(name) else 1 for name in inputs)

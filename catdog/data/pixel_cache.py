@@ -27,6 +27,7 @@ from catdog.data.decode_pool import DecodePool
 from catdog.data.listing import Listing
 from catdog.errors import CatdogError, ImageError
 from catdog.images.geometry import RESIZE_FILTER
+from catdog.images.packed import stat_photo
 
 FORMAT = 3  # of an entry, and of what the decoder makes of a photo: raise it when either changes
 _UNFINISHED = ".writing-"
@@ -159,7 +160,7 @@ def _key(listing: Listing, size: tuple[int, int], resize: Resize) -> str:
     )
     for index, name in enumerate(listing.paths):
         try:
-            status = os.stat(listing.path(index))
+            status = stat_photo(listing.path(index))
             identity = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
         except OSError:
             identity = (-1, 0, 0)

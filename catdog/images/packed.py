@@ -1,0 +1,269 @@
+"""Reads photos packed in tar shards (`catdog data pack`) by the paths that they had in their folder.
+
+`packed/train/cat/1.jpg` is a photo of the packed set `packed`, although no file has that path: what lists folders and
+opens photos asks here when there is no such file. `packed/shards.json` names the shards; each has an index beside it.
+
+The photos lie in the shards in the order of a hash of their names, so that each shard is a fair sample of the split,
+and one is found by bisection: by the first hash of each shard, then among the hashes of that shard.
+"""
+
+import hashlib
+import json
+import os
+import stat
+import zlib
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from io import BytesIO
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from catdog.base.text import in_shell
+from catdog.errors import CatdogError, ImageError
+from catdog.images.limits import check_bytes
+
+SET_FILE = "shards.json"
+FORMAT = "catdog shards 1"
+
+
+def name_hash(name: str) -> int:
+    """64 bits of BLAKE2b of a photo's name in its set, with slashes: its place in the shards."""
+    return int.from_bytes(hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest(), "big")
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A photo in a shard: `size` bytes from `offset` on, of which `crc32` is the checksum."""
+
+    shard: Path
+    offset: int
+    size: int
+    crc32: int
+
+    @property
+    def status(self) -> Any:
+        """What os.stat says of a file; its checksum stands for the time of the last change."""
+        return SimpleNamespace(st_mode=stat.S_IFREG, st_size=self.size, st_mtime_ns=self.crc32, st_ctime_ns=0)
+
+    def read(self) -> bytes:
+        """The bytes of the photo's file, as they were packed. Raises ImageError where the shard has others."""
+        check_bytes(self.size)
+        mend = f"copy {self.shard} again from where it is whole, or pack the photos again"
+        try:
+            with open(self.shard, "rb", buffering=0) as file:
+                file.seek(self.offset)
+                data = file.read(self.size)
+        except OSError as error:
+            raise ImageError(f"its shard cannot be read ({error.strerror}): {mend}") from None
+        if len(data) != self.size or zlib.crc32(data) != self.crc32:
+            raise ImageError(f"its shard {'is cut off' if len(data) < self.size else 'is damaged'}: {mend}")
+        return data
+
+
+@dataclass(frozen=True)
+class Shard:
+    """What an index says of the photos of one shard, in the order of `hashes`."""
+
+    hashes: np.ndarray
+    offsets: np.ndarray
+    sizes: np.ndarray
+    crc32: np.ndarray
+
+
+class PackedSet:
+    """The set in the folder `root`; `about` is what its shards.json says."""
+
+    def __init__(self, root: str, about: dict[str, Any]) -> None:
+        self.root, self.about = Path(root), about
+        self.folders: dict[str, list[str]] = about["folders"]
+        """Class names by split folder, or those of "" where there are no splits."""
+        self.shards: list[dict[str, Any]] = sorted(about["shards"], key=lambda one: (one["folder"], one["first"]))
+        self._read: dict[int, Shard] = {}
+        self._names: dict[str, list[str]] = {}
+
+    @cached_property
+    def _firsts(self) -> list[tuple[str, int]]:
+        return [(shard["folder"], int(shard["first"], 16)) for shard in self.shards]
+
+    def find(self, name: str) -> Packed | None:
+        """The photo called `name`, if there is one."""
+        first = name.partition("/")[0]
+        sought = name_hash(name)
+        number = bisect_right(self._firsts, (first if first in self.folders else "", sought)) - 1
+        if number < 0:
+            return None
+        if number not in self._read:
+            self._read[number] = self._load(number)[0]
+        shard = self._read[number]
+        row = int(np.searchsorted(shard.hashes, np.uint64(sought)))
+        if row == len(shard.hashes) or int(shard.hashes[row]) != sought:
+            return None
+        path = self.root / self.shards[number]["name"]
+        return Packed(path, int(shard.offsets[row]), int(shard.sizes[row]), int(shard.crc32[row]))
+
+    def _load(self, number: int) -> tuple[Shard, list[str]]:
+        """One shard's index, and the names of its photos. Raises CatdogError where it is not the one of this set."""
+        about = self.shards[number]
+        path = self.root / index_name(about["name"])
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise _broken(path, f"cannot be read ({error.strerror})") from None
+        if hashlib.sha256(data).hexdigest() != about["index_sha256"]:
+            raise _broken(path, f"is not the index that {SET_FILE} beside it belongs to")
+        index = json.loads(data)
+        names = index["names"]
+        hashes = np.fromiter(map(name_hash, names), np.uint64, len(names))
+        columns = (np.array(index[column], np.int64) for column in ("offsets", "sizes", "crc32"))
+        return Shard(hashes, *columns), names
+
+    def names(self, folder: str) -> Sequence[str]:
+        """Names of all photos of a split folder ("" without splits), in the order in which its files were listed.
+
+        Raises CatdogError where a shard is missing, or not as long as it was written.
+        """
+        if folder not in self._names:
+            found: list[str] = []
+            for number, about in enumerate(self.shards):
+                if about["folder"] == folder:
+                    self._check_length(about)
+                    found += self._load(number)[1]
+            found.sort(key=_in_order)
+            self._names[folder] = found
+        return self._names[folder]
+
+    def _check_length(self, about: dict[str, Any]) -> None:
+        path = self.root / about["name"]
+        size = path.stat().st_size if path.exists() else None
+        if size is None:
+            raise _broken(path, f"is missing, which {SET_FILE} beside it names")
+        if size != about["bytes"]:
+            raise _broken(path, f"has {size:,} bytes, and {SET_FILE} beside it says {about['bytes']:,}")
+
+    def below(self, folder: str) -> Iterator[str]:
+        """Names relative to `folder` of all photos at any depth below it, in order."""
+        prefix = f"{folder}/" if folder else ""
+        split = folder.partition("/")[0] if "" not in self.folders else ""
+        for one in [split] if split or "" in self.folders else sorted(self.folders):
+            names = self.names(one)
+            start = bisect_left(names, _in_order(prefix), key=_in_order)
+            for row in range(start, len(names)):
+                if not names[row].startswith(prefix):
+                    break
+                yield names[row][len(prefix) :]
+
+    def entries(self, folder: str) -> Iterator[tuple[str, bool]]:
+        """Name of each entry directly in `folder`, and whether it is a folder."""
+        if folder in self.folders:
+            yield from ((name, True) for name in self.folders[folder])
+        elif not folder:
+            yield from ((name, True) for name in sorted(self.folders))
+        else:
+            before = ""
+            for path in self.below(folder):
+                name, slash, _ = path.partition("/")
+                if name != before:
+                    yield name, bool(slash)
+                before = name
+
+    def has_folder(self, folder: str) -> bool:
+        split, _, rest = ("", "", folder) if "" in self.folders else folder.partition("/")
+        if not folder or (split in self.folders and (not rest or rest in self.folders[split])):
+            return True
+        return split in self.folders and any(True for _ in self.below(folder))
+
+
+def _in_order(name: str) -> str:
+    """The key by which names sort as files that are listed folder by folder: no part of a name is below a slash."""
+    return name.replace("/", "\0")
+
+
+def index_name(shard: str) -> str:
+    """The name of the index of a shard."""
+    return f"{shard.removesuffix('.tar')}.json"
+
+
+def _broken(path: Path, what: str) -> CatdogError:
+    return CatdogError(f"{path} {what}; copy the packed set again, whole, or pack the photos again: catdog data pack")
+
+
+def _find(path: str | os.PathLike[str]) -> tuple[PackedSet, str] | None:
+    """The packed set that `path` is, or leads into, and the rest of the path, with slashes."""
+    whole = os.path.abspath(os.fsdecode(path))
+    root = whole
+    while True:
+        file = os.path.join(root, SET_FILE)
+        try:
+            status = os.stat(file)
+        except OSError:
+            pass
+        else:
+            if found := _open(root, status.st_mtime_ns, status.st_size, status.st_ino):
+                return found, whole[len(root) :].replace(os.sep, "/").strip("/")
+        parent = os.path.dirname(root)
+        if parent == root:
+            return None
+        root = parent
+
+
+@lru_cache(8)
+def _open(root: str, *identity: int) -> PackedSet | None:
+    """The set whose shards.json is in `root`; None where that is another program's. identity: of that file."""
+    path = Path(root, SET_FILE)
+    try:
+        about = json.loads(path.read_bytes())
+    except OSError as error:
+        raise _broken(path, f"cannot be read ({error.strerror})") from None
+    except ValueError:
+        raise _broken(path, "is damaged") from None
+    return PackedSet(root, about) if isinstance(about, dict) and about.get("format") == FORMAT else None
+
+
+class PackedFolder:
+    """A folder of a packed set, which lies on no disk."""
+
+    def __init__(self, packed: PackedSet, folder: str) -> None:
+        self._packed, self._folder = packed, folder
+
+    def entries(self) -> Iterator[tuple[str, bool]]:
+        return self._packed.entries(self._folder)
+
+    def files(self) -> Iterator[str]:
+        return (name.replace("/", os.sep) for name in self._packed.below(self._folder))
+
+
+def find_folder(path: str | os.PathLike[str]) -> PackedFolder | None:
+    """The folder of a packed set that has this path, if there is one."""
+    found = _find(path)
+    return PackedFolder(*found) if found and found[0].has_folder(found[1]) else None
+
+
+def find_photo(path: str | os.PathLike[str]) -> Packed | None:
+    """The photo of a packed set that has this path, if there is one."""
+    found = _find(path)
+    return found[0].find(found[1]) if found else None
+
+
+def stat_photo(path: str) -> Any:
+    """os.stat of a photo, packed or a file."""
+    try:
+        return os.stat(path)
+    except FileNotFoundError:
+        if (photo := find_photo(path)) is None:
+            raise
+        return photo.status
+
+
+def open_photo(path: str) -> BinaryIO:
+    """A photo, packed or a file, opened to be read."""
+    try:
+        return open(path, "rb")
+    except FileNotFoundError:
+        if (photo := find_photo(path)) is None:
+            raise
+        return BytesIO(photo.read())
