@@ -125,9 +125,10 @@ def _data_fetch(arguments: argparse.Namespace) -> int:
 
 
 def _data_pack(arguments: argparse.Namespace) -> int:
+    from catdog.data.remote import local_folder
     from catdog.tools.dataset.pack import pack
 
-    print(pack(Path(arguments.folder), Path(arguments.out), arguments.shard_size))
+    print(pack(local_folder(arguments.folder), Path(arguments.out), arguments.shard_size))
     return 0
 
 

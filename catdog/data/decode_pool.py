@@ -1,11 +1,12 @@
 """Decoding in parallel: processes, one a core, since threads would wait for each other at Python's lock."""
 
 import contextlib
+import os
 import sys
 import threading
 import weakref
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -74,13 +75,15 @@ class DecodePool:
         photos are begun.
         """
         task = task or self.task
+        begin_reading = _ahead_of(paths)
         coming: deque[Future[DecodedPart]] = deque()
         try:
             for start in range(0, len(paths), task):
                 rows = range(start, min(start + task, len(paths)))
                 shape = (len(rows), 3, *self.size)
                 pixels = np.empty(shape, np.uint8) if into is None else into[start : rows.stop]
-                coming.append(self._threads.submit(self._decode_part, paths[start : rows.stop], pixels, rows))
+                part = paths[start : rows.stop]
+                coming.append(self._threads.submit(self._decode_part, part, pixels, rows, begin_reading(part)))
                 if len(coming) > self._ahead:
                     yield coming.popleft().result()
             while coming:
@@ -102,7 +105,11 @@ class DecodePool:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _decode_part(self, paths: Sequence[str], into: np.ndarray, rows: range) -> DecodedPart:
+    def _decode_part(
+        self, paths: Sequence[str], into: np.ndarray, rows: range, arriving: "Sequence[Future[None]]"
+    ) -> DecodedPart:
+        for photos in arriving:
+            photos.result()
         reasons, sizes = self._decode(paths, into)
         return DecodedPart(rows, into, {rows[position]: reason for position, reason in reasons.items()}, sizes)
 
@@ -131,6 +138,15 @@ class DecodePool:
             for _ in range(to_start):
                 self._processes.append(DecodeProcess(self.size, self.resize))
                 self._idle.append(self._processes[-1])
+
+
+def _ahead_of(paths: Sequence[str]) -> "Callable[[Sequence[str]], Sequence[Future[None]]]":
+    """What begins to bring some of the `paths` here, where they lie in a store, before they are decoded."""
+    if not paths or os.path.exists(paths[0]):
+        return lambda part: ()
+    from catdog.images.packed import begin_reading
+
+    return begin_reading
 
 
 def _end_all(processes: "Sequence[DecodeProcess]") -> None:

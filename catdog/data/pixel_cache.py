@@ -25,6 +25,7 @@ from catdog.data.cache_dir import ABOUT_FILE, PIXELS, make_room, note_use
 from catdog.data.cache_folder import folder_of
 from catdog.data.decode_pool import DecodePool
 from catdog.data.listing import Listing
+from catdog.data.shard_order import decode_in_shard_order
 from catdog.errors import CatdogError, ImageError
 from catdog.images.geometry import RESIZE_FILTER
 from catdog.images.packed import stat_photo
@@ -193,7 +194,7 @@ def _decode_into(
     """Decode every photo into its row of `pixels`; then close the gaps that unreadable ones have left."""
     skipped: dict[int, str] = {}
     try:
-        for part in pool.decode_all(listing.files, pixels):
+        for part in decode_in_shard_order(listing, pool, pixels) or pool.decode_all(listing.files, pixels):
             if strict and part.reasons:
                 raise ImageError(next(iter(part.reasons.values())))
             skipped.update(part.reasons)
@@ -206,4 +207,4 @@ def _decode_into(
         if index not in skipped:
             pixels[filled] = pixels[index]
             filled += 1
-    return Decoded(pixels[: len(listing) - len(skipped)], skipped)
+    return Decoded(pixels[: len(listing) - len(skipped)], dict(sorted(skipped.items())))

@@ -5,7 +5,7 @@ formats             which format a file has; what a JPEG and Exif data say
 pillow, colour      all other pictures; colour profiles, grey levels, transparency
 geometry, limits    resizing and turning upright; how large a picture may be
 keep_shape          cropping and padding
-packed              photos in tar shards, by the paths that they had in their folder
+packed, store       photos in tar shards, by the paths that they had in their folder; those of an object store
 """
 
 from catdog.images.decoder import decode, decode_and_measure

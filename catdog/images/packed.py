@@ -7,6 +7,7 @@ The photos lie in the shards in the order of a hash of their names, so that each
 and one is found by bisection: by the first hash of each shard, then among the hashes of that shard.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -14,18 +15,22 @@ import stat
 import zlib
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from catdog.base.text import in_shell
 from catdog.errors import CatdogError, ImageError
 from catdog.images.limits import check_bytes
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from catdog.images.store import Store
 
 SET_FILE = "shards.json"
 FORMAT = "catdog shards 1"
@@ -44,25 +49,40 @@ class Packed:
     offset: int
     size: int
     crc32: int
+    store: "Store | None" = field(default=None, compare=False, repr=False)
+    """Where the shard is a mirror's, which has holes: what fills them."""
 
     @property
     def status(self) -> Any:
         """What os.stat says of a file; its checksum stands for the time of the last change."""
         return SimpleNamespace(st_mode=stat.S_IFREG, st_size=self.size, st_mtime_ns=self.crc32, st_ctime_ns=0)
 
+    def here(self) -> bytes:
+        """What the shard on this machine holds in the place of the photo."""
+        with contextlib.suppress(FileNotFoundError), open(self.shard, "rb", buffering=0) as file:
+            file.seek(self.offset)
+            return file.read(self.size)
+        return b""
+
+    def fits(self, data: bytes) -> bool:
+        """Whether `data` are the bytes that were packed."""
+        return len(data) == self.size and zlib.crc32(data) == self.crc32
+
     def read(self) -> bytes:
         """The bytes of the photo's file, as they were packed. Raises ImageError where the shard has others."""
         check_bytes(self.size)
-        mend = f"copy {self.shard} again from where it is whole, or pack the photos again"
         try:
-            with open(self.shard, "rb", buffering=0) as file:
-                file.seek(self.offset)
-                data = file.read(self.size)
+            data = self.here()
         except OSError as error:
-            raise ImageError(f"its shard cannot be read ({error.strerror}): {mend}") from None
-        if len(data) != self.size or zlib.crc32(data) != self.crc32:
-            raise ImageError(f"its shard {'is cut off' if len(data) < self.size else 'is damaged'}: {mend}")
-        return data
+            raise ImageError(f"its shard {self.shard} cannot be read: {error.strerror}") from None
+        if self.fits(data):
+            return data
+        if self.store is not None:
+            return self.store.bring([self])
+        what = "cut off, or missing" if len(data) < self.size else "damaged"
+        raise ImageError(
+            f"its shard is {what}: copy {self.shard} again from where it is whole, or pack the photos again"
+        )
 
 
 @dataclass(frozen=True)
@@ -83,6 +103,11 @@ class PackedSet:
         self.folders: dict[str, list[str]] = about["folders"]
         """Class names by split folder, or those of "" where there are no splits."""
         self.shards: list[dict[str, Any]] = sorted(about["shards"], key=lambda one: (one["folder"], one["first"]))
+        self.store: Store | None = None
+        if os.path.exists(os.path.join(root, "store.json")):
+            from catdog.images.store import Store
+
+            self.store = Store(self.root)
         self._read: dict[int, Shard] = {}
         self._names: dict[str, list[str]] = {}
 
@@ -104,18 +129,25 @@ class PackedSet:
         if row == len(shard.hashes) or int(shard.hashes[row]) != sought:
             return None
         path = self.root / self.shards[number]["name"]
-        return Packed(path, int(shard.offsets[row]), int(shard.sizes[row]), int(shard.crc32[row]))
+        return Packed(path, int(shard.offsets[row]), int(shard.sizes[row]), int(shard.crc32[row]), self.store)
 
     def _load(self, number: int) -> tuple[Shard, list[str]]:
         """One shard's index, and the names of its photos. Raises CatdogError where it is not the one of this set."""
         about = self.shards[number]
         path = self.root / index_name(about["name"])
+
+        def fault(data: bytes) -> str:
+            right = hashlib.sha256(data).hexdigest() == about["index_sha256"]
+            return "" if right else f"is not the index that {SET_FILE} beside it belongs to"
+
         try:
-            data = path.read_bytes()
+            data = path.read_bytes() if self.store is None or path.exists() else b""
         except OSError as error:
             raise _broken(path, f"cannot be read ({error.strerror})") from None
-        if hashlib.sha256(data).hexdigest() != about["index_sha256"]:
-            raise _broken(path, f"is not the index that {SET_FILE} beside it belongs to")
+        if found := fault(data):
+            if self.store is None:
+                raise _broken(path, found)
+            data = self.store.bring_file(path.name, fault)
         index = json.loads(data)
         names = index["names"]
         hashes = np.fromiter(map(name_hash, names), np.uint64, len(names))
@@ -128,11 +160,12 @@ class PackedSet:
         Raises CatdogError where a shard is missing, or not as long as it was written.
         """
         if folder not in self._names:
-            found: list[str] = []
-            for number, about in enumerate(self.shards):
-                if about["folder"] == folder:
-                    self._check_length(about)
-                    found += self._load(number)[1]
+            mine = [number for number, about in enumerate(self.shards) if about["folder"] == folder]
+            if self.store is None:
+                for number in mine:
+                    self._check_length(self.shards[number])
+            load = self.store.each if self.store is not None else map
+            found = [name for _, names in load(self._load, mine) for name in names]
             found.sort(key=_in_order)
             self._names[folder] = found
         return self._names[folder]
@@ -236,6 +269,12 @@ class PackedFolder:
     def files(self) -> Iterator[str]:
         return (name.replace("/", os.sep) for name in self._packed.below(self._folder))
 
+    def order(self, paths: Sequence[str]) -> np.ndarray:
+        """int64: the photos, whose `paths` are relative to this folder, in the order in which they lie in the shards."""
+        prefix = f"{self._folder}/" if self._folder else ""
+        names = (prefix + path.replace(os.sep, "/") for path in paths)
+        return np.argsort(np.fromiter(map(name_hash, names), np.uint64, len(paths)), kind="stable")
+
 
 def find_folder(path: str | os.PathLike[str]) -> PackedFolder | None:
     """The folder of a packed set that has this path, if there is one."""
@@ -267,3 +306,12 @@ def open_photo(path: str) -> BinaryIO:
         if (photo := find_photo(path)) is None:
             raise
         return BytesIO(photo.read())
+
+
+def begin_reading(paths: Sequence[str]) -> "list[Future[None]]":
+    """Begin to bring those of the photos here that lie in a store; returns what to wait for before they are read."""
+    by_store: dict[Store, list[Packed]] = {}
+    for photo in map(find_photo, paths):
+        if photo is not None and photo.store is not None:
+            by_store.setdefault(photo.store, []).append(photo)
+    return [future for store, photos in by_store.items() for future in store.begin(photos)]
