@@ -138,15 +138,15 @@ class PackedSet:
 
         def fault(data: bytes) -> str:
             right = hashlib.sha256(data).hexdigest() == about["index_sha256"]
-            return "" if right else f"is not the index that {SET_FILE} beside it belongs to"
+            return "" if right else f"it is not the index that {SET_FILE} belongs to"
 
         try:
             data = path.read_bytes() if self.store is None or path.exists() else b""
         except OSError as error:
             raise _broken(path, f"cannot be read ({error.strerror})") from None
-        if found := fault(data):
+        if fault(data):
             if self.store is None:
-                raise _broken(path, found)
+                raise _broken(path, f"is not the index that {SET_FILE} beside it belongs to")
             data = self.store.bring_file(path.name, fault)
         index = json.loads(data)
         names = index["names"]

@@ -58,7 +58,7 @@ def test_a_training_from_a_bucket_gives_the_weights_of_one_from_the_folder(
 ) -> None:
     for cache in ("auto", "none"):
         runs = [
-            train(small_config(Path("x"), data=data, out=str(tmp_path / cache / name), epochs=2, cache=cache), log=quiet)
+            train(small_config(data, out=str(tmp_path / cache / name), epochs=2, cache=cache), log=quiet)
             for name, data in (("of-folder", str(tmp_path / "photos")), ("of-bucket", bucket))
         ]
         one, other = (load_file(run / "model.safetensors") for run in runs)

@@ -90,7 +90,8 @@ def test_only_what_is_needed_is_read(server: FileServer, photos: Path, monkeypat
 
 @pytest.mark.parametrize("manner", ["drop", "stall", "cut", "500", "other"])
 def test_what_goes_wrong_once_is_asked_for_again(manner: str, server: FileServer, photos: Path) -> None:
-    server.manner = lambda number, name: manner if number % 3 == 0 else "serve"
+    met: set[str] = set()
+    server.manner = lambda number, name: "serve" if name in met or met.add(name) else manner  # type: ignore[func-returns-value]
     np.testing.assert_array_equal(pixels_of(remote.local_folder(server.url)), pixels_of(photos))
     assert len(server.requests) > 3
 
@@ -104,11 +105,11 @@ def test_a_store_that_does_all_of_it_at_random(server: FileServer, photos: Path)
 @pytest.mark.parametrize(
     ("manner", "message"),
     [
-        ("drop", "cannot read .*photos-00000[0-9].tar: .*; check the address, the connection and your access"),
-        ("stall", "cannot read .*photos-00000[0-9].tar: no answer for 0.2 seconds"),
-        ("403", "cannot read .*photos-00000[0-9].tar: 403"),
-        ("whole", "photos-00000[0-9].tar cannot be read in parts"),
-        ("other", "cannot read .*photos-00000[0-9].tar: it has changed since its index was written; copy the packed"),
+        ("drop", "cannot read .*photos-0000\\d\\d.tar: .*; check the address, the connection and your access"),
+        ("stall", "cannot read .*photos-0000\\d\\d.tar: no answer for 0.2 seconds"),
+        ("403", "cannot read .*photos-0000\\d\\d.tar: 403"),
+        ("whole", "photos-0000\\d\\d.tar cannot be read in parts"),
+        ("other", "cannot read .*photos-0000\\d\\d.tar: it has changed since its index was written; copy the packed"),
     ],
 )
 def test_what_stays_wrong_is_one_sentence(
@@ -128,7 +129,7 @@ def test_what_stays_wrong_is_one_sentence(
         (lambda root: (root / "shards.json").unlink(), "there is no .*/packed/shards.json"),
         (lambda root: (root / "shards.json").write_text("{}"), "it is no shards.json of catdog data pack"),
         (lambda root: (root / "photos-000001.json").unlink(), "there is no .*/packed/photos-000001.json"),
-        (lambda root: (root / "photos-000001.json").write_text("{}"), "is not the index that shards.json"),
+        (lambda root: (root / "photos-000001.json").write_text("{}"), "it is not the index that shards.json"),
     ],
 )
 def test_a_set_that_is_not_whole_is_one_sentence(
@@ -175,7 +176,7 @@ def test_a_training_gives_the_same_weights_and_the_mirror_stays_small(
 ) -> None:
     changes = {"epochs": 2, "cache": cache, "cache_limit": 60_000 / 1e9 if cache == "none" else 1.0}
     of_folder = train(small_config(photos, out=str(tmp_path / "of-folder"), **changes), log=quiet)
-    of_store = train(small_config(Path("x"), data=server.url, out=str(tmp_path / "of-store"), **changes), log=quiet)
+    of_store = train(small_config(server.url, out=str(tmp_path / "of-store"), **changes), log=quiet)
     assert_same(of_folder, of_store)
     mirror = remote.local_folder(server.url, cache, changes["cache_limit"])
     if cache == "none":
@@ -189,7 +190,7 @@ def test_a_training_that_lost_its_store_is_resumed_exactly(
 ) -> None:
     changes = {"epochs": 3, "cache": "none", "cache_limit": 30_000 / 1e9, "checkpoint_minutes": 0.0}
     whole = train(small_config(photos, out=str(tmp_path / "whole"), **changes), log=quiet)
-    config = small_config(Path("x"), data=server.url, out=str(tmp_path / "lost"), **changes)
+    config = small_config(server.url, out=str(tmp_path / "lost"), **changes)
     lost = False
 
     def lose(number: int, name: str) -> str:

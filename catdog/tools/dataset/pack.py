@@ -37,12 +37,14 @@ _MEGABYTE = 10**6
 
 
 class _Photo(NamedTuple):
-    """A photo to be packed: its path, its name in the set, the label of its class, and its size in bytes."""
+    """A photo to be packed: its path, its name in the set, the label of its class, its size in bytes, and as JSON what
+    lies beside it."""
 
     path: str
     name: str
     label: int
     size: int
+    about: bytes
 
 
 def pack(root: Path, out: Path, shard_size: int) -> str:
@@ -97,7 +99,7 @@ def _pack(root: Path, splits: dict[str, Listing], out: Path, most: int) -> str:
             folder, first = listing.root.name if split else "", 0
             for number, photos in enumerate(_shards(listing.with_classes(classes, ""), folder, most)):
                 path = out / f"{split or 'photos'}-{number:06}.tar"
-                about, is_new = _pack_shard(path, photos, first, classes)
+                about, is_new = _pack_shard(path, photos, first)
                 shards.append({"name": path.name, "folder": folder, **about})
                 kept |= {path.name, index_name(path.name)}
                 first += len(photos)
@@ -132,12 +134,13 @@ def _shards(listing: Listing, folder: str, most: int) -> Iterator[list[_Photo]]:
         one, other = (listing.path(int(row)) for row in order[same[0] :][:2])
         raise CatdogError(f"the names {one} and {other} have the same 64-bit hash; rename one of them.")
     shard: list[_Photo] = []
-    used = 0
+    used, room = 0, most - most % tarfile.RECORDSIZE - 2 * _BLOCK  # whole records, the last with two empty blocks
     for row in map(int, order):
-        path = listing.path(row)
-        photo = _Photo(path, prefix + _slashed(listing.paths[row]), listing.labels[row], _size(path))
-        needed = 4 * _BLOCK + photo.size + len(photo.name)  # headers and padding of two members, and nearly the JSON
-        if shard and used + needed > most:
+        path, name, label = listing.path(row), prefix + _slashed(listing.paths[row]), listing.labels[row]
+        about = json.dumps({"name": name, "class": listing.classes[label], "label": label}).encode()
+        photo = _Photo(path, name, label, _size(path), about)
+        needed = sum(_BLOCK + size + -size % _BLOCK for size in (photo.size, len(about)))  # with their headers
+        if shard and used + needed > room:
             yield shard
             shard, used = [], 0
         shard.append(photo)
@@ -164,14 +167,14 @@ def _unreadable(path: str, error: OSError) -> CatdogError:
     return CatdogError(f"cannot read {path}: {error.strerror}; mend or remove it, and run this again: it goes on.")
 
 
-def _pack_shard(path: Path, photos: Sequence[_Photo], first: int, classes: Sequence[str]) -> tuple[dict[str, Any], bool]:
+def _pack_shard(path: Path, photos: Sequence[_Photo], first: int) -> tuple[dict[str, Any], bool]:
     """Make the shard `path`, whose first photo is number `first`, or keep the one that is there if it is the same.
 
     Returns what shards.json says of it, and whether it was written.
     """
     writer = _ShardWriter(None)
     if is_there := path.exists():
-        writer.write_all(photos, first, classes)
+        writer.write_all(photos, first)
         with open(path, "rb") as file:
             is_there = hashlib.file_digest(file, "sha256").digest() == writer.sha256.digest()
     if not is_there:
@@ -180,7 +183,7 @@ def _pack_shard(path: Path, photos: Sequence[_Photo], first: int, classes: Seque
         def write(file: BinaryIO) -> None:
             nonlocal writer
             writer = _ShardWriter(file)
-            writer.write_all(photos, first, classes)
+            writer.write_all(photos, first)
 
         write_atomic(path, write)
     index = _on_lines({"shard": path.name, "sha256": writer.sha256.hexdigest(), **writer.columns})
@@ -203,17 +206,15 @@ class _ShardWriter:
         self.sha256, self.at = hashlib.sha256(), 0
         self.columns: dict[str, list[Any]] = {name: [] for name in ("names", "labels", "offsets", "sizes", "crc32")}
 
-    def write_all(self, photos: Sequence[_Photo], first: int, classes: Sequence[str]) -> None:
+    def write_all(self, photos: Sequence[_Photo], first: int) -> None:
         for number, photo in enumerate(photos, start=first):
             key = f"{number:09}"
             self._write_header(key + os.path.splitext(photo.name)[1].lower(), photo.size)
             offset, crc32 = self.at, self._copy(photo)
             for column, value in zip(self.columns, (photo.name, photo.label, offset, photo.size, crc32), strict=True):
                 self.columns[column].append(value)
-            about = {"name": photo.name, "class": classes[photo.label], "label": photo.label}
-            text = json.dumps(about).encode()
-            self._write_header(f"{key}.json", len(text))
-            self._write(text)
+            self._write_header(f"{key}.json", len(photo.about))
+            self._write(photo.about)
             self._pad(_BLOCK)
         self._write(bytes(2 * _BLOCK))
         self._pad(tarfile.RECORDSIZE)
