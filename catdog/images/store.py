@@ -86,12 +86,12 @@ class Store:
                 self._system = _open_system(self.url)
         system, root = self._system
         path = f"{root.rstrip('/')}/{name}"
-        limits = () if stop is None else (start, stop)
+        limits = {} if stop is None else {"start": start, "end": stop}
         if not system.async_impl:
-            return bytes(system.cat_file(path, *limits))
+            return bytes(system.cat_file(path, **limits))
         from fsspec.asyn import sync
 
-        return bytes(sync(system.loop, system._cat_file, path, *limits, timeout=_TIMEOUT))
+        return bytes(sync(system.loop, system._cat_file, path, **limits, timeout=_TIMEOUT))
 
     def bring_file(self, name: str, fault: Callable[[bytes], str]) -> bytes:
         """Copy a small file of the set to the mirror, unless the one there is the same; returns its bytes."""

@@ -236,7 +236,7 @@ def test_photos_on_this_machine_are_predicted_without_fsspec(photos: Path, tmp_p
         "import sys; from catdog.cli.main import main; status = main(['predict', sys.argv[1]]);"
         "print(status, {'fsspec', 'aiohttp', 'torch'} & set(sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "packed")], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "packed" / "cat" / "cat.0.jpg")], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "0 set()", done.stderr
 
 
