@@ -13,8 +13,8 @@ class FileServer:
     """Serves the files in `root` at `url`.
 
     manner: what is done with a request, given its number and the file's name: "serve" (the default), "drop" the
-    connection, "stall", "cut" the answer off in the middle, answer "500" or "403", "whole" (no ranges), or "other" bytes.
-    requests: (name, first byte, last byte and one) of each request so far.
+    connection, "stall", "cut" the answer off in the middle, answer "500" or "403", "whole" (no ranges), or "other"
+    bytes. requests: (name, first byte, last byte and one) of each request so far.
     """
 
     def __init__(self, root: Path) -> None:

@@ -75,7 +75,11 @@ class DecodePool:
         photos are begun.
         """
         task = task or self.task
-        begin_reading = _ahead_of(paths)
+        begin_reading: Callable[[Sequence[str]], Sequence[Future[None]]] = lambda part: ()  # noqa: E731
+        if paths and not os.path.exists(paths[0]):  # they may lie in a store, from which they are brought here first
+            from catdog.images import packed
+
+            begin_reading = packed.begin_reading
         coming: deque[Future[DecodedPart]] = deque()
         try:
             for start in range(0, len(paths), task):
@@ -106,7 +110,7 @@ class DecodePool:
         self.close()
 
     def _decode_part(
-        self, paths: Sequence[str], into: np.ndarray, rows: range, arriving: "Sequence[Future[None]]"
+        self, paths: Sequence[str], into: np.ndarray, rows: range, arriving: Sequence[Future[None]]
     ) -> DecodedPart:
         for photos in arriving:
             photos.result()
@@ -138,15 +142,6 @@ class DecodePool:
             for _ in range(to_start):
                 self._processes.append(DecodeProcess(self.size, self.resize))
                 self._idle.append(self._processes[-1])
-
-
-def _ahead_of(paths: Sequence[str]) -> "Callable[[Sequence[str]], Sequence[Future[None]]]":
-    """What begins to bring some of the `paths` here, where they lie in a store, before they are decoded."""
-    if not paths or os.path.exists(paths[0]):
-        return lambda part: ()
-    from catdog.images.packed import begin_reading
-
-    return begin_reading
 
 
 def _end_all(processes: "Sequence[DecodeProcess]") -> None:

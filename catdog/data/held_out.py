@@ -16,7 +16,9 @@ def held_out_photos(folder: Path, config: Config | None) -> Listing:
         if split in splits:
             return list_photos(splits[split])
     root = splits.get("train", folder)
-    is_own = config is not None and _is_near(folder, config) and photo_folder(config.photos).resolve() == folder.resolve()
+    is_own = (
+        config is not None and _is_near(folder, config) and photo_folder(config.photos).resolve() == folder.resolve()
+    )
     if config is not None and is_own and not is_all_learned(root, config):
         return train_and_val(folder, config.photos.val_share, config.run.seed)[1]
     return list_photos(root)

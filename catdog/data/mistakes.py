@@ -114,8 +114,8 @@ def require_number_of_classes(listing: Listing) -> None:
     if len(listing.classes) == 0:
         if any(name.endswith(".tar") for name in folders_and_files(listing.root)[1]):
             raise CatdogError(
-                f"{listing.root} holds shards but no shards.json: packing did not come to its end, or not all was copied; "
-                "run the same catdog data pack again, or copy the rest."
+                f"{listing.root} holds shards but no shards.json: packing did not come to its end, or not all was "
+                "copied; run the same catdog data pack again, or copy the rest."
             )
         raise CatdogError(
             f"{listing.root} holds no class folders; make one folder of photos for each class, such as "

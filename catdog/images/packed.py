@@ -17,10 +17,10 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from io import BytesIO
+from io import BufferedReader, BytesIO
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -103,11 +103,7 @@ class PackedSet:
         self.folders: dict[str, list[str]] = about["folders"]
         """Class names by split folder, or those of "" where there are no splits."""
         self.shards: list[dict[str, Any]] = sorted(about["shards"], key=lambda one: (one["folder"], one["first"]))
-        self.store: Store | None = None
-        if os.path.exists(os.path.join(root, "store.json")):
-            from catdog.images.store import Store
-
-            self.store = Store(self.root)
+        self.store = _store(self.root)
         self._read: dict[int, Shard] = {}
         self._names: dict[str, list[str]] = {}
 
@@ -257,6 +253,15 @@ def _open(root: str, *identity: int) -> PackedSet | None:
     return PackedSet(root, about) if isinstance(about, dict) and about.get("format") == FORMAT else None
 
 
+def _store(root: Path) -> "Store | None":
+    """The store of which `root` is the mirror, if it is one."""
+    if not (root / "store.json").exists():
+        return None
+    from catdog.images.store import Store
+
+    return Store(root)
+
+
 class PackedFolder:
     """A folder of a packed set, which lies on no disk."""
 
@@ -270,7 +275,7 @@ class PackedFolder:
         return (name.replace("/", os.sep) for name in self._packed.below(self._folder))
 
     def order(self, paths: Sequence[str]) -> np.ndarray:
-        """int64: the photos, whose `paths` are relative to this folder, in the order in which they lie in the shards."""
+        """int64: rows of the photos, at `paths` relative to this folder, in the order in which they lie in the shards."""
         prefix = f"{self._folder}/" if self._folder else ""
         names = (prefix + path.replace(os.sep, "/") for path in paths)
         return np.argsort(np.fromiter(map(name_hash, names), np.uint64, len(paths)), kind="stable")
@@ -298,7 +303,7 @@ def stat_photo(path: str) -> Any:
         return photo.status
 
 
-def open_photo(path: str) -> BinaryIO:
+def open_photo(path: str) -> BufferedReader | BytesIO:
     """A photo, packed or a file, opened to be read."""
     try:
         return open(path, "rb")

@@ -62,7 +62,9 @@ class Store:
             except CatdogError:
                 raise
             except FileNotFoundError:
-                raise StoreError(f"there is no {place}; check the address, or copy the packed set there, whole.") from None
+                raise StoreError(
+                    f"there is no {place}; check the address, or copy the packed set there, whole."
+                ) from None
             except Exception as error:  # of fsspec and of each library below it
                 reason, mend = _in_words(error), "check the address, the connection and your access"
                 if _is_final(error):
@@ -193,7 +195,9 @@ def _open_system(url: str) -> tuple[Any, str]:
     except (ImportError, ValueError) as error:
         scheme = url.partition(":")[0]
         if isinstance(error, ValueError):
-            raise StoreError(f"{url} is no address that fsspec knows ({error}); give s3://, gs:// or https://.") from None
+            raise StoreError(
+                f"{url} is no address that fsspec knows ({error}); give s3://, gs:// or https://."
+            ) from None
         package = "gcsfs" if scheme in ("gs", "gcs") else "'catdog[remote]'"
         raise StoreError(f"reading {scheme}:// needs another package: pip install {package}") from None
     return system, path

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,7 +42,7 @@ def photos(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def server(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
-    """A store with the packed photos in shards of some 30 kB, patience for tests, and no gap read for its neighbours."""
+    """A store with the packed photos in shards of some 30 kB, and the patience of tests."""
     monkeypatch.setattr("catdog.tools.dataset.pack._MEGABYTE", 30_000)
     monkeypatch.setattr(store, "_DELAY", 0.01)
     monkeypatch.setattr(store, "_TIMEOUT", 1.0)
@@ -174,11 +175,12 @@ def assert_same(one: Path, other: Path) -> None:
 def test_a_training_gives_the_same_weights_and_the_mirror_stays_small(
     cache: str, server: FileServer, photos: Path, tmp_path: Path, small_config: Callable[..., Config]
 ) -> None:
-    changes = {"epochs": 2, "cache": cache, "cache_limit": 60_000 / 1e9 if cache == "none" else 1.0}
+    limit = 60_000 / 1e9 if cache == "none" else 1.0
+    changes: dict[str, Any] = {"epochs": 2, "cache": cache, "cache_limit": limit}
     of_folder = train(small_config(photos, out=str(tmp_path / "of-folder"), **changes), log=quiet)
     of_store = train(small_config(server.url, out=str(tmp_path / "of-store"), **changes), log=quiet)
     assert_same(of_folder, of_store)
-    mirror = remote.local_folder(server.url, cache, changes["cache_limit"])
+    mirror = remote.local_folder(server.url, cache, limit)
     if cache == "none":
         kept = sum(path.stat().st_blocks * 512 for path in mirror.glob("*.tar"))
         assert kept <= 2 * 60_000 < sum(path.stat().st_size for path in (server.root / "packed").glob("*.tar"))
@@ -188,7 +190,7 @@ def test_a_training_gives_the_same_weights_and_the_mirror_stays_small(
 def test_a_training_that_lost_its_store_is_resumed_exactly(
     server: FileServer, photos: Path, tmp_path: Path, small_config: Callable[..., Config]
 ) -> None:
-    changes = {"epochs": 3, "cache": "none", "cache_limit": 30_000 / 1e9, "checkpoint_minutes": 0.0}
+    changes: dict[str, Any] = {"epochs": 3, "cache": "none", "cache_limit": 30_000 / 1e9, "checkpoint_minutes": 0.0}
     whole = train(small_config(photos, out=str(tmp_path / "whole"), **changes), log=quiet)
     config = small_config(server.url, out=str(tmp_path / "lost"), **changes)
     lost = False
@@ -236,7 +238,9 @@ def test_photos_on_this_machine_are_predicted_without_fsspec(photos: Path, tmp_p
         "import sys; from catdog.cli.main import main; status = main(['predict', sys.argv[1]]);"
         "print(status, {'fsspec', 'aiohttp', 'torch'} & set(sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "packed" / "cat" / "cat.0.jpg")], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "packed" / "cat" / "cat.0.jpg")], capture_output=True, text=True
+    )
     assert done.stdout.splitlines()[-1] == "0 set()", done.stderr
 
 
