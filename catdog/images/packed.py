@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import stat
 import zlib
 from bisect import bisect_left, bisect_right
@@ -25,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from catdog.errors import CatdogError, ImageError
-from catdog.images.limits import check_bytes
+from catdog.images.limits import MAX_BYTES, check_bytes
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -96,13 +97,16 @@ class Shard:
 
 
 class PackedSet:
-    """The set in the folder `root`; `about` is what its shards.json says."""
+    """The set in the folder `root`, of which shards.json says what is in `about`. ValueError or the like for nonsense."""
 
     def __init__(self, root: str, about: dict[str, Any]) -> None:
-        self.root, self.about = Path(root), about
+        self.root = Path(root)
         self.folders: dict[str, list[str]] = about["folders"]
         """Class names by split folder, or those of "" where there are no splits."""
         self.shards: list[dict[str, Any]] = sorted(about["shards"], key=lambda one: (one["folder"], one["first"]))
+        for one in self.shards:
+            if not re.fullmatch(r"[\w-]+\.tar", one["name"], re.ASCII):  # it may be anybody's, and lead anywhere
+                raise ValueError("the name of a shard")
         self.store = _store(self.root)
         self._read: dict[int, Shard] = {}
         self._names: dict[str, list[str]] = {}
@@ -119,7 +123,7 @@ class PackedSet:
         if number < 0:
             return None
         if number not in self._read:
-            self._read[number] = self._load(number)[0]
+            self._load(number)
         shard = self._read[number]
         row = int(np.searchsorted(shard.hashes, np.uint64(sought)))
         if row == len(shard.hashes) or int(shard.hashes[row]) != sought:
@@ -127,8 +131,8 @@ class PackedSet:
         path = self.root / self.shards[number]["name"]
         return Packed(path, int(shard.offsets[row]), int(shard.sizes[row]), int(shard.crc32[row]), self.store)
 
-    def _load(self, number: int) -> tuple[Shard, list[str]]:
-        """One shard's index, and the names of its photos. Raises CatdogError where it is not the one of this set."""
+    def _load(self, number: int) -> list[str]:
+        """Read one shard's index; returns its photos' names. Raises CatdogError where it is not the one of this set."""
         about = self.shards[number]
         path = self.root / index_name(about["name"])
 
@@ -144,11 +148,18 @@ class PackedSet:
             if self.store is None:
                 raise _broken(path, f"is not the index that {SET_FILE} beside it belongs to")
             data = self.store.bring_file(path.name, fault)
-        index = json.loads(data)
-        names = index["names"]
-        hashes = np.fromiter(map(name_hash, names), np.uint64, len(names))
-        columns = (np.array(index[column], np.int64) for column in ("offsets", "sizes", "crc32"))
-        return Shard(hashes, *columns), names
+        try:
+            index = json.loads(data)
+            names: list[str] = index["names"]
+            hashes = np.fromiter(map(name_hash, names), np.uint64, len(names))
+            columns = [np.array(index[column], np.int64) for column in ("offsets", "sizes", "crc32")]
+            wrong = any(column.shape != hashes.shape or column.min(initial=0) < 0 for column in columns)
+            if wrong or (hashes[1:] <= hashes[:-1]).any() or any(map(_leads_elsewhere, names)):
+                raise ValueError("what no index says")
+        except (ValueError, LookupError, TypeError, AttributeError, OverflowError):
+            raise _broken(path, "is damaged") from None
+        self._read[number] = Shard(hashes, *columns)
+        return names
 
     def names(self, folder: str) -> Sequence[str]:
         """Names of all photos of a split folder ("" without splits), in the order in which its files were listed.
@@ -161,7 +172,7 @@ class PackedSet:
                 for number in mine:
                     self._check_length(self.shards[number])
             load = self.store.each if self.store is not None else map
-            found = [name for _, names in load(self._load, mine) for name in names]
+            found = [name for names in load(self._load, mine) for name in names]
             found.sort(key=_in_order)
             self._names[folder] = found
         return self._names[folder]
@@ -207,6 +218,11 @@ class PackedSet:
         return split in self.folders and any(True for _ in self.below(folder))
 
 
+def _leads_elsewhere(name: str) -> bool:
+    """Whether a name is none of a file below the set's folder: /etc/passwd, ../1.jpg, cat//1.jpg."""
+    return re.search(r"(?:^|/)\.{0,2}(?:/|$)", name) is not None
+
+
 def _in_order(name: str) -> str:
     """The key by which names sort as files that are listed folder by folder: no part of a name is below a slash."""
     return name.replace("/", "\0")
@@ -250,7 +266,12 @@ def _open(root: str, *identity: int) -> PackedSet | None:
         raise _broken(path, f"cannot be read ({error.strerror})") from None
     except ValueError:
         raise _broken(path, "is damaged") from None
-    return PackedSet(root, about) if isinstance(about, dict) and about.get("format") == FORMAT else None
+    if not isinstance(about, dict) or about.get("format") != FORMAT:
+        return None
+    try:
+        return PackedSet(root, about)
+    except (ValueError, LookupError, TypeError, AttributeError):
+        raise _broken(path, "is damaged") from None
 
 
 def _store(root: Path) -> "Store | None":
@@ -275,7 +296,7 @@ class PackedFolder:
         return (name.replace("/", os.sep) for name in self._packed.below(self._folder))
 
     def order(self, paths: Sequence[str]) -> np.ndarray:
-        """int64: rows of the photos, at `paths` relative to this folder, in the order in which they lie in the shards."""
+        """int64: rows of the photos, at `paths` relative to this folder, in the order of the shards."""
         prefix = f"{self._folder}/" if self._folder else ""
         names = (prefix + path.replace(os.sep, "/") for path in paths)
         return np.argsort(np.fromiter(map(name_hash, names), np.uint64, len(paths)), kind="stable")
@@ -317,6 +338,6 @@ def begin_reading(paths: Sequence[str]) -> "list[Future[None]]":
     """Begin to bring those of the photos here that lie in a store; returns what to wait for before they are read."""
     by_store: dict[Store, list[Packed]] = {}
     for photo in map(find_photo, paths):
-        if photo is not None and photo.store is not None:
+        if photo is not None and photo.store is not None and photo.size <= MAX_BYTES:
             by_store.setdefault(photo.store, []).append(photo)
     return [future for store, photos in by_store.items() for future in store.begin(photos)]

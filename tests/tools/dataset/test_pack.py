@@ -1,5 +1,6 @@
 """`catdog data pack`, and everything that reads a folder of photos reading a packed set like it."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -316,6 +317,35 @@ def test_a_broken_set_is_one_sentence_that_names_the_file(
     with pytest.raises(CatdogError, match="copy the packed set again, whole, or pack the photos again") as error:
         list_photos(packed / "Training Set")
     assert str(error.value).startswith(f"{named} ") and str(error.value).count("\n") == 0
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("names", "../../elsewhere.jpg"),
+        ("names", "/etc/elsewhere.jpg"),
+        ("offsets", -1),
+        ("sizes", "many"),
+        ("crc32", 2**70),
+    ],
+)
+def test_an_index_that_leads_elsewhere_is_refused(column: str, value: object, odd: Path, tmp_path: Path) -> None:
+    packed = tmp_path / "packed"
+    pack(odd, packed, 1)
+    index_path, set_path = packed / "train-000000.json", packed / "shards.json"
+    index = json.loads(index_path.read_bytes())
+    index[column][0] = value
+    text = json.dumps(index)
+    about = set_path.read_text().replace(
+        hashlib.sha256(index_path.read_bytes()).hexdigest(), hashlib.sha256(text.encode()).hexdigest()
+    )
+    index_path.write_text(text)
+    set_path.write_text(about)
+    with pytest.raises(CatdogError, match=r"train-000000\.json is damaged; copy the packed set again"):
+        list_photos(packed / "Training Set")
+    set_path.write_text(about.replace("train-000000.tar", "../train-000000.tar"))
+    with pytest.raises(CatdogError, match=r"shards\.json is damaged; copy the packed set again"):
+        list_photos(packed / "Training Set")
 
 
 def test_a_changed_byte_is_found_where_the_photo_is_read(odd: Path, tmp_path: Path) -> None:
