@@ -42,13 +42,17 @@ def serving_files(root: Path) -> Iterator[FileServer]:
             if not path.is_file():
                 self.send_error(404)
                 return
-            data = path.read_bytes()
+            length = path.stat().st_size
             wanted = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
-            start, stop = (int(wanted[1]), int(wanted[2]) + 1) if wanted else (0, len(data))
+            start, stop = (int(wanted[1]), int(wanted[2]) + 1) if wanted else (0, length)
             with lock:
                 manner = files.manner(len(files.requests), name)
                 files.requests.append((name, start, stop))
-            part = data if manner == "whole" else data[start:stop]
+            if manner == "whole":
+                start, stop = 0, length
+            with open(path, "rb") as file:
+                file.seek(start)
+                part = file.read(stop - start)
             if manner == "drop":
                 self.close_connection = True
                 return

@@ -76,10 +76,11 @@ class DecodePool:
         """
         task = task or self.task
         begin_reading: Callable[[Sequence[str]], Sequence[Future[None]]] = lambda part: ()  # noqa: E731
-        if paths and not os.path.exists(paths[0]):  # they may lie in a store, from which they are brought here first
-            from catdog.images import packed
+        if paths and not os.path.exists(paths[0]):
+            from catdog.images import packed_paths
 
-            begin_reading = packed.begin_reading
+            if packed_paths.are_in_a_store(paths):  # from which they are brought here first
+                begin_reading = packed_paths.begin_reading
         coming: deque[Future[DecodedPart]] = deque()
         try:
             for start in range(0, len(paths), task):

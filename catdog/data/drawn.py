@@ -26,7 +26,7 @@ from catdog.base.work_folder import claimed_folder
 from catdog.base.worker import start_python
 from catdog.data.listing import Listing
 from catdog.errors import CatdogError, ImageError
-from catdog.images.packed import open_photo
+from catdog.images.packed_paths import open_photo
 
 CLASSES = ("cat", "dog")
 VERSION = 1  # raise it when the same arguments draw something else

@@ -9,7 +9,7 @@ from contextlib import suppress
 from catdog.base.text import in_shell, many, on_one_line
 from catdog.data.listing import Listing
 from catdog.errors import ImageError
-from catdog.images.packed import open_photo, stat_photo
+from catdog.images.packed_paths import open_photo, stat_photo
 
 _TAIL = 4096
 

@@ -17,7 +17,7 @@ from catdog.base.text import listed, quoted
 from catdog.errors import CatdogError
 
 if TYPE_CHECKING:
-    from catdog.images.packed import PackedFolder
+    from catdog.images.packed_paths import PackedFolder
 
 T = TypeVar("T")
 
@@ -165,10 +165,10 @@ def files_below(folder: str | Path) -> Iterator[str]:
 
 
 def _packed(folder: str | Path) -> "PackedFolder | None":
-    """What `catdog data pack` made, where `folder` is that or leads into it (`catdog.images.packed`)."""
+    """What `catdog data pack` made, where `folder` is that or leads into it (`catdog.images.packed_paths`)."""
     if os.path.exists(folder) and not os.path.exists(os.path.join(folder, "shards.json")):
         return None
-    from catdog.images.packed import find_folder
+    from catdog.images.packed_paths import find_folder
 
     return find_folder(folder)
 

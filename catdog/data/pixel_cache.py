@@ -28,7 +28,7 @@ from catdog.data.listing import Listing
 from catdog.data.shard_order import decode_in_shard_order
 from catdog.errors import CatdogError, ImageError
 from catdog.images.geometry import RESIZE_FILTER
-from catdog.images.packed import stat_photo
+from catdog.images.packed_paths import stat_photo
 
 FORMAT = 3  # of an entry, and of what the decoder makes of a photo: raise it when either changes
 _UNFINISHED = ".writing-"

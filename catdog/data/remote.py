@@ -15,7 +15,8 @@ from catdog.data.cache_dir import GIGABYTE, STORES
 from catdog.data.cache_folder import folder_of
 from catdog.data.listing import Listing
 from catdog.errors import CatdogError
-from catdog.images.packed import FORMAT, SET_FILE, begin_reading
+from catdog.images.packed import FORMAT, SET_FILE
+from catdog.images.packed_paths import begin_reading
 from catdog.images.store import STORE_FILE, Store
 
 if TYPE_CHECKING:

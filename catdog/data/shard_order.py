@@ -7,7 +7,7 @@ import numpy as np
 
 from catdog.data.decode_pool import DecodedPart, DecodePool
 from catdog.data.listing import Listing, WhenAsked
-from catdog.images.packed import find_folder
+from catdog.images.packed_paths import find_folder
 
 
 def decode_in_shard_order(listing: Listing, pool: DecodePool, into: np.ndarray) -> Iterator[DecodedPart] | None:

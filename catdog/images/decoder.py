@@ -91,7 +91,7 @@ def _read(source: str | os.PathLike[str] | bytes | BinaryIO) -> bytes:
         try:
             status = os.stat(source)
         except FileNotFoundError:
-            from catdog.images.packed import find_photo  # which photos in folders do without
+            from catdog.images.packed_paths import find_photo  # which photos in folders do without
 
             if (packed := find_photo(source)) is not None:
                 return packed.read()

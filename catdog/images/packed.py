@@ -1,36 +1,28 @@
-"""Reads photos packed in tar shards (`catdog data pack`) by the paths that they had in their folder.
+"""Packed sets: photos in tar shards, as `catdog data pack` makes them, and their index.
 
-`packed/train/cat/1.jpg` is a photo of the packed set `packed`, although no file has that path: what lists folders and
-opens photos asks here when there is no such file. `packed/shards.json` names the shards; each has an index beside it.
-
-The photos lie in the shards in the order of a hash of their names, so that each shard is a fair sample of the split,
-and one is found by bisection: by the first hash of each shard, then among the hashes of that shard.
+shards.json names the shards; each has an index beside it. The photos lie in the shards in the order of a hash of their
+names, so that each shard is a fair sample of the split, and one is found by bisection: by the first hash of each shard,
+then among the hashes of that shard.
 """
 
-import contextlib
 import hashlib
 import json
-import os
 import re
 import stat
 import zlib
+from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from io import BufferedReader, BytesIO
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from catdog.errors import CatdogError, ImageError
-from catdog.images.limits import MAX_BYTES, check_bytes
+from catdog.images.limits import check_bytes
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
-
     from catdog.images.store import Store
 
 SET_FILE = "shards.json"
@@ -42,16 +34,17 @@ def name_hash(name: str) -> int:
     return int.from_bytes(hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest(), "big")
 
 
-@dataclass(frozen=True)
-class Packed:
-    """A photo in a shard: `size` bytes from `offset` on, of which `crc32` is the checksum."""
+class Packed(NamedTuple):
+    """A photo in a shard: `size` bytes from `offset` on, of which `crc32` is the checksum.
 
-    shard: Path
+    store: where the shard is a mirror's, which has holes, what fills them.
+    """
+
+    shard: str
     offset: int
     size: int
     crc32: int
-    store: "Store | None" = field(default=None, compare=False, repr=False)
-    """Where the shard is a mirror's, which has holes: what fills them."""
+    store: "Store | None"
 
     @property
     def status(self) -> Any:
@@ -60,12 +53,14 @@ class Packed:
 
     def here(self) -> bytes:
         """What the shard on this machine holds in the place of the photo."""
-        with contextlib.suppress(FileNotFoundError), open(self.shard, "rb", buffering=0) as file:
-            file.seek(self.offset)
-            return file.read(self.size)
-        return b""
+        try:
+            with open(self.shard, "rb", buffering=0) as file:
+                file.seek(self.offset)
+                return file.read(self.size)
+        except FileNotFoundError:
+            return b""
 
-    def fits(self, data: bytes) -> bool:
+    def fits(self, data: bytes | memoryview) -> bool:
         """Whether `data` are the bytes that were packed."""
         return len(data) == self.size and zlib.crc32(data) == self.crc32
 
@@ -86,18 +81,18 @@ class Packed:
         )
 
 
-@dataclass(frozen=True)
-class Shard:
-    """What an index says of the photos of one shard, in the order of `hashes`."""
+class Shard(NamedTuple):
+    """What an index says of the photos of one shard, in the order of `hashes`: 28 bytes a photo."""
 
-    hashes: np.ndarray
-    offsets: np.ndarray
-    sizes: np.ndarray
-    crc32: np.ndarray
+    path: str
+    hashes: "array[int]"
+    offsets: "array[int]"
+    sizes: "array[int]"
+    crc32: "array[int]"
 
 
 class PackedSet:
-    """The set in the folder `root`, of which shards.json says what is in `about`. ValueError or the like for nonsense."""
+    """The set in the folder `root`, of which shards.json says `about`. Raises ValueError or the like for nonsense."""
 
     def __init__(self, root: str, about: dict[str, Any]) -> None:
         self.root = Path(root)
@@ -125,11 +120,10 @@ class PackedSet:
         if number not in self._read:
             self._load(number)
         shard = self._read[number]
-        row = int(np.searchsorted(shard.hashes, np.uint64(sought)))
-        if row == len(shard.hashes) or int(shard.hashes[row]) != sought:
+        row = bisect_left(shard.hashes, sought)
+        if row == len(shard.hashes) or shard.hashes[row] != sought:
             return None
-        path = self.root / self.shards[number]["name"]
-        return Packed(path, int(shard.offsets[row]), int(shard.sizes[row]), int(shard.crc32[row]), self.store)
+        return Packed(shard.path, shard.offsets[row], shard.sizes[row], shard.crc32[row], self.store)
 
     def _load(self, number: int) -> list[str]:
         """Read one shard's index; returns its photos' names. Raises CatdogError where it is not the one of this set."""
@@ -151,14 +145,14 @@ class PackedSet:
         try:
             index = json.loads(data)
             names: list[str] = index["names"]
-            hashes = np.fromiter(map(name_hash, names), np.uint64, len(names))
-            columns = [np.array(index[column], np.int64) for column in ("offsets", "sizes", "crc32")]
-            wrong = any(column.shape != hashes.shape or column.min(initial=0) < 0 for column in columns)
-            if wrong or (hashes[1:] <= hashes[:-1]).any() or any(map(_leads_elsewhere, names)):
+            hashes = array("Q", map(name_hash, names))
+            columns = [array(kind, index[name]) for name, kind in (("offsets", "Q"), ("sizes", "Q"), ("crc32", "I"))]
+            uneven = any(len(column) != len(names) for column in columns)
+            if uneven or any(one >= next for one, next in pairwise(hashes)) or any(map(_leads_elsewhere, names)):
                 raise ValueError("what no index says")
         except (ValueError, LookupError, TypeError, AttributeError, OverflowError):
             raise _broken(path, "is damaged") from None
-        self._read[number] = Shard(hashes, *columns)
+        self._read[number] = Shard(str(self.root / about["name"]), hashes, *columns)
         return names
 
     def names(self, folder: str) -> Sequence[str]:
@@ -237,27 +231,8 @@ def _broken(path: Path, what: str) -> CatdogError:
     return CatdogError(f"{path} {what}; copy the packed set again, whole, or pack the photos again: catdog data pack")
 
 
-def _find(path: str | os.PathLike[str]) -> tuple[PackedSet, str] | None:
-    """The packed set that `path` is, or leads into, and the rest of the path, with slashes."""
-    whole = os.path.abspath(os.fsdecode(path))
-    root = whole
-    while True:
-        file = os.path.join(root, SET_FILE)
-        try:
-            status = os.stat(file)
-        except OSError:
-            pass
-        else:
-            if found := _open(root, status.st_mtime_ns, status.st_size, status.st_ino):
-                return found, whole[len(root) :].replace(os.sep, "/").strip("/")
-        parent = os.path.dirname(root)
-        if parent == root:
-            return None
-        root = parent
-
-
 @lru_cache(8)
-def _open(root: str, *identity: int) -> PackedSet | None:
+def open_set(root: str, *identity: int) -> PackedSet | None:
     """The set whose shards.json is in `root`; None where that is another program's. identity: of that file."""
     path = Path(root, SET_FILE)
     try:
@@ -281,63 +256,3 @@ def _store(root: Path) -> "Store | None":
     from catdog.images.store import Store
 
     return Store(root)
-
-
-class PackedFolder:
-    """A folder of a packed set, which lies on no disk."""
-
-    def __init__(self, packed: PackedSet, folder: str) -> None:
-        self._packed, self._folder = packed, folder
-
-    def entries(self) -> Iterator[tuple[str, bool]]:
-        return self._packed.entries(self._folder)
-
-    def files(self) -> Iterator[str]:
-        return (name.replace("/", os.sep) for name in self._packed.below(self._folder))
-
-    def order(self, paths: Sequence[str]) -> np.ndarray:
-        """int64: rows of the photos, at `paths` relative to this folder, in the order of the shards."""
-        prefix = f"{self._folder}/" if self._folder else ""
-        names = (prefix + path.replace(os.sep, "/") for path in paths)
-        return np.argsort(np.fromiter(map(name_hash, names), np.uint64, len(paths)), kind="stable")
-
-
-def find_folder(path: str | os.PathLike[str]) -> PackedFolder | None:
-    """The folder of a packed set that has this path, if there is one."""
-    found = _find(path)
-    return PackedFolder(*found) if found and found[0].has_folder(found[1]) else None
-
-
-def find_photo(path: str | os.PathLike[str]) -> Packed | None:
-    """The photo of a packed set that has this path, if there is one."""
-    found = _find(path)
-    return found[0].find(found[1]) if found else None
-
-
-def stat_photo(path: str) -> Any:
-    """os.stat of a photo, packed or a file."""
-    try:
-        return os.stat(path)
-    except FileNotFoundError:
-        if (photo := find_photo(path)) is None:
-            raise
-        return photo.status
-
-
-def open_photo(path: str) -> BufferedReader | BytesIO:
-    """A photo, packed or a file, opened to be read."""
-    try:
-        return open(path, "rb")
-    except FileNotFoundError:
-        if (photo := find_photo(path)) is None:
-            raise
-        return BytesIO(photo.read())
-
-
-def begin_reading(paths: Sequence[str]) -> "list[Future[None]]":
-    """Begin to bring those of the photos here that lie in a store; returns what to wait for before they are read."""
-    by_store: dict[Store, list[Packed]] = {}
-    for photo in map(find_photo, paths):
-        if photo is not None and photo.store is not None and photo.size <= MAX_BYTES:
-            by_store.setdefault(photo.store, []).append(photo)
-    return [future for store, photos in by_store.items() for future in store.begin(photos)]

@@ -122,7 +122,7 @@ class Store:
 
     def _bring(self, group: Sequence["Packed"]) -> None:
         try:
-            if not all(photo.fits(photo.here()) for photo in group):
+            if not _are_in(group, group[0]._replace(size=_end(group) - group[0].offset).here()):
                 self.bring(group)
         finally:
             with self._lock:
@@ -131,16 +131,17 @@ class Store:
 
     def bring(self, group: Sequence["Packed"]) -> bytes:
         """Copy photos that lie one after the other in a shard to the mirror; returns the bytes from the first on."""
-        start, stop = group[0].offset, group[-1].offset + group[-1].size
-        shard = group[0].shard
+        start, stop = group[0].offset, _end(group)
+        name = os.path.basename(group[0].shard)
 
         def fault(data: bytes) -> str:
-            whole = all(photo.fits(data[photo.offset - start :][: photo.size]) for photo in group)
-            return "" if whole else "it has changed since its index was written"
+            return "" if _are_in(group, data) else "it has changed since its index was written"
 
-        data = self.read(shard.name, start, stop, fault)
+        data = self.read(name, start, stop, fault)
         try:
-            with open(os.open(shard, os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644), "wb") as file:
+            with open(
+                os.open(group[0].shard, os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644), "wb"
+            ) as file:
                 file.seek(start)
                 file.write(data)
             self._trim(len(data))
@@ -171,13 +172,22 @@ class Store:
                 total -= size
 
 
+def _end(group: Sequence["Packed"]) -> int:
+    return group[-1].offset + group[-1].size
+
+
+def _are_in(group: Sequence["Packed"], data: bytes) -> bool:
+    """Whether `data`, the bytes of a shard from the first photo of the group on, hold all its photos."""
+    view, first = memoryview(data), group[0].offset
+    return all(photo.fits(view[photo.offset - first :][: photo.size]) for photo in group)
+
+
 def _neighbours(photos: Sequence["Packed"]) -> Iterator[list["Packed"]]:
     """The photos in groups that one request brings: of one shard, with little between them."""
     group: list[Packed] = []
     for photo in sorted(photos, key=lambda photo: (photo.shard, photo.offset)):
         if group:
-            end = group[-1].offset + group[-1].size
-            far = photo.offset - end > _GAP or photo.offset + photo.size - group[0].offset > _RANGE
+            far = photo.offset - _end(group) > _GAP or photo.offset + photo.size - group[0].offset > _RANGE
             if far or photo.shard != group[0].shard:
                 yield group
                 group = []

@@ -38,7 +38,7 @@ def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(store, "_DELAY", 0.01)
-    for cached in (remote._mirror, reading._open):
+    for cached in (remote._mirror, reading.open_set):
         cached.cache_clear()
     fsspec.get_filesystem_class("s3").clear_instance_cache()
     monkeypatch.setattr("catdog.tools.dataset.pack._MEGABYTE", 30_000)

@@ -25,7 +25,7 @@ from catdog.data.photo_dataset import PhotoDataset
 from catdog.data.prefetch import load_batches
 from catdog.errors import CatdogError
 from catdog.images import packed as reading
-from catdog.images import store
+from catdog.images import packed_paths, store
 from catdog.images.store import StoreError
 from catdog.tools.dataset.pack import pack
 from catdog.train import resume, train
@@ -62,7 +62,7 @@ def _a_new_process() -> Iterator[None]:
 
 def forget() -> None:
     remote._mirror.cache_clear()
-    reading._open.cache_clear()
+    reading.open_set.cache_clear()
 
 
 def pixels_of(root: Path) -> np.ndarray:
@@ -214,9 +214,9 @@ def test_photos_are_asked_for_before_their_batch(server: FileServer) -> None:
     batches = [torch.arange(start, start + 4) for start in range(0, len(listing), 4)]
     coming = load_batches(folder, batches)
     assert next(coming).rows.tolist() == [0, 1, 2, 3]
-    found = reading.find_folder(listing.root)
+    found = packed_paths.find_folder(listing.root)
     assert found is not None
-    later = [reading.find_photo(listing.path(row)) for row in range(4, 16)]
+    later = [packed_paths.find_photo(listing.path(row)) for row in range(4, 16)]
     for future in [future for photo in later if photo and photo.store for future in photo.store.begin([photo])]:
         future.result()
     asked = len(server.asked_for_shards())

@@ -28,7 +28,8 @@ from catdog.base.work_folder import make_and_lock
 from catdog.data.listing import Listing
 from catdog.data.remarks import remarks
 from catdog.errors import CatdogError
-from catdog.images.packed import FORMAT, SET_FILE, index_name, name_hash, open_photo, stat_photo
+from catdog.images.packed import FORMAT, SET_FILE, index_name, name_hash
+from catdog.images.packed_paths import open_photo, stat_photo
 from catdog.tools.dataset.scan import list_splits
 
 _BLOCK = tarfile.BLOCKSIZE
