@@ -13,9 +13,20 @@ def steps_per_epoch(photos: int, batch_size: int, least: int = 1) -> int:
     return min(-(-photos // batch_size), max(1, photos // least))
 
 
-def shuffled_batches(photos: int, steps: int, seed: int, epoch: int) -> list[Tensor]:
-    """Row numbers (int64) of each batch of an epoch: all photos once, shuffled, in `steps` batches of equal size."""
-    order = np.random.default_rng([seed, epoch]).permutation(photos)
+WINDOW = 16  # shards whose photos are shuffled together, where they are brought from a store
+
+
+def shuffled_batches(photos: int, steps: int, seed: int, epoch: int, shards: np.ndarray | None = None) -> list[Tensor]:
+    """Row numbers (int64) of each batch of an epoch: all photos once, shuffled, in `steps` batches of equal size.
+
+    shards: int, N, the shard of each photo. Then the shards are shuffled too, and each WINDOW of them is used up before
+    the next, so that no more need be at hand; of no more than WINDOW shards the order is the same as without.
+    """
+    rng = np.random.default_rng([seed, epoch])
+    order = rng.permutation(photos)
+    if shards is not None:
+        window = rng.permutation(shards.max() + 1) // WINDOW
+        order = order[np.argsort(window[shards[order]], kind="stable")]
     return [torch.from_numpy(rows) for rows in np.array_split(order, steps)]
 
 

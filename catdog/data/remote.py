@@ -9,6 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from catdog.base.atomic import write_text
 from catdog.config.settings import Photos
 from catdog.data.cache_dir import GIGABYTE, STORES
@@ -16,7 +18,7 @@ from catdog.data.cache_folder import folder_of
 from catdog.data.listing import Listing
 from catdog.errors import CatdogError
 from catdog.images.packed import FORMAT, SET_FILE
-from catdog.images.packed_paths import begin_reading
+from catdog.images.packed_paths import begin_reading, find_folder
 from catdog.images.store import STORE_FILE, Store
 
 if TYPE_CHECKING:
@@ -68,6 +70,12 @@ def _fault(data: bytes) -> str:
     except (ValueError, TypeError, KeyError):
         pass
     return f"it is no {SET_FILE} of catdog data pack"
+
+
+def shards_of(listing: Listing) -> np.ndarray | None:
+    """int, N: the number of the shard of each photo, where the listing is of a store; else None."""
+    packed = find_folder(listing.root) if is_mirror(listing.root) else None
+    return None if packed is None else packed.shards(listing.paths)
 
 
 def read_ahead(listing: Listing, batches: "Sequence[Tensor]") -> "Sequence[Tensor] | Iterator[Tensor]":

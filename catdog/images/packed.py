@@ -110,6 +110,10 @@ class PackedSet:
     def _firsts(self) -> list[tuple[str, int]]:
         return [(shard["folder"], int(shard["first"], 16)) for shard in self.shards]
 
+    def first_hashes(self, folder: str) -> list[int]:
+        """The hash of the first photo in each shard of a split folder ("" without splits), ascending."""
+        return [first for of, first in self._firsts if of == folder]
+
     def find(self, name: str) -> Packed | None:
         """The photo called `name`, if there is one."""
         first = name.partition("/")[0]

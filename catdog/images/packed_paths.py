@@ -65,10 +65,18 @@ class PackedFolder:
         return (name.replace("/", os.sep) for name in self._packed.below(self._folder))
 
     def order(self, paths: Sequence[str]) -> np.ndarray:
-        """int64: rows of the photos, at `paths` relative to this folder, in the order of the shards."""
+        """int64, N: rows of the photos, at `paths` relative to this folder, in the order of the shards."""
+        return np.argsort(self._hashes(paths), kind="stable")
+
+    def shards(self, paths: Sequence[str]) -> np.ndarray:
+        """int64, N: the number of the shard, in this folder's split, of each of the photos."""
+        firsts = self._packed.first_hashes(self._folder)
+        return np.searchsorted(np.array(firsts, np.uint64), self._hashes(paths), side="right") - 1
+
+    def _hashes(self, paths: Sequence[str]) -> np.ndarray:
         prefix = f"{self._folder}/" if self._folder else ""
         names = (prefix + path.replace(os.sep, "/") for path in paths)
-        return np.argsort(np.fromiter(map(name_hash, names), np.uint64, len(paths)), kind="stable")
+        return np.fromiter(map(name_hash, names), np.uint64, len(paths))
 
 
 def find_folder(path: str | os.PathLike[str]) -> PackedFolder | None:

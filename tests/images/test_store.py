@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import quiet
+from conftest import in_one_and_in_two_parts, quiet
 from drawn_photos import fill
 from misbehaving_store import FileServer, serving_files
 from safetensors.numpy import load_file
@@ -206,6 +206,20 @@ def test_a_training_that_lost_its_store_is_resumed_exactly(
     server.manner = lambda number, name: "serve"
     forget()
     assert_same(whole, resume(tmp_path / "lost", log=quiet))
+
+
+@pytest.mark.usefixtures("no_curves")
+def test_a_training_in_windows_of_shards_is_resumed_exactly(
+    server: FileServer, tmp_path: Path, small_config: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("catdog.data.batches.WINDOW", 2)
+    config = small_config(server.url, epochs=4, cache="none")
+    whole, parts = in_one_and_in_two_parts(config, 2, tmp_path, monkeypatch)
+    assert_same(whole, parts)
+    shards = PhotoDataset(list_photos(remote.local_folder(server.url))).shards
+    assert shards is not None and len(set(shards.tolist())) > 4
+    paths = [packed_paths.find_photo(path) for path in list_photos(remote.local_folder(server.url)).files]
+    assert [f"photos-{shard:06}.tar" for shard in shards] == [Path(photo.shard).name for photo in paths if photo]
 
 
 def test_photos_are_asked_for_before_their_batch(server: FileServer) -> None:
