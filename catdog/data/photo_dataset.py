@@ -97,11 +97,9 @@ class PhotoDataset(Dataset[Any]):
     @cached_property
     def shards(self) -> np.ndarray | None:
         """int, N: the shard of each photo, where they are brought from a store batch by batch; else None."""
-        if self.is_decoded:
-            return None
         from catdog.data.remote import shards_of
 
-        return shards_of(self.listing)
+        return None if self.is_decoded else shards_of(self.listing)
 
     @property
     def image_size(self) -> tuple[int, int]:

@@ -1,4 +1,7 @@
-"""Decodes a packed set from the first shard to the last: whole stretches are read then, not a photo here and there."""
+"""Orders that suit packed sets: of decoding all photos, from the first shard to the last, and of an epoch from a store.
+
+Whole stretches are read then, not a photo here and there.
+"""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -8,6 +11,18 @@ import numpy as np
 from catdog.data.decode_pool import DecodedPart, DecodePool
 from catdog.data.listing import Listing, WhenAsked
 from catdog.images.packed_paths import find_folder
+
+WINDOW = 16  # shards whose photos are shuffled together
+
+
+def in_windows(order: np.ndarray, shards: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The photos, rows in `order`, such that the shards come in random order, and each WINDOW of them is used up before
+    the next, so that no more need be at hand; of no more than WINDOW shards it is `order` itself.
+
+    order: int, N, shuffled; shards: int, N, the shard of each photo.
+    """
+    window = rng.permutation(shards.max() + 1) // WINDOW
+    return order[np.argsort(window[shards[order]], kind="stable")]
 
 
 def decode_in_shard_order(listing: Listing, pool: DecodePool, into: np.ndarray) -> Iterator[DecodedPart] | None:

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from catdog.data.batches import WINDOW, shuffled_batches
+from catdog.data.batches import shuffled_batches
+from catdog.data.shard_order import WINDOW
 
 
 def order(photos: int, seed: int, epoch: int, shards: np.ndarray | None) -> np.ndarray:

@@ -212,7 +212,7 @@ def test_a_training_that_lost_its_store_is_resumed_exactly(
 def test_a_training_in_windows_of_shards_is_resumed_exactly(
     server: FileServer, tmp_path: Path, small_config: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("catdog.data.batches.WINDOW", 2)
+    monkeypatch.setattr("catdog.data.shard_order.WINDOW", 2)
     config = small_config(server.url, epochs=4, cache="none")
     whole, parts = in_one_and_in_two_parts(config, 2, tmp_path, monkeypatch)
     assert_same(whole, parts)
