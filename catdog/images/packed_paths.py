@@ -35,12 +35,12 @@ def _find(path: str | os.PathLike[str]) -> tuple[PackedSet, str] | None:
 @lru_cache(1024)
 def _root_above(folder: str) -> str:
     """The folder of the packed set that `folder` is or leads into. Raises LookupError, which is not remembered."""
-    if _set_in(folder) is not None:
-        return folder
-    above = os.path.dirname(folder)
-    if above == folder:
-        raise LookupError
-    return _root_above(above)
+    while _set_in(folder) is None:
+        above = os.path.dirname(folder)
+        if above == folder:
+            raise LookupError
+        folder = above
+    return folder
 
 
 def _set_in(root: str) -> PackedSet | None:

@@ -23,6 +23,7 @@ from catdog.data.inputs import photos_of
 from catdog.data.listing import list_photos
 from catdog.data.splits import find_splits, train_and_val
 from catdog.errors import CatdogError
+from catdog.imagefolder import PhotoFolder
 from catdog.images.decoder import decode
 from catdog.tools.dataset.check import as_json as check_as_json
 from catdog.tools.dataset.check import check_dataset
@@ -234,6 +235,15 @@ def test_a_packed_set_is_listed_like_the_folder(odd: Path, tmp_path: Path, small
         assert names[0] == [name.replace(str(odd), str(packed)) for name in names[1]]
     for photo in ("val/cat/deep/a.png", "Training Set/a cow/a.b.jpg", "Training Set/dög/deep/b.JPG"):
         np.testing.assert_array_equal(decode(packed / photo), decode(odd / photo))
+
+
+def test_a_photo_folder_of_it_has_the_same_items(tmp_path: Path) -> None:
+    photos = fill(tmp_path / "photos", 4)
+    pack(photos, tmp_path / "packed", 1)
+    ours, theirs = PhotoFolder(tmp_path / "packed"), PhotoFolder(photos)
+    assert ours.classes == theirs.classes and len(ours) == len(theirs) == 8
+    for (one, label), (other, other_label) in zip(ours, theirs, strict=True):
+        assert torch.equal(one, other) and label == other_label
 
 
 def test_check_and_stats_say_the_same_of_it(odd: Path, tmp_path: Path, small_shards: None) -> None:
