@@ -14,7 +14,8 @@ class FileServer:
 
     manner: what is done with a request, given its number and the file's name: "serve" (the default), "drop" the
     connection, "stall", "cut" the answer off in the middle, answer "500" or "403", "whole" (no ranges), or "other"
-    bytes. requests: (name, first byte, last byte and one) of each request so far.
+    bytes. requests: (name, first byte, last byte and one) of each request so far; encodings:
+    which they accept.
     """
 
     def __init__(self, root: Path) -> None:
@@ -22,6 +23,7 @@ class FileServer:
         self.manner: Callable[[int, str], str] = lambda number, name: "serve"
         self.requests: list[tuple[str, int, int]] = []
         self.stall = 2.0
+        self.encodings: set[str] = set()
         self.url = ""
 
     def asked_for_shards(self) -> list[tuple[str, int, int]]:
@@ -45,6 +47,7 @@ def serving_files(root: Path) -> Iterator[FileServer]:
             length = path.stat().st_size
             wanted = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
             start, stop = (int(wanted[1]), int(wanted[2]) + 1) if wanted else (0, length)
+            files.encodings.add(self.headers.get("Accept-Encoding", ""))
             with lock:
                 manner = files.manner(len(files.requests), name)
                 files.requests.append((name, start, stop))

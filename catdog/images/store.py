@@ -201,7 +201,9 @@ def _open_system(url: str) -> tuple[Any, str]:
     try:
         from fsspec.core import url_to_fs
 
-        system, path = url_to_fs(url)
+        # Bytes as they are: a compressed answer has others than the range that was asked for.
+        options = {"headers": {"Accept-Encoding": "identity"}} if url.startswith("http") else {}
+        system, path = url_to_fs(url, **options)
     except (ImportError, ValueError) as error:
         scheme = url.partition(":")[0]
         if isinstance(error, ValueError):

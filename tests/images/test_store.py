@@ -75,6 +75,7 @@ def test_the_photos_are_the_folders_and_neighbours_come_in_one_request(server: F
     shards = list((server.root / "packed").glob("*.tar"))
     assert len(shards) > 3
     assert len(server.asked_for_shards()) <= 2 * len(shards)  # 64 photos at a time, which may end within a shard
+    assert server.encodings == {"identity"}
     before = len(server.requests)
     np.testing.assert_array_equal(pixels_of(mirror), pixels_of(photos))
     assert len(server.requests) == before  # all that is here already
