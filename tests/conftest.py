@@ -121,7 +121,7 @@ def make_photos(tmp_path: Path) -> Callable[..., Path]:
 def small_config(tmp_path: Path) -> Callable[..., Config]:
     """small_config(photos, epochs=3, ...) -> a configuration that trains in a moment, with fields changed by name."""
 
-    def make(data: Path, **changes: Any) -> Config:
+    def make(data: Path | str, **changes: Any) -> Config:
         fields = {
             "data": str(data),
             "out": str(tmp_path / "run"),

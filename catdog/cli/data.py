@@ -1,4 +1,4 @@
-"""`catdog data sample|check|stats|fetch` and `catdog cache`."""
+"""`catdog data sample|check|stats|fetch|pack` and `catdog cache`."""
 
 import argparse
 import os
@@ -81,6 +81,21 @@ def add_data(verbs: Any) -> None:
     get.add_argument("name", choices=("pets", "catsdogs"), help="which photographs")
     get.add_argument("folder", metavar="DIR", help="a folder that is not there yet, or is empty")
 
+    shards = add_verb(
+        actions,
+        "pack",
+        _data_pack,
+        "pack photos into tar shards, for places where a million files are too many",
+        "examples:\n  catdog data pack photos packed\n  catdog train --data packed\n\n"
+        "a packed set is read like the folder; the shards are WebDataset's, and tar reads them;\n"
+        "where it was interrupted, the same command goes on",
+    )
+    shards.add_argument("folder", metavar="DIR", help="a folder of photos; nothing in it is changed")
+    shards.add_argument("out", metavar="OUT", help="a folder that is not there yet, is empty, or was packed before")
+    shards.add_argument(
+        "--shard-size", metavar="MB", type=int, default=256, help="size of a shard, at most (default: 256)"
+    )
+
 
 def _data_sample(arguments: argparse.Namespace) -> int:
     from catdog.data.drawn import write_sample
@@ -106,6 +121,14 @@ def _data_fetch(arguments: argparse.Namespace) -> int:
     from catdog.tools.dataset.fetch import fetch
 
     print(fetch(arguments.name, Path(arguments.folder)))
+    return 0
+
+
+def _data_pack(arguments: argparse.Namespace) -> int:
+    from catdog.data.remote import local_folder
+    from catdog.tools.dataset.pack import pack
+
+    print(pack(local_folder(arguments.folder), Path(arguments.out), arguments.shard_size))
     return 0
 
 

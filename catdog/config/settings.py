@@ -21,7 +21,8 @@ class Photos:
     """Which photographs, and how they become pixels."""
 
     data: str = "data"
-    """Folder of photos: DIR/<class>/*, or DIR/train/<class>/* with DIR/val/<class>/*."""
+    """Folder of photos: DIR/<class>/*, or DIR/train/<class>/* with DIR/val/<class>/*; or what `catdog data pack` made
+    of one, or its address: s3://bucket/packed."""
     image_size: tuple[int, int] = _within(1, 10_000, default=(24, 24))
     """Height and width, in pixels, that every photo is resized to. The network has 3 * height * width inputs;
     more pixels show more detail, cost more time and are learned by heart sooner."""

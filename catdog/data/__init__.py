@@ -11,6 +11,8 @@ names               names of classes that look alike
 held_out            which photos to evaluate on; named_folder opens a folder for a program of one's own
 statistics          means and deviations of colours
 duplicates          the same file in two places
+shard_order         orders in which packed sets are decoded and shuffled
+remote              mirrors of packed sets in object stores
 drawn, inputs       the drawn cats and dogs; what the command line names as photos
 """
 

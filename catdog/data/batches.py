@@ -13,9 +13,17 @@ def steps_per_epoch(photos: int, batch_size: int, least: int = 1) -> int:
     return min(-(-photos // batch_size), max(1, photos // least))
 
 
-def shuffled_batches(photos: int, steps: int, seed: int, epoch: int) -> list[Tensor]:
-    """Row numbers (int64) of each batch of an epoch: all photos once, shuffled, in `steps` batches of equal size."""
-    order = np.random.default_rng([seed, epoch]).permutation(photos)
+def shuffled_batches(photos: int, steps: int, seed: int, epoch: int, shards: np.ndarray | None = None) -> list[Tensor]:
+    """Row numbers (int64) of each batch of an epoch: all photos once, shuffled, in `steps` batches of equal size.
+
+    shards: int, N, the shard of each photo, where they are brought from a store: `catdog.data.shard_order.in_windows`.
+    """
+    rng = np.random.default_rng([seed, epoch])
+    order = rng.permutation(photos)
+    if shards is not None:
+        from catdog.data.shard_order import in_windows
+
+        order = in_windows(order, shards, rng)
     return [torch.from_numpy(rows) for rows in np.array_split(order, steps)]
 
 

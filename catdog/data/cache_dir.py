@@ -10,8 +10,10 @@ from pathlib import Path
 from catdog.base.text import many
 from catdog.data.cache_folder import DRAWN
 from catdog.errors import CatdogError
+from catdog.images.store import STORE_FILE
 
 PIXELS = "pixels"
+STORES = "stores"  # mirrors of packed sets that lie elsewhere (`catdog.data.remote`)
 ABOUT_FILE = "entry.json"
 _REMOVED = ".removed-"
 GIGABYTE = 10**9
@@ -30,7 +32,8 @@ class Entry:
 def entries(folder: Path) -> list[Entry]:
     """What is kept in `folder`, the last used first; nothing where there is no such folder."""
     found = []
-    for path in [*_folders(folder / PIXELS), *(path for path in _folders(folder) if path.name.startswith(DRAWN))]:
+    kept = [*_folders(folder / PIXELS), *_folders(folder / STORES)]
+    for path in [*kept, *(path for path in _folders(folder) if path.name.startswith(DRAWN))]:
         with contextlib.suppress(OSError):  # somebody else is removing it
             found.append(Entry(path, _made_from(path), _size(path), _used(path)))
     return sorted(found, key=lambda entry: entry.used, reverse=True)
@@ -46,6 +49,8 @@ def _made_from(path: Path) -> str:
     if path.name.startswith(DRAWN):
         return "drawn cats and dogs"
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        if path.parent.name == STORES:
+            return f"photo files of {json.loads((path / STORE_FILE).read_text(encoding='utf-8'))['url']}"
         about = json.loads((path / ABOUT_FILE).read_text(encoding="utf-8"))
         height, width = about["size"]
         return f"{many(int(about['photos']), 'photo')} at {width} x {height} of {about['root']}"

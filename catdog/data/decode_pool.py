@@ -1,11 +1,12 @@
 """Decoding in parallel: processes, one a core, since threads would wait for each other at Python's lock."""
 
 import contextlib
+import os
 import sys
 import threading
 import weakref
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -74,13 +75,20 @@ class DecodePool:
         photos are begun.
         """
         task = task or self.task
+        begin_reading: Callable[[Sequence[str]], Sequence[Future[None]]] = lambda part: ()  # noqa: E731
+        if paths and not os.path.exists(paths[0]):
+            from catdog.images import packed_paths
+
+            if packed_paths.are_in_a_store(paths):  # from which they are brought here first
+                begin_reading = packed_paths.begin_reading
         coming: deque[Future[DecodedPart]] = deque()
         try:
             for start in range(0, len(paths), task):
                 rows = range(start, min(start + task, len(paths)))
                 shape = (len(rows), 3, *self.size)
                 pixels = np.empty(shape, np.uint8) if into is None else into[start : rows.stop]
-                coming.append(self._threads.submit(self._decode_part, paths[start : rows.stop], pixels, rows))
+                part = paths[start : rows.stop]
+                coming.append(self._threads.submit(self._decode_part, part, pixels, rows, begin_reading(part)))
                 if len(coming) > self._ahead:
                     yield coming.popleft().result()
             while coming:
@@ -102,7 +110,11 @@ class DecodePool:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _decode_part(self, paths: Sequence[str], into: np.ndarray, rows: range) -> DecodedPart:
+    def _decode_part(
+        self, paths: Sequence[str], into: np.ndarray, rows: range, arriving: Sequence[Future[None]]
+    ) -> DecodedPart:
+        for photos in arriving:
+            photos.result()
         reasons, sizes = self._decode(paths, into)
         return DecodedPart(rows, into, {rows[position]: reason for position, reason in reasons.items()}, sizes)
 

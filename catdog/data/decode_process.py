@@ -10,6 +10,7 @@ import numpy as np
 
 from catdog.architecture import Resize
 from catdog.base.worker import claim_standard_output, start_python
+from catdog.errors import CatdogError
 from catdog.images.decoder import FileReport, decode_files
 
 if sys.platform == "linux":
@@ -58,7 +59,7 @@ def serve(size: tuple[int, int], resize: Resize) -> None:
     Each line of standard input is a JSON list of paths. The answer is a line, a JSON list of the reasons and the sizes,
     and after it the pixels' bytes.
     """
-    with contextlib.suppress(BrokenPipeError), claim_standard_output() as answers:
+    with contextlib.suppress(BrokenPipeError, CatdogError), claim_standard_output() as answers:
         for request in sys.stdin.buffer:
             paths = json.loads(request)
             pixels = np.zeros((len(paths), 3, *size), np.uint8)

@@ -25,7 +25,8 @@ from catdog.base.threads import thread_count
 from catdog.base.work_folder import claimed_folder
 from catdog.base.worker import start_python
 from catdog.data.listing import Listing
-from catdog.errors import CatdogError
+from catdog.errors import CatdogError, ImageError
+from catdog.images.packed_paths import open_photo
 
 CLASSES = ("cat", "dog")
 VERSION = 1  # raise it when the same arguments draw something else
@@ -469,7 +470,7 @@ def are_drawn(listing: Listing) -> bool:
 
 def _is_drawn(path: str) -> bool:
     try:
-        with open(path, "rb") as file:
+        with open_photo(path) as file:
             return _COMMENT in file.read(256)
-    except OSError:
+    except (OSError, ImageError):
         return False

@@ -8,6 +8,8 @@ from contextlib import suppress
 
 from catdog.base.text import in_shell, many, on_one_line
 from catdog.data.listing import Listing
+from catdog.errors import ImageError
+from catdog.images.packed_paths import open_photo, stat_photo
 
 _TAIL = 4096
 
@@ -28,26 +30,26 @@ def _regroup(groups: Iterable[list[int]], paths: Sequence[str], key: Callable[[s
     for group in groups:
         found: dict[Hashable, list[int]] = {}
         for index in group:
-            with suppress(OSError):
+            with suppress(OSError, ImageError):
                 found.setdefault(key(paths[index]), []).append(index)
         yield from (alike for alike in found.values() if len(alike) > 1)
 
 
 def _size(path: str) -> int:
-    status = os.stat(path)
+    status = stat_photo(path)
     if not stat.S_ISREG(status.st_mode) or not status.st_size:  # opening a pipe might never end
         raise OSError("not an ordinary file, or empty")
     return status.st_size
 
 
 def _tail(path: str) -> bytes:
-    with open(path, "rb", buffering=0) as file:
-        file.seek(-min(_TAIL, os.fstat(file.fileno()).st_size), os.SEEK_END)
+    with open_photo(path) as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
         return hashlib.blake2b(file.read(_TAIL), digest_size=16).digest()
 
 
 def _digest(path: str) -> bytes:
-    with open(path, "rb") as file:
+    with open_photo(path) as file:
         return hashlib.file_digest(file, "blake2b").digest()
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from catdog.config.settings import Config
 from catdog.data.listing import Listing, list_photos
+from catdog.data.remote import is_address, is_mirror
 from catdog.data.splits import find_splits, photo_folder, train_and_val
 
 
@@ -15,7 +16,9 @@ def held_out_photos(folder: Path, config: Config | None) -> Listing:
         if split in splits:
             return list_photos(splits[split])
     root = splits.get("train", folder)
-    is_own = config is not None and photo_folder(config.photos).resolve() == folder.resolve()
+    is_own = (
+        config is not None and _is_near(folder, config) and photo_folder(config.photos).resolve() == folder.resolve()
+    )
     if config is not None and is_own and not is_all_learned(root, config):
         return train_and_val(folder, config.photos.val_share, config.run.seed)[1]
     return list_photos(root)
@@ -23,5 +26,12 @@ def held_out_photos(folder: Path, config: Config | None) -> Listing:
 
 def is_all_learned(root: Path, config: Config) -> bool:
     """Whether the network of `config` learned from all photos in `root`: others, of folds, were asked about them."""
+    if config.photos.folds < 2 or not _is_near(root, config):
+        return False
     folder = photo_folder(config.photos)
-    return config.photos.folds > 1 and root.resolve() == find_splits(folder).get("train", folder).resolve()
+    return root.resolve() == find_splits(folder).get("train", folder).resolve()
+
+
+def _is_near(folder: Path, config: Config) -> bool:
+    """Whether `folder` may be one of `config`'s: a store that it trained on is not asked for the sake of another."""
+    return is_address(config.photos.data) == is_mirror(folder)

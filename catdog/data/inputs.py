@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from catdog.base.text import in_shell
-from catdog.data.listing import photos_below
+from catdog.data.listing import is_folder, photos_below
 from catdog.errors import ImageError
 
 
@@ -15,12 +15,11 @@ def photos_of(inputs: Sequence[str]) -> Iterator[tuple[str, str | bytes | ImageE
     for name in inputs:
         if name == "-":
             yield name, sys.stdin.buffer.read()
-        elif os.path.isdir(name):
+        elif is_folder(folder := _place(name)):
             empty, left_out = True, Counter[str]()
-            for below in photos_below(name, left_out):
+            for below in photos_below(folder, left_out):
                 empty = False
-                path = os.path.join(name, below)
-                yield path, path
+                yield os.path.join(name, below), os.path.join(folder, below)
             if left_out:
                 from catdog.data.names import left_out_in_words
 
@@ -32,6 +31,16 @@ def photos_of(inputs: Sequence[str]) -> Iterator[tuple[str, str | bytes | ImageE
             yield name, name
 
 
+def _place(name: str) -> str:
+    """The path that a name means: its own, or of an address of a packed set that of its mirror."""
+    if "://" not in name:
+        return name
+    from catdog.data.remote import local_folder
+
+    return str(local_folder(name))
+
+
 def photo_count(inputs: Sequence[str]) -> int:
     """How many `photos_of` yields, as far as names tell."""
-    return sum(max(1, sum(1 for _ in photos_below(name))) if os.path.isdir(name) else 1 for name in inputs)
+    places = map(_place, inputs)
+    return sum(max(1, sum(1 for _ in photos_below(place))) if is_folder(place) else 1 for place in places)

@@ -11,10 +11,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from catdog.base.text import listed, quoted
 from catdog.errors import CatdogError
+
+if TYPE_CHECKING:
+    from catdog.images.packed_paths import PackedFolder
 
 T = TypeVar("T")
 
@@ -138,6 +141,9 @@ def files_below(folder: str | Path) -> Iterator[str]:
 
     Links to folders are followed; a folder that is met again by a link, or lies above, is passed over.
     """
+    if (packed := _packed(folder)) is not None:
+        yield from packed.files()
+        return
     seen: set[tuple[int, int]] = set()
     for status in map(os.stat, Path(os.path.abspath(folder)).parents):
         seen.add((status.st_dev, status.st_ino))
@@ -156,6 +162,20 @@ def files_below(folder: str | Path) -> Iterator[str]:
             names = [*(name + os.sep for name in folders), *files]
             names.sort(key=lambda name: name.removesuffix(os.sep), reverse=True)
             waiting += [path + name for name in names]
+
+
+def _packed(folder: str | Path) -> "PackedFolder | None":
+    """What `catdog data pack` made, where `folder` is that or leads into it (`catdog.images.packed_paths`)."""
+    if os.path.exists(folder) and not os.path.exists(os.path.join(folder, "shards.json")):
+        return None
+    from catdog.images.packed_paths import find_folder
+
+    return find_folder(folder)
+
+
+def is_folder(path: str | Path) -> bool:
+    """Whether there is a folder of that path, on the disk or in a packed set."""
+    return os.path.isdir(path) or _packed(path) is not None
 
 
 def _is_folder(entry: "os.DirEntry[str]") -> bool:
@@ -185,6 +205,9 @@ def folders_and_files(folder: str | Path) -> tuple[list[str], list[str]]:
 
 def entries_in(folder: str | Path) -> Iterator[tuple[str, bool]]:
     """Name of each entry directly in `folder` that is not hidden, in no order, and whether it is a folder."""
+    if (packed := _packed(folder)) is not None:
+        yield from packed.entries()
+        return
     with _listing(folder), os.scandir(folder) as found:
         for entry in found:
             if not is_hidden(entry.name):
@@ -211,20 +234,19 @@ def list_photos(root: str | Path) -> Listing:
 
 
 def require_folder(root: Path) -> None:
+    if is_folder(root):
+        return
     if not root.exists():
         raise CatdogError(
             f"there is no folder {root}; check the path, or make it with a folder of photos for each class."
         )
-    if not root.is_dir():
-        raise CatdogError(
-            f"{root} is a file, not a folder; give the folder that holds a folder of photos for each class."
-        )
+    raise CatdogError(f"{root} is a file, not a folder; give the folder that holds a folder of photos for each class.")
 
 
 def has_photos(root: str | Path) -> bool:
     """Whether any photo lies in a class folder, or a split's class folder, below `root`."""
     root = Path(root)
-    return root.is_dir() and any(True for name in subfolders(root) for _ in photos_below(root / name))
+    return is_folder(root) and any(True for name in subfolders(root) for _ in photos_below(root / name))
 
 
 @dataclass(frozen=True)

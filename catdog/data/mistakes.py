@@ -112,6 +112,11 @@ def require_classes(listing: Listing) -> None:
 def require_number_of_classes(listing: Listing) -> None:
     """Raise CatdogError for fewer than two classes."""
     if len(listing.classes) == 0:
+        if any(name.endswith(".tar") for name in folders_and_files(listing.root)[1]):
+            raise CatdogError(
+                f"{listing.root} holds shards but no shards.json: packing did not come to its end, or not all was "
+                "copied; run the same catdog data pack again, or copy the rest."
+            )
         raise CatdogError(
             f"{listing.root} holds no class folders; make one folder of photos for each class, such as "
             f"{listing.root / 'cat'} and {listing.root / 'dog'}."

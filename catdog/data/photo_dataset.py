@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,13 @@ class PhotoDataset(Dataset[Any]):
         found = PhotoDataset(self.listing.select(keep), self.size, pixels=self.pixels[rows])
         found.features = None if self.features is None else self.features[rows]
         return found
+
+    @cached_property
+    def shards(self) -> np.ndarray | None:
+        """int, N: the shard of each photo, where they are brought from a store batch by batch; else None."""
+        from catdog.data.remote import shards_of
+
+        return None if self.is_decoded else shards_of(self.listing)
 
     @property
     def image_size(self) -> tuple[int, int]:

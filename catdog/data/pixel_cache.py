@@ -25,8 +25,10 @@ from catdog.data.cache_dir import ABOUT_FILE, PIXELS, make_room, note_use
 from catdog.data.cache_folder import folder_of
 from catdog.data.decode_pool import DecodePool
 from catdog.data.listing import Listing
+from catdog.data.shard_order import decode_in_shard_order
 from catdog.errors import CatdogError, ImageError
 from catdog.images.geometry import RESIZE_FILTER
+from catdog.images.packed_paths import stat_photo
 
 FORMAT = 3  # of an entry, and of what the decoder makes of a photo: raise it when either changes
 _UNFINISHED = ".writing-"
@@ -159,7 +161,7 @@ def _key(listing: Listing, size: tuple[int, int], resize: Resize) -> str:
     )
     for index, name in enumerate(listing.paths):
         try:
-            status = os.stat(listing.path(index))
+            status = stat_photo(listing.path(index))
             identity = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
         except OSError:
             identity = (-1, 0, 0)
@@ -192,7 +194,7 @@ def _decode_into(
     """Decode every photo into its row of `pixels`; then close the gaps that unreadable ones have left."""
     skipped: dict[int, str] = {}
     try:
-        for part in pool.decode_all(listing.files, pixels):
+        for part in decode_in_shard_order(listing, pool, pixels) or pool.decode_all(listing.files, pixels):
             if strict and part.reasons:
                 raise ImageError(next(iter(part.reasons.values())))
             skipped.update(part.reasons)
@@ -205,4 +207,4 @@ def _decode_into(
         if index not in skipped:
             pixels[filled] = pixels[index]
             filled += 1
-    return Decoded(pixels[: len(listing) - len(skipped)], skipped)
+    return Decoded(pixels[: len(listing) - len(skipped)], dict(sorted(skipped.items())))

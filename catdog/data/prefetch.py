@@ -16,6 +16,10 @@ _AHEAD = 3  # batches on their way while one is computed with
 
 def load_batches(photos: PhotoDataset, batches: Sequence[Tensor]) -> Iterator[PhotoBatch]:
     """For each of `batches`, row numbers (int64, B): the photos that can be read, on the folder's `device`."""
+    if not photos.is_decoded:
+        from catdog.data.remote import read_ahead
+
+        batches = read_ahead(photos.listing, batches)  # type: ignore[assignment]
     loader: DataLoader[Any] = DataLoader(
         photos,
         batch_sampler=batches,  # type: ignore[arg-type]  # tensors, which need not become lists on their way

@@ -15,7 +15,11 @@ SAMPLE = "sample"  # as the folder of photos: the drawn set
 
 
 def photo_folder(photos: Photos) -> Path:
-    """The folder that `photos.data` names; the drawn set is drawn, into the cache folder, if it is not there yet."""
+    """The folder that `photos.data` names: of an address its mirror, of the drawn set one that is drawn if need be."""
+    if "://" in photos.data:
+        from catdog.data.remote import local_folder
+
+        return local_folder(photos.data, photos.cache, photos.cache_limit)
     if photos.data != SAMPLE:
         return Path(photos.data)
     from catdog.data import drawn as sample

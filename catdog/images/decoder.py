@@ -28,7 +28,7 @@ from catdog.architecture import RESIZES, Resize
 from catdog.errors import ImageError
 from catdog.images.formats import Jpeg, detect_format, exif_orientation, parse_jpeg
 from catdog.images.geometry import finish, jpeg_divisor
-from catdog.images.limits import MAX_BYTES, check_size, jpeg_bytes_per_pixel
+from catdog.images.limits import MAX_BYTES, check_bytes, check_size, jpeg_bytes_per_pixel
 
 FileReport = tuple[dict[int, str], list[tuple[int, int]]]  # what `decode_files` returns
 
@@ -86,18 +86,20 @@ def decode_files(
 
 
 def _read(source: str | os.PathLike[str] | bytes | BinaryIO) -> bytes:
-    too_large = ImageError(f"larger than {MAX_BYTES >> 20} MiB: save it smaller, as JPEG or PNG")
     if isinstance(source, bytes | bytearray | memoryview):
         data = bytes(source)
     elif isinstance(source, str | os.PathLike):
         try:
             status = os.stat(source)
         except FileNotFoundError:
+            from catdog.images.packed_paths import find_photo  # which photos in folders do without
+
+            if (packed := find_photo(source)) is not None:
+                return packed.read()
             raise ImageError("a link to nothing" if os.path.islink(source) else "no such file") from None
         if not stat.S_ISREG(status.st_mode):  # a pipe or a device might never end
             raise ImageError("a folder, not a picture" if stat.S_ISDIR(status.st_mode) else "not an ordinary file")
-        if status.st_size > MAX_BYTES:
-            raise too_large
+        check_bytes(status.st_size)
         with open(source, "rb", buffering=0) as file:  # the fewer system calls, the less threads wait for each other
             data = file.read(status.st_size)
     else:
@@ -107,8 +109,7 @@ def _read(source: str | os.PathLike[str] | bytes | BinaryIO) -> bytes:
         while len(chunks) <= MAX_BYTES and (chunk := source.read(2**20)):
             chunks += chunk
         data = bytes(chunks)
-    if len(data) > MAX_BYTES:
-        raise too_large
+    check_bytes(len(data))
     return data
 
 

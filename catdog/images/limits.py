@@ -9,6 +9,12 @@ MAX_SIDE = 65_535
 MAX_MEMORY = 880 * 2**20  # bytes of the file and its pixels while it is decoded
 
 
+def check_bytes(count: int) -> None:
+    """Raise ImageError for a file of more than MAX_BYTES."""
+    if count > MAX_BYTES:
+        raise ImageError(f"larger than {MAX_BYTES >> 20} MiB: save it smaller, as JPEG or PNG")
+
+
 def jpeg_bytes_per_pixel(samples: list[int]) -> int:
     """Memory for each pixel of a JPEG: with several scans, two bytes for each coefficient are held beside the pixels.
 

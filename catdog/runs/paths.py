@@ -101,7 +101,7 @@ def new_run(
             "For your own, put photos in data/cat/ and data/dog/, or give --data DIR."
         )
         photos = replace(photos, data=SAMPLE)
-    elif photos.data != SAMPLE:
+    elif photos.data != SAMPLE and "://" not in photos.data:
         photos = replace(photos, data=os.path.abspath(photos.data))
     config = replace(config, photos=photos)
     if config.model.start_from != "none":
@@ -123,7 +123,7 @@ def check_places(config: Config, run: Path) -> None:
     """Raise CatdogError for a run folder or a cache in a place where it would do harm."""
     if ".." in run.parts:
         raise CatdogError(f"out (--out) must not hold .., as {run} does; give the folder's own path.")
-    if config.photos.data == SAMPLE:
+    if config.photos.data == SAMPLE or "://" in config.photos.data:
         return
     photos = Path(config.photos.data).resolve()
     for name, place in (("out", str(run)), ("cache", config.photos.cache)):

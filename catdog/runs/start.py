@@ -17,7 +17,7 @@ from catdog.config.schema import fields, validate
 from catdog.config.settings import Config
 from catdog.data.drawn import are_drawn
 from catdog.data.listing import list_photos, photos_below, subfolders
-from catdog.data.splits import SAMPLE, find_splits
+from catdog.data.splits import SAMPLE, find_splits, photo_folder
 from catdog.errors import CatdogError
 from catdog.numpy_net import Floats
 from catdog.runs.locate import TRAINED, TRAINED_NAME, comes_with_catdog, find_model
@@ -81,7 +81,7 @@ def _chosen(config: Config) -> tuple[str, dict[str, Any], dict[str, Any]]:
     of_network = {name for name, field in fields().items() if field.section == "model"} | {"image_size"}
     if config.photos.data == SAMPLE or (of_network - {"start_from"}) & config.given:
         return anew
-    root = Path(config.photos.data)
+    root = photo_folder(config.photos)
     root = find_splits(root).get("train", root)
     classes = subfolders(root)
     is_known = are_known(classes)

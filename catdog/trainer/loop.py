@@ -132,7 +132,8 @@ class Trainer:
             from catdog.trainer.closed_form import fit_classifier
 
             return fit_classifier(self)
-        batches = shuffled_batches(len(self.train), self.steps_per_epoch, config.run.seed, progress.epoch)
+        photos, steps = len(self.train), self.steps_per_epoch
+        batches = shuffled_batches(photos, steps, config.run.seed, progress.epoch, self.train.shards)
         saved = time.monotonic()
         if config.model.local and config.training.share_epochs:
             from catdog.trainer.sharing import share_for_epochs

@@ -15,6 +15,7 @@ from catdog.base.progress import working
 from catdog.base.text import many, on_one_line, quoted
 from catdog.data.listing import Listing
 from catdog.data.names import look_alike
+from catdog.data.remote import local_folder
 from catdog.errors import ImageError
 from catdog.images.decoder import decode
 from catdog.tools.dataset.copies import THUMBNAIL, Copies, find_copies
@@ -248,7 +249,7 @@ def main(folder: str, json_wanted: bool, out: str | None, labels: bool) -> int:
 
     labels: train networks to find labels in doubt too.
     """
-    root = Path(folder)
+    root = local_folder(folder)
     picture = None
     if out is not None:
         from catdog.drawing.contact_sheet import require_png

@@ -13,6 +13,7 @@ from catdog.architecture import Resize
 from catdog.base.output import json_line
 from catdog.base.text import MANY, in_shell, on_one_line
 from catdog.data.listing import Listing
+from catdog.data.remote import local_folder
 from catdog.errors import CatdogError
 from catdog.tools.dataset.scan import Photo, list_all, list_splits, scan_photos, sizes_as_json, sizes_as_text, table
 
@@ -162,7 +163,7 @@ def draw_means(stats: Stats, path: Path) -> None:
 
 def main(folder: str, image_size: tuple[int, int], resize: Resize, json_wanted: bool, out: str | None) -> int:
     """Run `catdog data stats`; returns the exit status."""
-    root = Path(folder)
+    root = local_folder(folder)
     if not all(1 <= side <= LARGEST for side in image_size):
         raise CatdogError(f"--image-size must be from 1 to {LARGEST} pixels each way, not {image_size}.")
     picture = None

@@ -17,6 +17,7 @@ from catdog.data.held_out import held_out_photos, is_all_learned
 from catdog.data.listing import Listing
 from catdog.data.names import told_apart
 from catdog.data.remarks import remarks
+from catdog.data.remote import local_folder
 from catdog.data.splits import photo_folder, train_and_val
 from catdog.drawing.fonts import shorten
 from catdog.drawing.page import how_to_open
@@ -50,7 +51,7 @@ def main(run: str | None, data: str | None, as_json: bool, out: str | None) -> i
         raise CatdogError(
             f"beside {model}, there is no config.toml that says what it was trained on; name a folder with --data."
         )
-    folder = Path(data) if data is not None else photo_folder(config.photos)  # type: ignore[union-attr]
+    folder = local_folder(data) if data is not None else photo_folder(config.photos)  # type: ignore[union-attr]
     photos = held_out_photos(folder, config).with_classes(classifier.classes, whose="the model")
     answered = None
     if config is not None and is_all_learned(photos.root, config):

@@ -84,7 +84,7 @@ def first_step(trainer: Trainer) -> FirstStep:
 
 def _first_step(trainer: Trainer) -> FirstStep:
     config, training, device, least = trainer.config, trainer.config.training, trainer.device, trainer.least
-    rows = shuffled_batches(len(trainer.train), trainer.steps_per_epoch, config.run.seed, epoch=0)[0]
+    rows = shuffled_batches(len(trainer.train), trainer.steps_per_epoch, config.run.seed, 0, trainer.train.shards)[0]
     batch = next(load_batches(trainer.train, [rows]))
     rng = seed_step(config.run.seed, 0, 0, device)
     images, targets = prepare_batch(batch.pixels, batch.labels, config.augment, rng, trainer.mean, trainer.std)
