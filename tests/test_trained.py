@@ -301,7 +301,7 @@ def test_the_recipe_gives_the_configuration_again() -> None:
     given = vars(build_parser().parse_args(words[1:]))
     for name, value in flags.items():
         assert (tuple(given[name]) if isinstance(value, tuple) else given[name]) == value
-    assert set(given) == {"verb", "handler", "config", "resume", "narrate", "data", *flags}
+    assert set(given) == {"verb", "handler", "config", "resume", "or_resume", "narrate", "data", *flags}
 
 
 def test_the_packages_own_network_is_small_and_its_card_is_consistent() -> None:

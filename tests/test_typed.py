@@ -46,7 +46,8 @@ def test_a_program_that_uses_it_is_checked_as_strictly_as_can_be(tmp_path: Path)
     """Nothing is untyped to it, and what it gets wrong is found, line by line."""
     program = tmp_path / "program.py"
     program.write_text(PROGRAM + "\n".join(WRONG) + "\n")
-    flags = ["--strict", "--config-file=", "--no-error-summary", f"--cache-dir={tmp_path}"]
+    # What is wrong within catdog is left to its own mypy, which is not as strict, also where it is installed editably.
+    flags = ["--strict", "--config-file=", "--follow-imports=silent", "--no-error-summary", f"--cache-dir={tmp_path}"]
     command = [sys.executable, "-m", "mypy", *flags, str(program)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert 'Revealed type is "numpy.ndarray[tuple[Any, ...], numpy.dtype[numpy.unsignedinteger' in done.stdout

@@ -1,12 +1,15 @@
 """The figures of each epoch for TensorBoard, in the run's folder tensorboard/, where that is installed."""
 
 import importlib.util
+import threading
 from pathlib import Path
 from typing import Any
 
 from catdog.base.atomic import cannot_write
 from catdog.runs.folder import refuse_link
 from catdog.trainer.events import EpochDone, Event, Listener
+
+_usual_hook = threading.excepthook
 
 
 def tensorboard_writer(run: Path) -> list[Listener]:
@@ -24,7 +27,8 @@ def tensorboard_writer(run: Path) -> list[Listener]:
         from torch.utils.tensorboard import SummaryWriter
 
         try:
-            # Not before there is a row: its thread shows a traceback where a disk cannot be written.
+            # Not before there is a row: a disk that cannot be written is found at once, by the thread that writes.
+            threading.excepthook = _hook
             board = board or SummaryWriter(str(place))
             for name, value in event.row.items():
                 board.add_scalar(name, value, int(event.row["epoch"]))
@@ -33,3 +37,9 @@ def tensorboard_writer(run: Path) -> list[Listener]:
             raise cannot_write(place, error) from None
 
     return [write]
+
+
+def _hook(failed: threading.ExceptHookArgs) -> None:
+    """Show the traceback of a thread, unless it is the one that writes for TensorBoard: `flush` raises its error."""
+    if type(failed.thread).__module__.partition(".")[0] != "tensorboard":
+        _usual_hook(failed)

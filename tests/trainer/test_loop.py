@@ -1,4 +1,5 @@
 import csv
+import errno
 import os
 import re
 import signal
@@ -157,6 +158,31 @@ def test_tensorboard_shows_what_metrics_csv_holds(make_photos: MakePhotos, small
     for name in ("train_loss", "val_accuracy", "learning_rate"):
         shown = [(event.step, event.value) for event in events.Scalars(name)]
         assert shown == [(row["epoch"], pytest.approx(row[name])) for row in history(run)]
+
+
+def test_where_tensorboard_cannot_write_there_is_a_sentence_and_no_traceback_of_its_thread(
+    make_photos: MakePhotos,
+    small_config: MakeConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    from catdog.trainer import tensorboard
+
+    def full(self: object, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(threading, "excepthook", threading.__excepthook__)
+    monkeypatch.setattr(tensorboard, "_usual_hook", threading.__excepthook__)
+    monkeypatch.setattr(RecordWriter, "write", full)
+    with pytest.raises(CatdogError, match="No space left on device"):
+        train(small_config(make_photos({"cat": 8, "dog": 8}), epochs=2), log=quiet)
+    assert "Traceback" not in capsys.readouterr().err
+    thread = threading.Thread(target=lambda: 1 / 0)
+    thread.start()
+    thread.join()
+    assert "ZeroDivisionError" in capsys.readouterr().err  # other threads are heard
 
 
 @no_curves
