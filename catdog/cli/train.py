@@ -13,7 +13,7 @@ from catdog.cli.flags import add_config, add_fields, add_verb, given_fields, is_
 from catdog.config.schema import fields
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
-from catdog.data.splits import SAMPLE
+from catdog.data.splits import whole_place
 from catdog.errors import CatdogError
 
 _TRAIN_EXAMPLES = """examples:
@@ -72,8 +72,8 @@ def _is_begun(config: Config) -> bool:
     begun = load_config(file)
     for field in fields().values():
         asked, has = (getattr(getattr(of, field.section), field.name) for of in (config, begun))
-        if field.name == "data" and asked != SAMPLE:
-            asked = os.path.abspath(asked)
+        if field.name == "data":
+            asked = whole_place(asked)
         is_settled = field.name in ("start_from", "folds", "batch_size") and asked == field.default  # by the training
         free = ("out", *_CHANGEABLE)
         if field.name in config.given and field.name not in free and asked != has and not is_settled:

@@ -14,6 +14,11 @@ from catdog.errors import CatdogError
 SAMPLE = "sample"  # as the folder of photos: the drawn set
 
 
+def whole_place(data: str) -> str:
+    """What `Photos.data` names, for whoever is in another folder: a whole path, an address, or the drawn set."""
+    return data if data == SAMPLE or "://" in data else os.path.abspath(data)
+
+
 def photo_folder(photos: Photos) -> Path:
     """The folder that `photos.data` names: of an address its mirror, of the drawn set one that is drawn if need be."""
     if "://" in photos.data:

@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -15,7 +14,7 @@ from catdog.base.work_folder import make_and_lock
 from catdog.checkpoint.model_file import STATE_FILE
 from catdog.config.settings import Config
 from catdog.data.listing import has_photos
-from catdog.data.splits import SAMPLE
+from catdog.data.splits import SAMPLE, whole_place
 from catdog.errors import CatdogError
 from catdog.runs.folder import RunFolder
 
@@ -101,8 +100,8 @@ def new_run(
             "For your own, put photos in data/cat/ and data/dog/, or give --data DIR."
         )
         photos = replace(photos, data=SAMPLE)
-    elif photos.data != SAMPLE and "://" not in photos.data:
-        photos = replace(photos, data=os.path.abspath(photos.data))
+    else:
+        photos = replace(photos, data=whole_place(photos.data))
     config = replace(config, photos=photos)
     if config.model.start_from != "none":
         from catdog.runs.start import choose_start  # and what of the configuration comes with it
