@@ -26,6 +26,7 @@ _TRAIN_EXAMPLES = """examples:
   catdog train --data photos --out runs/mine --or-resume     for a job that is started again after each stop
 """
 _CHANGEABLE = ("epochs", "early_stopping", "on_nan", "threads", "device")  # what may be other when it is resumed
+_SETTLED = ("start_from", "folds", "batch_size", "learning_rate")  # by the training, where they have their defaults
 
 
 def add_train(verbs: Any) -> None:
@@ -74,7 +75,7 @@ def _is_begun(config: Config) -> bool:
         asked, has = (getattr(getattr(of, field.section), field.name) for of in (config, begun))
         if field.name == "data":
             asked = whole_place(asked)
-        is_settled = field.name in ("start_from", "folds", "batch_size") and asked == field.default  # by the training
+        is_settled = field.name in _SETTLED and asked == field.default
         free = ("out", *_CHANGEABLE)
         if field.name in config.given and field.name not in free and asked != has and not is_settled:
             raise CatdogError(

@@ -23,9 +23,9 @@ def test_it_begins_goes_on_and_does_nothing_where_it_is_finished(
     photos = make_photos({"cat": 8, "dog": 8})
     monkeypatch.chdir(photos.parent)
     command = ("--data", photos.name, "--out", "run", "--epochs")  # a folder that is named from here
-    assert train(*command, 1) == 0
+    assert train(*command, 1, "--learning-rate", 0.0007, "--batch-size", 0) == 0  # the defaults, for so few photos
     weights = Path("run/model.safetensors").read_bytes()
-    assert train(*command, 1) == 0
+    assert train(*command, 1, "--learning-rate", 0.0007, "--batch-size", 0) == 0
     assert "run is finished" in capsys.readouterr().out
     assert Path("run/model.safetensors").read_bytes() == weights
     assert train(*command, 2) == 0
@@ -44,7 +44,7 @@ def test_what_was_begun_otherwise_is_named_and_left_alone(
     for flags, said in (
         (("--seed", 3), "begun with seed = 0, not 3; give --seed as then, or another --out"),
         (("--data", make_photos({"cat": 4, "dog": 4}, "other")), "begun with data = "),
-        (("--config", tmp_path / "mine.toml"), "begun with learning_rate = 0.0007, not 0.5"),
+        (("--config", tmp_path / "mine.toml"), "begun with learning_rate = 0.000124, not 0.5"),
     ):
         assert train(*command, *flags) == 2
         assert said in capsys.readouterr().err

@@ -124,9 +124,11 @@ def test_at_its_end_the_network_is_asked_and_compared(visit: Callable[..., Page]
     page.get_by_role("link", name="Runs").click()
     box = page.get_by_label(f"Compare the curves of {run}")
     expect(box).to_be_checked()
-    count = page.locator(".legend").first.locator("li").count()
+    curves = page.locator(".legend").first.locator("li")
+    expect(curves).not_to_have_count(0)  # they are asked for when the view is there
+    count = curves.count()
     box.uncheck()
-    assert page.locator(".legend").first.locator("li").count() == count - 1
+    expect(curves).to_have_count(count - 1)
     box.check()
     is_usable(page, width)
     page.get_by_role("button", name=f"Ask it: {run}").click()
