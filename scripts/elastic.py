@@ -12,6 +12,7 @@ same to 1e-5. Exit status 1 if anything was lost.
 import argparse
 import contextlib
 import csv
+import math
 import os
 import random
 import socket
@@ -69,26 +70,28 @@ def kill_processes(folder: Path, kills: int, longest: float, rng: random.Random)
 
 
 def go_on_with_fewer(folder: Path) -> float:
-    """Kill one of two torchruns in the middle; how far the losses of the epochs are from those of two processes."""
+    """Kill one of two torchruns; how far the losses of the epochs are from those of two processes."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         place = f"127.0.0.1:{free.getsockname()[1]}"
     flags = ["--nnodes", "1:2", "--nproc-per-node", "1", "--max-restarts", "3", "--rdzv-backend", "c10d"]
     flags += ["--rdzv-endpoint", place, "--rdzv-id", "fewer", "--rdzv-conf", "last_call_timeout=5"]
     stays = torchrun(folder, "fewer", *flags)
-    while not is_listening(place):  # the first holds what both agree on
+    while stays.poll() is None and not is_listening(place):  # the first holds what both agree on
         time.sleep(0.1)
     goes = torchrun(folder, "fewer", *flags)
-    metrics = folder / "fewer" / "metrics.csv"
-    while stays.poll() is None and not (metrics.exists() and len(losses(metrics)) > EPOCHS // 3):
+    metrics, whole = (folder / run / "metrics.csv" for run in ("fewer", "whole"))
+    while stays.poll() is None and len(losses(metrics)) <= EPOCHS // 3:
         time.sleep(0.01)
-    workers = workers_of(goes)
-    for number in (goes.pid, *workers):
-        os.kill(number, 9)
+    for number in (goes.pid, *workers_of(goes)):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(number, 9)
     goes.wait()
     stays.wait()
-    pairs = zip(losses(metrics), losses(folder / "whole" / "metrics.csv"), strict=True)
-    return max(abs(one - other) for one, other in pairs)
+    found, expected = losses(metrics), losses(whole)
+    if len(found) < len(expected):
+        return math.inf
+    return max(abs(one - other) for one, other in zip(found, expected, strict=True))
 
 
 def is_listening(place: str) -> bool:
@@ -123,7 +126,9 @@ def kill_one(process: Process, rng: random.Random) -> bool:
 
 
 def losses(file: Path) -> list[float]:
-    """Of each epoch, on the training photos and on the validation photos."""
+    """Of each epoch so far, on the training photos and on the validation photos."""
+    if not file.exists():
+        return []
     with open(file, newline="") as table:
         return [float(row[name]) for row in csv.DictReader(table) for name in ("train_loss", "val_loss")]
 

@@ -15,12 +15,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmark import EARLIER
 from benchmarks.cost_model import PASSES, Work, training_parts
 from benchmarks.failures import DAY, best_interval, simulate
 from benchmarks.parts.constants import PROCESSES, machine_of, train_by
@@ -28,7 +30,6 @@ from benchmarks.photos import Place, Sizes, require_photos
 from benchmarks.results import Problem, load, write
 from catdog.base.cpus import usable_cpus
 
-CONSTANTS = Path(__file__).resolve().parent.parent / "docs" / "benchmarks" / "results.json"
 WORKS = {  # validation photos: the same share of theirs
     "2,000 photos of 24 x 24": Work(2000, 0, 24, (1024, 1024, 1024), 128, 8),
     "6,000 photos of 32 x 32": Work(6000, 0, 32, (512,), 256, 8),
@@ -48,7 +49,7 @@ def predict(arguments: argparse.Namespace) -> None:
     """Write the predictions; never over those that runs were held against already."""
     machine = machine_of(load(arguments.constants), usable_cpus()[0])
     runs = []
-    for name, work in with_val(arguments).items():
+    for name, work in with_val(photos_of(arguments)).items():
         for processes in PROCESSES:
             for kept in (True, False):
                 parts = training_parts(work, machine, processes, kept)
@@ -58,18 +59,24 @@ def predict(arguments: argparse.Namespace) -> None:
     write(arguments.file, json.dumps({"predicted": time.strftime("%Y-%m-%d %H:%M:%S"), "runs": runs}, indent=1) + "\n")
 
 
-def with_val(arguments: argparse.Namespace) -> dict[str, Work]:
-    data, _ = require_photos(arguments.data, arguments.data / "train")
+def photos_of(arguments: argparse.Namespace) -> Path:
+    return require_photos(arguments.data, arguments.data and arguments.data / "train")[0]
+
+
+def with_val(data: Path) -> dict[str, Work]:
     train, val = (sum(1 for path in (data / split).rglob("*") if path.is_file()) for split in ("train", "val"))
-    return {
-        name: Work(w.photos, round(w.photos * val / train), w.side, w.hidden, w.batch, w.epochs)
-        for name, w in WORKS.items()
-    }
+    return {name: replace(work, val=round(work.photos * val / train)) for name, work in WORKS.items()}
+
+
+def predictions(arguments: argparse.Namespace) -> dict[str, Any]:
+    try:
+        return dict(json.loads(arguments.file.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise Problem(f"there is no {arguments.file}; write predictions first: scaling.py predict.") from None
 
 
 def run(arguments: argparse.Namespace) -> None:
-    found = json.loads(arguments.file.read_text(encoding="utf-8"))
-    data, _ = require_photos(arguments.data, arguments.data / "train")
+    found, data = predictions(arguments), photos_of(arguments)
     with tempfile.TemporaryDirectory() as folder:
         place = Place(data, data, Path(folder), Sizes())
         for run in found["runs"]:
@@ -91,7 +98,7 @@ def row_of(run: dict[str, Any]) -> str:
 
 
 def table(arguments: argparse.Namespace) -> None:
-    found = json.loads(arguments.file.read_text(encoding="utf-8"))
+    found = predictions(arguments)
     print("| training | processes | photos are decoded | predicted, s | measured, s | predicted over measured |")
     print("|---|---|---|---|---|---|", *map(row_of, found["runs"]), sep="\n")
     ratios = [sum(run["parts"].values()) / run["seconds"] for run in found["runs"] if "seconds" in run]
@@ -183,7 +190,7 @@ def main(argv: Iterable[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=WHAT)
     parser.add_argument("--data", type=Path, metavar="DIR", help="photos with train/ and val/")
-    parser.add_argument("--constants", type=Path, default=CONSTANTS, metavar="FILE.json")
+    parser.add_argument("--constants", type=Path, default=EARLIER, metavar="FILE.json")
     parser.add_argument("--file", type=Path, default=Path("scaling.json"), metavar="FILE.json")
     parser.add_argument("--times", type=int, default=400, metavar="N", help="simulations of each kind of failures")
     arguments = parser.parse_args(list(argv))

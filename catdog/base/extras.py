@@ -23,7 +23,7 @@ def how_to_install(extra: str = "") -> str:
     try:
         lines = requires("catdog") or []
     except PackageNotFoundError:  # run from its folder, without having been installed
-        return f'pip install -e ".[{extra}]"' if extra else "pip install -e ."
+        lines = []
     wanted = []
     for line in lines:
         requirement, _, marker = line.partition(";")
@@ -31,6 +31,8 @@ def how_to_install(extra: str = "") -> str:
         is_of_it = re.search(r"extra == ['\"](.*)['\"]", marker)
         if (is_of_it[1] if is_of_it else "") == extra and name and find_spec(_module(name[0])) is None:
             wanted.append(f'"{requirement.strip()}"')  # as all shells take it
+    if not wanted:  # also where another version was installed, which did not know of it
+        return f'pip install -e ".[{extra}]"' if extra else "pip install -e ."
     return f"pip install {' '.join(wanted)}"
 
 

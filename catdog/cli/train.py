@@ -13,7 +13,6 @@ from catdog.cli.flags import add_config, add_fields, add_verb, given_fields, is_
 from catdog.config.schema import fields
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
-from catdog.data.splits import whole_place
 from catdog.errors import CatdogError
 
 _TRAIN_EXAMPLES = """examples:
@@ -54,12 +53,10 @@ def add_train(verbs: Any) -> None:
 
 def _train(arguments: argparse.Namespace) -> int:
     with nothing_trained_yet(), output_may_fail():  # a training does not end for what is printed: train.log has it
-        if arguments.resume is not None:
-            _resume(arguments)
-        elif arguments.or_resume and _is_begun(config := load_config(arguments.config, given_fields(arguments))):
-            _go_on(Path(config.run.out), given_fields(arguments))
-        else:
+        if arguments.resume is None:
             _train_anew(arguments)
+        else:
+            _resume(arguments)
     return 0
 
 
@@ -70,14 +67,15 @@ def _is_begun(config: Config) -> bool:
     file = Path(config.run.out) / "config.toml"
     if not (is_main_process() and file.exists()):  # other processes follow the main one
         return False
+    from catdog.data.splits import whole_place
+
     begun = load_config(file)
     for field in fields().values():
         asked, has = (getattr(getattr(of, field.section), field.name) for of in (config, begun))
         if field.name == "data":
             asked = whole_place(asked)
-        is_settled = field.name in _SETTLED and asked == field.default
-        free = ("out", *_CHANGEABLE)
-        if field.name in config.given and field.name not in free and asked != has and not is_settled:
+        is_free = field.name in ("out", *_CHANGEABLE) or (field.name in _SETTLED and asked == field.default)
+        if field.name in config.given and not is_free and asked != has:
             raise CatdogError(
                 f"{file.parent} was begun with {field.name} = {has}, not {asked}; give {field.flag} as then, or "
                 "another --out."
@@ -89,9 +87,13 @@ def _train_anew(arguments: argparse.Namespace) -> None:
     from catdog.data.warm_up import WarmUp
     from catdog.runs.paths import new_run
 
-    config = load_config(arguments.config, given_fields(arguments))
-    if arguments.narrate and arguments.or_resume:
-        raise CatdogError("--narrate tells the first step of a new training; leave it or --or-resume out.")
+    given = given_fields(arguments)
+    config = load_config(arguments.config, given)
+    if arguments.or_resume:
+        if arguments.narrate:
+            raise CatdogError("--narrate tells the first step of a new training; leave it or --or-resume out.")
+        if _is_begun(config):
+            return _go_on(Path(config.run.out), given)
     if arguments.narrate and config.model.start_from == "auto":  # it tells how a network begins to learn
         config = replace(config, model=replace(config.model, start_from="none"))
     with ExitStack() as stack:

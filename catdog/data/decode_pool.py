@@ -75,12 +75,7 @@ class DecodePool:
         photos are begun.
         """
         task = task or self.task
-        begin_reading: Callable[[Sequence[str]], Sequence[Future[None]]] = lambda part: ()  # noqa: E731
-        if paths and not os.path.exists(paths[0]):
-            from catdog.images import packed_paths
-
-            if packed_paths.are_in_a_store(paths):  # from which they are brought here first
-                begin_reading = packed_paths.begin_reading
+        begin_reading = _reader_of(paths)
         coming: deque[Future[DecodedPart]] = deque()
         try:
             for start in range(0, len(paths), task):
@@ -88,7 +83,8 @@ class DecodePool:
                 shape = (len(rows), 3, *self.size)
                 pixels = np.empty(shape, np.uint8) if into is None else into[start : rows.stop]
                 part = paths[start : rows.stop]
-                coming.append(self._threads.submit(self._decode_part, part, pixels, rows, begin_reading(part)))
+                arriving = begin_reading(part) if begin_reading else ()
+                coming.append(self._threads.submit(self._decode_part, part, pixels, rows, arriving))
                 if len(coming) > self._ahead:
                     yield coming.popleft().result()
             while coming:
@@ -148,3 +144,12 @@ class DecodePool:
 def _end_all(processes: "Sequence[DecodeProcess]") -> None:
     for process in processes:
         process.end()
+
+
+def _reader_of(paths: Sequence[str]) -> "Callable[[Sequence[str]], list[Future[None]]] | None":
+    """What begins to bring some of the photos to this machine, where they lie in a store; else None."""
+    if not paths or os.path.exists(paths[0]):
+        return None
+    from catdog.images import packed_paths
+
+    return packed_paths.begin_reading if packed_paths.are_in_a_store(paths) else None

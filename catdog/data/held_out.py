@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from catdog.config.settings import Config
-from catdog.data.listing import Listing, list_photos
-from catdog.data.remote import is_address, is_mirror
+from catdog.data.listing import Listing, is_address, list_photos
+from catdog.data.remote import is_mirror
 from catdog.data.splits import find_splits, photo_folder, train_and_val
 
 

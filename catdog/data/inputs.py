@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from catdog.base.text import in_shell
-from catdog.data.listing import is_folder, photos_below
+from catdog.data.listing import is_address, is_folder, photos_below
 from catdog.errors import ImageError
 
 
@@ -33,7 +33,7 @@ def photos_of(inputs: Sequence[str]) -> Iterator[tuple[str, str | bytes | ImageE
 
 def _place(name: str) -> str:
     """The path that a name means: its own, or of an address of a packed set that of its mirror."""
-    if "://" not in name:
+    if not is_address(name):
         return name
     from catdog.data.remote import local_folder
 

@@ -173,6 +173,11 @@ def _packed(folder: str | Path) -> "PackedFolder | None":
     return find_folder(folder)
 
 
+def is_address(name: str) -> bool:
+    """Whether a folder of photos is named by an address, such as s3://bucket/photos, not by a path."""
+    return "://" in name
+
+
 def is_folder(path: str | Path) -> bool:
     """Whether there is a folder of that path, on the disk or in a packed set."""
     return os.path.isdir(path) or _packed(path) is not None

@@ -15,7 +15,7 @@ from catdog.base.atomic import write_text
 from catdog.config.settings import Photos
 from catdog.data.cache_dir import GIGABYTE, STORES
 from catdog.data.cache_folder import folder_of
-from catdog.data.listing import Listing
+from catdog.data.listing import Listing, is_address
 from catdog.errors import CatdogError
 from catdog.images.packed import FORMAT, SET_FILE
 from catdog.images.packed_paths import begin_reading, find_folder
@@ -25,11 +25,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _AHEAD = 4  # batches whose photos are on their way while one is decoded
-
-
-def is_address(name: str) -> bool:
-    """Whether a folder of photos is named by an address, such as s3://bucket/photos, not by a path."""
-    return "://" in name
 
 
 def is_mirror(folder: Path) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from catdog.config.settings import Photos
 from catdog.data.cache_folder import DRAWN, default_folder, folder_of, is_writable
-from catdog.data.listing import Listing, list_photos, require_folder, subfolders
+from catdog.data.listing import Listing, is_address, list_photos, require_folder, subfolders
 from catdog.errors import CatdogError
 
 SAMPLE = "sample"  # as the folder of photos: the drawn set
@@ -16,12 +16,12 @@ SAMPLE = "sample"  # as the folder of photos: the drawn set
 
 def whole_place(data: str) -> str:
     """What `Photos.data` names, for whoever is in another folder: a whole path, an address, or the drawn set."""
-    return data if data == SAMPLE or "://" in data else os.path.abspath(data)
+    return data if data == SAMPLE or is_address(data) else os.path.abspath(data)
 
 
 def photo_folder(photos: Photos) -> Path:
     """The folder that `photos.data` names: of an address its mirror, of the drawn set one that is drawn if need be."""
-    if "://" in photos.data:
+    if is_address(photos.data):
         from catdog.data.remote import local_folder
 
         return local_folder(photos.data, photos.cache, photos.cache_limit)

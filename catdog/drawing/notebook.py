@@ -5,7 +5,6 @@ colours that can be told from white and from black. Styles are inline; there is 
 loaded from elsewhere.
 """
 
-import base64
 import io
 from collections.abc import Sequence
 from html import escape
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from catdog.base.text import on_one_line
+from catdog.drawing.page import data_url
 
 _ROWS = 8  # of bars, at most
 _SIDE = 240  # pixels of a picture, at most
@@ -79,18 +79,18 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def pictures(shown: Sequence[tuple[NDArray[np.uint8], str]]) -> str:
     """Pictures side by side: (uint8, H x W x 3; what it is)."""
     figures = "".join(
-        f'<div><img alt="{text(words)}" src="{_data_url(pixels)}" style="display:block;margin:0;width:14em;'
-        f'max-width:100%;border-radius:6px"><div style="opacity:.8">{text(words)}</div></div>'
+        f'<div><img alt="{text(words)}" src="{data_url(_jpeg(pixels), "jpeg")}" style="display:block;margin:0;'
+        f'width:14em;max-width:100%;border-radius:6px"><div style="opacity:.8">{text(words)}</div></div>'
         for pixels, words in shown
     )
     return f'<div style="display:flex;flex-wrap:wrap;gap:.8em;margin:.6em 0 0">{figures}</div>'
 
 
-def _data_url(pixels: NDArray[np.uint8]) -> str:
+def _jpeg(pixels: NDArray[np.uint8]) -> bytes:
     image, data = Image.fromarray(pixels), io.BytesIO()
     image.thumbnail((_SIDE, _SIDE))
     image.save(data, "JPEG", quality=90, subsampling=0)
-    return f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode('ascii')}"
+    return data.getvalue()
 
 
 def answer(label: str, probabilities: dict[str, float], familiarity: float | None) -> str:

@@ -117,7 +117,7 @@ def _card(section: Section, head: str, image: bytes | None) -> str:
         # On a screen narrower than this, at which letters of 8 points are 8 pixels high, the picture scrolls sideways.
         width = int.from_bytes(image[16:20], "big")  # IHDR of a PNG: its width in pixels
         style = f"min-width: {round(_SMALLEST * width)}px; max-width: {width}px"
-        picture = f'<img alt="{escape(section.title)}" style="{style}" src="{_data_url(image, "png")}">'
+        picture = f'<img alt="{escape(section.title)}" style="{style}" src="{data_url(image, "png")}">'
         parts.append(f'<div class="picture" tabindex="0">{picture}</div>\n')
     if section.gallery:
         parts.append(f'<div class="gallery">\n{"".join(map(_figure, section.gallery))}</div>\n')
@@ -143,10 +143,11 @@ def _figure(photo: GalleryPhoto) -> str:
     caption = f"<figcaption>{_text(photo.caption)}<small>{_text(photo.path)}</small></figcaption>"
     if photo.jpeg is None:
         return f"<figure>{caption}</figure>\n"
-    return f'<figure><img alt="{escape(photo.caption)}" src="{_data_url(photo.jpeg, "jpeg")}">{caption}</figure>\n'
+    return f'<figure><img alt="{escape(photo.caption)}" src="{data_url(photo.jpeg, "jpeg")}">{caption}</figure>\n'
 
 
-def _data_url(image: bytes, kind: str) -> str:
+def data_url(image: bytes, kind: str) -> str:
+    """The address that holds a picture itself. kind: png or jpeg."""
     return f"data:image/{kind};base64,{base64.b64encode(image).decode('ascii')}"
 
 

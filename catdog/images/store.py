@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from catdog.base.atomic import write_atomic
+from catdog.base.extras import how_to_install
 from catdog.errors import CatdogError
 
 if TYPE_CHECKING:
@@ -210,8 +211,8 @@ def _open_system(url: str) -> tuple[Any, str]:
             raise StoreError(
                 f"{url} is no address that fsspec knows ({error}); give s3://, gs:// or https://."
             ) from None
-        package = "gcsfs" if scheme in ("gs", "gcs") else "'catdog[remote]'"
-        raise StoreError(f"reading {scheme}:// needs another package: pip install {package}") from None
+        install = "pip install gcsfs" if scheme in ("gs", "gcs") else how_to_install("remote")
+        raise StoreError(f"reading {scheme}:// needs the extra [remote] of catdog: {install}") from None
     return system, path
 
 

@@ -13,7 +13,7 @@ from catdog.base.signals import NOTHING_TRAINED, Interrupted
 from catdog.base.work_folder import make_and_lock
 from catdog.checkpoint.model_file import STATE_FILE
 from catdog.config.settings import Config
-from catdog.data.listing import has_photos
+from catdog.data.listing import has_photos, is_address
 from catdog.data.splits import SAMPLE, whole_place
 from catdog.errors import CatdogError
 from catdog.runs.folder import RunFolder
@@ -122,7 +122,7 @@ def check_places(config: Config, run: Path) -> None:
     """Raise CatdogError for a run folder or a cache in a place where it would do harm."""
     if ".." in run.parts:
         raise CatdogError(f"out (--out) must not hold .., as {run} does; give the folder's own path.")
-    if config.photos.data == SAMPLE or "://" in config.photos.data:
+    if config.photos.data == SAMPLE or is_address(config.photos.data):
         return
     photos = Path(config.photos.data).resolve()
     for name, place in (("out", str(run)), ("cache", config.photos.cache)):

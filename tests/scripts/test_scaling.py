@@ -122,6 +122,14 @@ def test_predictions_are_written_once_and_what_runs_took_beside_them(
     assert "1,000 GPUs" in capsys.readouterr().out
 
 
+def test_what_is_missing_is_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(Problem, match="predict"):
+        scaling.main(["table", "--file", str(tmp_path / "none.json")])
+    (tmp_path / "scaling.json").write_text("{}")
+    with pytest.raises(Problem, match="--data DIR"):
+        scaling.main(["run", "--file", str(tmp_path / "scaling.json")])
+
+
 def test_constants_that_were_not_measured_are_asked_for(tmp_path: Path) -> None:
     save(Results({}, {}, {}), tmp_path / "constants.json")
     with pytest.raises(Problem, match="--only constants"):

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from catdog.base.atomic import write_text
+from catdog.base.extras import how_to_install
 from catdog.base.text import percent
 from catdog.checkpoint.model_file import MODEL_FILE, PREVIOUS_FILE, STATE_FILE
 from catdog.config.settings import Config
@@ -33,7 +34,7 @@ try:
     import optuna
     import sqlalchemy
 except ImportError:
-    raise CatdogError('catdog tune needs Optuna, which is not installed: pip install "optuna>=5".') from None
+    raise CatdogError(f"catdog tune needs Optuna, which is not installed: {how_to_install('tune')}.") from None
 
 DATABASE, CONFIG, BEST, TABLE, TRIALS = "study.db", "config.toml", "best.toml", "trials.csv", "trials"
 _STARTUP = 5  # complete trials from which on others are pruned
