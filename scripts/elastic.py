@@ -11,7 +11,6 @@ same to 1e-5. Exit status 1 if anything was lost.
 
 import argparse
 import contextlib
-import csv
 import math
 import os
 import random
@@ -23,6 +22,7 @@ import time
 from pathlib import Path
 
 import torture
+from catdog.runs.metrics_csv import read_metrics
 
 EPOCHS = 16
 SETTINGS = f"--image-size 8 8 --hidden 256 128 --batch-size 8 --epochs {EPOCHS} --folds 1 --start-from none"
@@ -80,15 +80,15 @@ def go_on_with_fewer(folder: Path) -> float:
     while stays.poll() is None and not is_listening(place):  # the first holds what both agree on
         time.sleep(0.1)
     goes = torchrun(folder, "fewer", *flags)
-    metrics, whole = (folder / run / "metrics.csv" for run in ("fewer", "whole"))
-    while stays.poll() is None and len(losses(metrics)) <= EPOCHS // 3:
+    fewer, whole = (folder / name for name in ("fewer", "whole"))
+    while stays.poll() is None and len(losses(fewer)) <= EPOCHS // 3:
         time.sleep(0.01)
     for number in (goes.pid, *workers_of(goes)):
         with contextlib.suppress(ProcessLookupError):
             os.kill(number, 9)
     goes.wait()
     stays.wait()
-    found, expected = losses(metrics), losses(whole)
+    found, expected = losses(fewer), losses(whole)
     if len(found) < len(expected):
         return math.inf
     return max(abs(one - other) for one, other in zip(found, expected, strict=True))
@@ -125,12 +125,11 @@ def kill_one(process: Process, rng: random.Random) -> bool:
     return False
 
 
-def losses(file: Path) -> list[float]:
+def losses(run: Path) -> list[float]:
     """Of each epoch so far, on the training photos and on the validation photos."""
-    if not file.exists():
+    if not (run / "metrics.csv").exists():
         return []
-    with open(file, newline="") as table:
-        return [float(row[name]) for row in csv.DictReader(table) for name in ("train_loss", "val_loss")]
+    return [row[name] for row in read_metrics(run) for name in ("train_loss", "val_loss")]
 
 
 if __name__ == "__main__":

@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 
-from benchmark import EARLIER
 from benchmarks.cost_model import PASSES, Work, training_parts
 from benchmarks.failures import DAY, best_interval, simulate
 from benchmarks.parts.constants import PROCESSES, machine_of, train_by
@@ -30,6 +29,7 @@ from benchmarks.photos import Place, Sizes, require_photos
 from benchmarks.results import Problem, load, write
 from catdog.base.cpus import usable_cpus
 
+CONSTANTS = Path(__file__).resolve().parent.parent / "docs" / "benchmarks" / "constants.json"
 WORKS = {  # validation photos: the same share of theirs
     "2,000 photos of 24 x 24": Work(2000, 0, 24, (1024, 1024, 1024), 128, 8),
     "6,000 photos of 32 x 32": Work(6000, 0, 32, (512,), 256, 8),
@@ -190,7 +190,7 @@ def main(argv: Iterable[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=WHAT)
     parser.add_argument("--data", type=Path, metavar="DIR", help="photos with train/ and val/")
-    parser.add_argument("--constants", type=Path, default=EARLIER, metavar="FILE.json")
+    parser.add_argument("--constants", type=Path, default=CONSTANTS, metavar="FILE.json")
     parser.add_argument("--file", type=Path, default=Path("scaling.json"), metavar="FILE.json")
     parser.add_argument("--times", type=int, default=400, metavar="N", help="simulations of each kind of failures")
     arguments = parser.parse_args(list(argv))

@@ -34,6 +34,12 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object], keep_as: Path 
         raise cannot_write(path, error) from None
 
 
+def write_if_other(path: Path, data: bytes) -> None:
+    """Write `path` atomically, unless it holds these bytes already."""
+    if not path.exists() or path.read_bytes() != data:
+        write_atomic(path, lambda file: file.write(data))
+
+
 def cannot_write(path: Path, error: OSError) -> CatdogError:
     """The error of a file that cannot be written."""
     return CatdogError(

@@ -15,7 +15,7 @@ def add_serve(verbs: Any) -> None:
         "serve",
         _serve,
         "a page in the browser: ask the network, look inside it, watch it learn; and the same as an API for programs",
-        'needs Starlette and Uvicorn: pip install -e ".[web]"\n\n'
+        "needs Starlette and Uvicorn, the extra [web] of catdog\n\n"
         "examples:\n  catdog serve --open                      the page, in the browser\n"
         "  catdog serve --run runs/mine --data photos\n"
         "  curl --data-binary @photo.jpg http://127.0.0.1:8000/api/predict",

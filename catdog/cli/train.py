@@ -25,7 +25,7 @@ _TRAIN_EXAMPLES = """examples:
   catdog train --data photos --out runs/mine --or-resume     for a job that is started again after each stop
 """
 _CHANGEABLE = ("epochs", "early_stopping", "on_nan", "threads", "device")  # what may be other when it is resumed
-_SETTLED = ("start_from", "folds", "batch_size", "learning_rate")  # by the training, where they have their defaults
+_SETTLED = ("folds", "batch_size", "learning_rate")  # by the training, where they have their defaults
 
 
 def add_train(verbs: Any) -> None:
@@ -67,13 +67,11 @@ def _is_begun(config: Config) -> bool:
     file = Path(config.run.out) / "config.toml"
     if not (is_main_process() and file.exists()):  # other processes follow the main one
         return False
-    from catdog.data.splits import whole_place
+    from catdog.runs.paths import settled
 
-    begun = load_config(file)
+    asks, begun = settled(config, lambda line: None), load_config(file)
     for field in fields().values():
-        asked, has = (getattr(getattr(of, field.section), field.name) for of in (config, begun))
-        if field.name == "data":
-            asked = whole_place(asked)
+        asked, has = (getattr(getattr(of, field.section), field.name) for of in (asks, begun))
         is_free = field.name in ("out", *_CHANGEABLE) or (field.name in _SETTLED and asked == field.default)
         if field.name in config.given and not is_free and asked != has:
             raise CatdogError(

@@ -24,7 +24,7 @@ def add_tune(verbs: Any) -> None:
         "  catdog tune --resume runs/tune-2026-01-31-120000 --trials 40\n"
         "  catdog train --config runs/tune-2026-01-31-120000/best.toml\n\n"
         f"{searched}\n{ranges}\n\n"
-        'needs Optuna: pip install "optuna>=5"',
+        "needs Optuna, the extra [tune] of catdog",
     )
     add_config(parser)
     parser.add_argument(

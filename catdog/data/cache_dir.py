@@ -10,7 +10,7 @@ from pathlib import Path
 from catdog.base.text import many
 from catdog.data.cache_folder import DRAWN
 from catdog.errors import CatdogError
-from catdog.images.store import STORE_FILE
+from catdog.images.packed_files import STORE_FILE
 
 PIXELS = "pixels"
 STORES = "stores"  # mirrors of packed sets that lie elsewhere (`catdog.data.remote`)

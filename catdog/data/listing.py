@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from catdog.base.text import listed, quoted
 from catdog.errors import CatdogError
+from catdog.images.packed_files import SET_FILE
 
 if TYPE_CHECKING:
     from catdog.images.packed_paths import PackedFolder
@@ -166,7 +167,7 @@ def files_below(folder: str | Path) -> Iterator[str]:
 
 def _packed(folder: str | Path) -> "PackedFolder | None":
     """What `catdog data pack` made, where `folder` is that or leads into it (`catdog.images.packed_paths`)."""
-    if os.path.exists(folder) and not os.path.exists(os.path.join(folder, "shards.json")):
+    if os.path.exists(folder) and not os.path.exists(os.path.join(folder, SET_FILE)):
         return None
     from catdog.images.packed_paths import find_folder
 

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from catdog.base.atomic import write_text
+from catdog.base.atomic import write_if_other
 from catdog.config.settings import Photos
 from catdog.data.cache_dir import GIGABYTE, STORES
 from catdog.data.cache_folder import folder_of
 from catdog.data.listing import Listing, is_address
 from catdog.errors import CatdogError
-from catdog.images.packed import FORMAT, SET_FILE
+from catdog.images.packed import FORMAT
+from catdog.images.packed_files import SET_FILE, STORE_FILE
 from catdog.images.packed_paths import begin_reading, find_folder
-from catdog.images.store import STORE_FILE, Store
+from catdog.images.store import Store
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,9 +51,7 @@ def _mirror(url: str, cache: Path, limit: float) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CatdogError(f"cannot make the folder {folder}: {error.strerror}; give another --cache.") from None
-    path = folder / STORE_FILE
-    if not path.exists() or path.read_text(encoding="utf-8") != about:
-        write_text(path, about)
+    write_if_other(folder / STORE_FILE, about.encode())
     Store(folder).bring_file(SET_FILE, _fault)
     return folder
 

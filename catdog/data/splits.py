@@ -16,7 +16,9 @@ SAMPLE = "sample"  # as the folder of photos: the drawn set
 
 def whole_place(data: str) -> str:
     """What `Photos.data` names, for whoever is in another folder: a whole path, an address, or the drawn set."""
-    return data if data == SAMPLE or is_address(data) else os.path.abspath(data)
+    if is_address(data):
+        return data.rstrip("/")
+    return data if data == SAMPLE else os.path.abspath(data)
 
 
 def photo_folder(photos: Photos) -> Path:

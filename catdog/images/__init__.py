@@ -5,7 +5,7 @@ formats             which format a file has; what a JPEG and Exif data say
 pillow, colour      all other pictures; colour profiles, grey levels, transparency
 geometry, limits    resizing and turning upright; how large a picture may be
 keep_shape          cropping and padding
-packed, store       photos in tar shards; in an object store
+packed, store       photos in tar shards; in an object store; packed_files: by which their folders are known
 packed_paths        the paths that lead into packed sets
 """
 

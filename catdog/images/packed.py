@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from catdog.errors import CatdogError, ImageError
 from catdog.images.limits import check_bytes
+from catdog.images.packed_files import SET_FILE, STORE_FILE
 
 if TYPE_CHECKING:
     from catdog.images.store import Store
 
-SET_FILE = "shards.json"
 FORMAT = "catdog shards 1"
 
 
@@ -255,7 +255,7 @@ def open_set(root: str, *identity: int) -> PackedSet | None:
 
 def _store(root: Path) -> "Store | None":
     """The store of which `root` is the mirror, if it is one."""
-    if not (root / "store.json").exists():
+    if not (root / STORE_FILE).exists():
         return None
     from catdog.images.store import Store
 

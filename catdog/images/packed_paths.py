@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from catdog.images.limits import MAX_BYTES
-from catdog.images.packed import SET_FILE, Packed, PackedSet, name_hash, open_set
+from catdog.images.packed import Packed, PackedSet, name_hash, open_set
+from catdog.images.packed_files import SET_FILE
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

@@ -15,15 +15,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from catdog.base.atomic import write_atomic
-from catdog.base.extras import how_to_install
+from catdog.base.atomic import write_if_other
 from catdog.errors import CatdogError
+from catdog.images.packed_files import STORE_FILE
 
 if TYPE_CHECKING:
     from catdog.images.packed import Packed
 
-STORE_FILE = "store.json"
 _TRIES = 6
+_FAULTS = 3  # whole answers of another content, after which no other is asked for
 _DELAY = 0.5  # seconds before the second try, and twice as many before each later one
 _TIMEOUT = 30.0  # seconds for one request
 _GAP = 2**18  # bytes between two photos, at most, that are rather read than left out
@@ -54,7 +54,7 @@ class Store:
         with the answer. Raises StoreError when that does not help.
         """
         place = f"{self.url}/{name}"
-        reason, mend = "", ""
+        reason, mend, faults = "", "", 0
         for attempt in range(_TRIES):
             if attempt:
                 time.sleep(_DELAY * 2 ** (attempt - 1))
@@ -77,7 +77,8 @@ class Store:
                 reason, mend = "the answer was cut off", "check the connection"
             elif found := fault(data):
                 reason, mend = found, "copy the packed set there again, whole"
-                if attempt == 2:  # it is not the connection
+                faults += 1
+                if faults == _FAULTS:  # it is not the connection
                     break
             else:
                 return data
@@ -99,9 +100,7 @@ class Store:
     def bring_file(self, name: str, fault: Callable[[bytes], str]) -> bytes:
         """Copy a small file of the set to the mirror, unless the one there is the same; returns its bytes."""
         data = self.read(name, fault=fault)
-        path = self.mirror / name
-        if not path.exists() or path.read_bytes() != data:
-            write_atomic(path, lambda file: file.write(data))
+        write_if_other(self.mirror / name, data)
         return data
 
     def each(self, call: Callable[[int], Any], numbers: Sequence[int]) -> Iterator[Any]:
@@ -211,6 +210,8 @@ def _open_system(url: str) -> tuple[Any, str]:
             raise StoreError(
                 f"{url} is no address that fsspec knows ({error}); give s3://, gs:// or https://."
             ) from None
+        from catdog.base.extras import how_to_install
+
         install = "pip install gcsfs" if scheme in ("gs", "gcs") else how_to_install("remote")
         raise StoreError(f"reading {scheme}:// needs the extra [remote] of catdog: {install}") from None
     return system, path

@@ -93,6 +93,15 @@ def new_run(
 
     Raises CatdogError where the folder is used already, or it or the cache is where it would do harm.
     """
+    config = settled(config, log)
+    folder = kind(Path(config.run.out) if config.run.out else None, log)
+    check_places(config, folder.path)
+    with folder:
+        yield replace(config, run=replace(config.run, out=str(folder.path))), folder
+
+
+def settled(config: Config, log: Callable[[str], None]) -> Config:
+    """`config` with the photos and the network that it starts from settled; log: given lines on what was left open."""
     photos = config.photos
     if photos.data == "data" and not has_photos("data"):
         log(
@@ -112,10 +121,7 @@ def new_run(
                 "The photos are few, so this starts from the network that comes with catdog, which has learned from "
                 "many photographs. To begin with new weights, give --start-from none."
             )
-    folder = kind(Path(config.run.out) if config.run.out else None, log)
-    check_places(config, folder.path)
-    with folder:
-        yield replace(config, run=replace(config.run, out=str(folder.path))), folder
+    return config
 
 
 def check_places(config: Config, run: Path) -> None:

@@ -106,7 +106,7 @@ def _split(is_in_folds: bool) -> str:
 
 def _quoted(text: str) -> str:
     """A string of YAML, on one line, in double quotes: what JSON makes of one whose letters can all be printed."""
-    return json.dumps(on_one_line(text).encode("utf-8", "replace").decode("utf-8"), ensure_ascii=False)
+    return json.dumps(on_one_line(text), ensure_ascii=False)
 
 
 def _plain(name: str) -> str:

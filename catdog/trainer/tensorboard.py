@@ -7,9 +7,7 @@ from typing import Any
 
 from catdog.base.atomic import cannot_write
 from catdog.runs.folder import refuse_link
-from catdog.trainer.events import EpochDone, Event, Listener
-
-_usual_hook = threading.excepthook
+from catdog.trainer.events import EpochDone, Event, Listener, TrainingDone
 
 
 def tensorboard_writer(run: Path) -> list[Listener]:
@@ -19,17 +17,25 @@ def tensorboard_writer(run: Path) -> list[Listener]:
     place = run / "tensorboard"
     refuse_link(place)
     board: Any = None
+    usual_hook = threading.excepthook
+
+    def hook(failed: threading.ExceptHookArgs) -> None:
+        """Show the traceback of a thread, unless it is the one that writes: `flush` raises its error."""
+        if type(failed.thread).__module__.partition(".")[0] != "tensorboard":
+            usual_hook(failed)
 
     def write(event: Event) -> None:
         nonlocal board
+        if isinstance(event, TrainingDone):
+            threading.excepthook = usual_hook
         if not isinstance(event, EpochDone):
             return
         from torch.utils.tensorboard import SummaryWriter
 
         try:
-            # Not before there is a row: a disk that cannot be written is found at once, by the thread that writes.
-            threading.excepthook = _hook
-            board = board or SummaryWriter(str(place))
+            if board is None:  # not before there is a row: a disk that cannot be written is found at once
+                threading.excepthook = hook
+                board = SummaryWriter(str(place))
             for name, value in event.row.items():
                 board.add_scalar(name, value, int(event.row["epoch"]))
             board.flush()
@@ -37,9 +43,3 @@ def tensorboard_writer(run: Path) -> list[Listener]:
             raise cannot_write(place, error) from None
 
     return [write]
-
-
-def _hook(failed: threading.ExceptHookArgs) -> None:
-    """Show the traceback of a thread, unless it is the one that writes for TensorBoard: `flush` raises its error."""
-    if type(failed.thread).__module__.partition(".")[0] != "tensorboard":
-        _usual_hook(failed)

@@ -51,6 +51,24 @@ def test_what_was_begun_otherwise_is_named_and_left_alone(
     assert {path: path.read_bytes() for path in before} == before
 
 
+@pytest.mark.usefixtures("no_curves")
+def test_what_a_training_settles_itself_is_the_same_the_second_time(
+    make_photos: MakePhotos, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A network to start from, by its name; and data/, where that is empty, in a file with every setting."""
+    monkeypatch.setattr("catdog.data.drawn.DEFAULT_COUNT", 40)
+    photos = make_photos({"cat": 8, "dog": 8})
+    assert train("--data", photos, "--out", "base", "--epochs", 1) == 0
+    again = ("--data", photos, "--out", "run", "--epochs", 1, "--start-from", "base")
+    Path("mine.toml").write_text('[photos]\ndata = "data"\n')
+    drawn = ("--config", "mine.toml", "--out", "drawn", "--epochs", 1)
+    for command in (again, drawn):
+        assert train(*command) == 0
+        capsys.readouterr()
+        assert train(*command) == 0
+        assert "is finished" in capsys.readouterr().out
+
+
 def test_it_takes_the_place_and_nothing_that_begins_anew(capsys: pytest.CaptureFixture[str]) -> None:
     assert train("--data", "sample") == 2
     assert "give --out" in capsys.readouterr().err

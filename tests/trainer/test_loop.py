@@ -168,13 +168,10 @@ def test_where_tensorboard_cannot_write_there_is_a_sentence_and_no_traceback_of_
 ) -> None:
     from tensorboard.summary.writer.record_writer import RecordWriter
 
-    from catdog.trainer import tensorboard
-
     def full(self: object, data: bytes) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(threading, "excepthook", threading.__excepthook__)
-    monkeypatch.setattr(tensorboard, "_usual_hook", threading.__excepthook__)
     monkeypatch.setattr(RecordWriter, "write", full)
     with pytest.raises(CatdogError, match="No space left on device"):
         train(small_config(make_photos({"cat": 8, "dog": 8}), epochs=2), log=quiet)

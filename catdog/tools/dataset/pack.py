@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from catdog.base.atomic import is_temporary, write_atomic
+from catdog.base.atomic import is_temporary, write_atomic, write_if_other
 from catdog.base.locks import Held, unlock
 from catdog.base.progress import bar
 from catdog.base.text import in_shell, many
@@ -28,7 +28,8 @@ from catdog.base.work_folder import make_and_lock
 from catdog.data.listing import Listing
 from catdog.data.remarks import remarks
 from catdog.errors import CatdogError
-from catdog.images.packed import FORMAT, SET_FILE, index_name, name_hash
+from catdog.images.packed import FORMAT, index_name, name_hash
+from catdog.images.packed_files import SET_FILE
 from catdog.images.packed_paths import open_photo, stat_photo
 from catdog.tools.dataset.scan import list_splits
 
@@ -112,8 +113,7 @@ def _pack(root: Path, splits: dict[str, Listing], out: Path, most: int) -> str:
         "folders": {listing.root.name if split else "": listing.classes for split, listing in splits.items()},
     }
     text = _on_lines({**about_all, "shards": shards}, "shards")
-    if not _holds(out / SET_FILE, text):
-        write_atomic(out / SET_FILE, lambda file: file.write(text))
+    write_if_other(out / SET_FILE, text)
     for path in out.iterdir():
         if path.name not in kept:  # of photos that were more, or shards that were smaller
             path.unlink()
@@ -188,9 +188,7 @@ def _pack_shard(path: Path, photos: Sequence[_Photo], first: int) -> tuple[dict[
 
         write_atomic(path, write)
     index = _on_lines({"shard": path.name, "sha256": writer.sha256.hexdigest(), **writer.columns})
-    index_path = path.with_name(index_name(path.name))
-    if not _holds(index_path, index):
-        write_atomic(index_path, lambda file: file.write(index))
+    write_if_other(path.with_name(index_name(path.name)), index)
     return {
         "photos": len(photos),
         "bytes": writer.at,
@@ -248,10 +246,6 @@ class _ShardWriter:
 
     def _pad(self, to: int) -> None:
         self._write(bytes(-self.at % to))
-
-
-def _holds(path: Path, data: bytes) -> bool:
-    return path.exists() and path.read_bytes() == data
 
 
 def _on_lines(about: dict[str, Any], spread: str = "") -> bytes:

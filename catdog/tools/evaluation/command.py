@@ -14,11 +14,11 @@ from catdog.base.text import many, on_one_line, percent
 from catdog.config.toml import load_config
 from catdog.data import pixel_cache as cache
 from catdog.data.held_out import held_out_photos, is_all_learned
-from catdog.data.listing import Listing
+from catdog.data.listing import Listing, is_address
 from catdog.data.names import told_apart
 from catdog.data.remarks import remarks
 from catdog.data.remote import local_folder
-from catdog.data.splits import photo_folder, train_and_val
+from catdog.data.splits import photo_folder, train_and_val, whole_place
 from catdog.drawing.fonts import shorten
 from catdog.drawing.page import how_to_open
 from catdog.errors import CatdogError
@@ -51,7 +51,11 @@ def main(run: str | None, data: str | None, as_json: bool, out: str | None) -> i
         raise CatdogError(
             f"beside {model}, there is no config.toml that says what it was trained on; name a folder with --data."
         )
-    folder = local_folder(data) if data is not None else photo_folder(config.photos)  # type: ignore[union-attr]
+    if data is None or (config is not None and is_address(data) and whole_place(data) == config.photos.data):
+        assert config is not None
+        folder = photo_folder(config.photos)  # of a store the same mirror, wherever --cache had it
+    else:
+        folder = local_folder(data)
     photos = held_out_photos(folder, config).with_classes(classifier.classes, whose="the model")
     answered = None
     if config is not None and is_all_learned(photos.root, config):
