@@ -11,6 +11,7 @@ The constants are those of `python scripts/benchmark.py --only constants` (--con
 
 import argparse
 import json
+import math
 import sys
 import tempfile
 import time
@@ -24,7 +25,8 @@ import numpy as np
 
 from benchmarks.cost_model import PASSES, Work, training_parts
 from benchmarks.failures import DAY, best_interval, simulate
-from benchmarks.parts.constants import PROCESSES, machine_of, train_by
+from benchmarks.fit import machine_of
+from benchmarks.parts.constants import PROCESSES, train_by
 from benchmarks.photos import Place, Sizes, require_photos
 from benchmarks.results import Problem, load, write
 from catdog.base.cpus import usable_cpus
@@ -109,46 +111,77 @@ def table(arguments: argparse.Namespace) -> None:
 # What a GPU and what is around it does, from data sheets, not measured: NVIDIA H100 SXM, 8 a machine, 400 Gb/s a GPU.
 GPU_FLOPS = 0.4 * 989e12  # bfloat16, of which large products reach about so much
 GPU_BYTES = 0.8 * 3.35e12
-GPU_LINK = 40e9  # bytes a second of gradients between machines
+GPU_LINK = {True: 3e11, False: 40e9}  # bytes a second of gradients of a GPU: within a machine, and between machines
+HOP = 1e-5  # seconds from one GPU to another, of which a sum takes 2 log2 of their number, one after the other
 GPU_CORES = 12  # of a CPU, for each GPU
+IN_MACHINE = 8  # GPUs
 STORE = 2e9  # bytes a second of photos that a machine reads from a store
 PHOTO_BYTES = 100_000
 STEP = 5e-4  # seconds that starting a step's kernels takes
-BATCH = 8192
-FAR = Work(0, 0, 64, (4096, 4096, 1024), BATCH, 1)
+FAR = Work(0, 0, 64, (4096, 4096, 1024), 8192, 30)
+GPUS = (1, 8, 64, 1000)
+CHANGES: dict[str, dict[str, Any]] = {  # one after the other
+    "as it is": {},
+    "batches of 65,536": {"batch": 65536},
+    "gradients summed in bfloat16": {"gradient_bytes": 2},
+    "batch normalisation over a machine's photos alone": {"norm_sums": False},
+    "each machine decodes and keeps its share of the photos": {"shares": True},
+}
 
 
 def far(arguments: argparse.Namespace) -> None:
-    """Hours of 30 epochs, and what takes the most of them. Decoding and reading go on beside the arithmetic."""
+    """Hours of 30 epochs, and what takes the most of them; then the same for most of all with changes of the design."""
     machine = machine_of(load(arguments.constants), usable_cpus()[0])
     decode = machine.decode_seconds(1, FAR.side) * machine.cores
-    print("| photos |", " | ".join(f"{gpus:,} GPUs" for gpus in (1, 8, 64, 1000)), "|\n|---|" + "---|" * 4)
+
+    def cell(photos: int, gpus: int, **changes: Any) -> str:
+        hours, limit = far_hours(photos, gpus, decode, **changes)
+        return f"{hours:.2g} h, {limit}"
+
+    print("| photos |", " | ".join(f"{gpus:,} GPUs" for gpus in GPUS), "|\n|---|" + "---|" * len(GPUS))
     for power in range(5, 10):
-        cells = []
-        for gpus in (1, 8, 64, 1000):
-            hours, limit = far_hours(10**power, gpus, decode)
-            cells.append(f"{hours:.2g} h, {limit}")
-        print(f"| 10^{power} | {' | '.join(cells)} |")
+        print(f"| 10^{power} |", " | ".join(cell(10**power, gpus) for gpus in GPUS), "|")
+    print(f"\n| 10^9 photos, {GPUS[-1]:,} GPUs | |\n|---|---|")
+    made: dict[str, Any] = {}
+    for words, change in CHANGES.items():
+        made |= change
+        print(f"| {words} | {cell(10**9, GPUS[-1], **made)} |")
 
 
-def far_hours(photos: int, gpus: int, decode: float, epochs: int = 30) -> tuple[float, str]:
-    """decode: core-seconds a photo, which are spent once; photos are read, as bytes of their pixels, in each epoch."""
-    steps = photos / BATCH
-    machines = -(-gpus // 8)
+def far_hours(
+    photos: int,
+    gpus: int,
+    decode: float,
+    *,
+    batch: int = FAR.batch,
+    gradient_bytes: int = 4,
+    norm_sums: bool = True,
+    shares: bool = False,
+) -> tuple[float, str]:
+    """Hours, and what takes most of them. decode: core-seconds a photo.
+
+    Photos are decoded once by each machine, all of them, or, where `shares`, its share; or else (--cache none) by each
+    machine its share in each epoch, beside the arithmetic: whichever is quicker.
+    """
+    machines = -(-gpus // IN_MACHINE)
+    hops = 2 * math.log2(gpus) * HOP
     step = {
         "starting steps": STEP,
-        "products": BATCH / gpus * FAR.flops / GPU_FLOPS,
+        "products": batch / gpus * FAR.flops / GPU_FLOPS,
         "passes over the weights": PASSES * FAR.weights / GPU_BYTES,
-        "summing gradients": (2 * (gpus - 1) / gpus * 4 * FAR.weights / GPU_LINK) if gpus > 1 else 0.0,
+        "summing gradients": 2 * (gpus - 1) / gpus * gradient_bytes * FAR.weights / GPU_LINK[machines == 1] + hops,
+        "sums of batch normalisation": 4 * len(FAR.hidden) * hops if norm_sums else 0.0,
     }
-    once = {
-        "decoding": photos * decode / (gpus * GPU_CORES),
-        "reading": photos * PHOTO_BYTES / (machines * STORE),
-    }
-    most = max(once.items(), key=lambda part: part[1])
-    arithmetic = epochs * steps * sum(step.values())
-    limit = most[0] if most[1] > arithmetic else max(step.items(), key=lambda part: part[1])[0]
-    return (most[1] + arithmetic) / 3600, limit
+    slowest = max(step, key=lambda part: step[part])
+    arithmetic = photos / batch * sum(step.values())
+    a_share = {"decoding": photos * decode / (gpus * GPU_CORES), "reading": photos * PHOTO_BYTES / (machines * STORE)}
+    bringing = max(a_share, key=lambda part: a_share[part])
+    again = FAR.epochs * max(arithmetic, a_share[bringing])
+    first = a_share[bringing] * (1 if shares else machines)
+    kept = first + FAR.epochs * arithmetic
+    if again < kept:
+        return again / 3600, slowest if arithmetic >= a_share[bringing] else f"{bringing} in each epoch"
+    return kept / 3600, slowest if FAR.epochs * arithmetic >= first else f"{bringing} once"
 
 
 def failures(arguments: argparse.Namespace) -> None:

@@ -12,6 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 import scaling
 from benchmarks.cost_model import PASSES, Machine, Work, step_parts, training_parts
 from benchmarks.failures import best_interval, simulate
+from benchmarks.fit import MEASURED, machine_of
+from benchmarks.parts.constants import NAME, PROCESSES
 from benchmarks.results import Measurement, Problem, Results, save
 from catdog.config.toml import load_config
 from catdog.model.build import build_model
@@ -19,14 +21,16 @@ from catdog.model.mlp import count_weights
 
 MACHINE = Machine(
     cores=2,
-    step=0.001,
     flops=1e9,
     values=1e-8,
     passes=1e9,
-    decode={24: 0.001, 64: 0.003},
+    step={1: 0.001, 2: 0.01, 4: 0.03},
+    layer={1: 0.0, 2: 0.001, 4: 0.004},
+    reduce={1: math.inf, 2: 1e8, 4: 5e7},
+    epoch={1: 0.1, 2: 0.15, 4: 0.2},
+    checkpoint={1: 1e8, 2: 8e7, 4: 5e7},
     start={1: 2.0, 2: 5.0, 4: 9.0},
-    latency={2: 0.01, 4: 0.02},
-    reduce={2: 1e8, 4: 5e7},
+    decode={24: 0.001, 64: 0.003, 96: 0.006},
 )
 WORK = Work(photos=1000, val=100, side=8, hidden=(50, 20), batch=64, epochs=3)
 
@@ -42,11 +46,12 @@ def test_weights_and_products_are_those_of_the_network() -> None:
 
 def test_a_step_by_several_processes_does_the_passes_in_each_and_sums_the_gradients() -> None:
     alone, four = step_parts(WORK, MACHINE), step_parts(WORK, MACHINE, 4)
-    assert alone["products"] == four["products"] == pytest.approx(64 * WORK.flops / 1e9)
+    assert alone["products"] == four["products"] == pytest.approx(1000 / 16 * WORK.flops / 1e9)
     assert four["passes over the weights"] == 4 * alone["passes over the weights"]
     assert alone["passes over the weights"] == pytest.approx(PASSES * WORK.weights / 1e9)
-    assert four["start of a step"] == 2 * alone["start of a step"]  # four on two cores
-    assert four["gradients summed"] == pytest.approx(0.02 + 4 * WORK.weights / 5e7)
+    assert four["start of a step"] == 0.03
+    assert four["layers"] == 2 * 0.004
+    assert four["gradients summed"] == pytest.approx(4 * WORK.weights / 5e7)
     assert "gradients summed" not in alone
 
 
@@ -54,8 +59,37 @@ def test_a_training_decodes_once_or_in_each_epoch() -> None:
     once, again = training_parts(WORK, MACHINE), training_parts(WORK, MACHINE, kept=False)
     assert once["decoding"] == pytest.approx(1100 * 0.001 / 2)  # smaller than what was measured: as that
     assert again["decoding"] == pytest.approx(3 * once["decoding"])
-    assert once["products"] == pytest.approx(3 * 16 * 64 * WORK.flops / 1e9)  # the last batch is taken as a whole one
+    assert once["products"] == pytest.approx(3 * 1000 * WORK.flops / 1e9)
+    assert once["evaluation"] == pytest.approx(3 * 2 * 100 * (WORK.flops / 3 / 1e9 + 192e-8))  # mirrored too
+    assert once["end of an epoch"] == pytest.approx(3 * (0.1 + 16 * WORK.weights / 1e8))
     assert MACHINE.decode_seconds(1, 44) == pytest.approx(0.002 / 2)  # between the two
+
+
+def test_constants_are_found_again_in_the_seconds_that_they_give() -> None:
+    """And where one part costs nothing, it is 0 and not less."""
+    found = machine_of(measured(MACHINE), 2)
+    for name in ("flops", "values", "passes", "reduce", "epoch", "checkpoint", "step", "start"):
+        assert getattr(found, name) == pytest.approx(getattr(MACHINE, name)), name
+    assert found.layer == pytest.approx(MACHINE.layer, abs=1e-9)
+    assert found.decode == pytest.approx(MACHINE.decode)
+
+
+def measured(machine: Machine) -> Results:
+    """What the benchmark would have measured on such a machine."""
+    figures: dict[str, dict[str, float]] = {
+        f"decode {side} x {side}": {"photos_per_second": machine.cores / seconds}
+        for side, seconds in machine.decode.items()
+    }
+    for n in PROCESSES:
+        figures[f"start of {n}"] = {"seconds": machine.start[n]}
+        figures[f"steps by {n}"] = {}
+        for number, work in enumerate(MEASURED):
+            end = machine.epoch[n] + 16 * work.weights / machine.checkpoint[n]
+            figures[f"steps by {n}"] |= {
+                f"step {number}": sum(step_parts(work, machine, n).values()),
+                f"end {number}": end,
+            }
+    return Results({}, {}, {}, [Measurement(NAME, name, 0, values) for name, values in figures.items()])
 
 
 def test_without_failures_work_takes_its_time_and_its_checkpoints() -> None:
@@ -94,14 +128,7 @@ def test_a_failure_costs_the_work_since_the_checkpoint_and_the_restart() -> None
 def test_predictions_are_written_once_and_what_runs_took_beside_them(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    figures: dict[str, dict[str, float]] = {
-        "steps": {"step_seconds": 1e-3, "flops_per_second": 1e9, "value_seconds": 1e-8, "passes_bytes_per_second": 1e9},
-        **{f"sums over {n}": {"latency_seconds": 0.01, "reduced_bytes_per_second": 1e8} for n in (2, 4)},
-        **{f"decode {side} x {side}": {"photos_per_second": 1000} for side in (24, 64, 96)},
-        **{f"start of {n}": {"seconds": 3.0} for n in (1, 2, 4)},
-    }
-    found = Results({}, {}, {}, [Measurement("constants", name, 0, values) for name, values in figures.items()])
-    save(found, tmp_path / "constants.json")
+    save(measured(MACHINE), tmp_path / "constants.json")
     for split, count in (("train", 4), ("val", 1)):
         for label in ("cat", "dog"):
             (tmp_path / "photos" / split / label).mkdir(parents=True)
@@ -120,6 +147,26 @@ def test_predictions_are_written_once_and_what_runs_took_beside_them(
     assert "within 20%: 1 of 1" in capsys.readouterr().out
     scaling.main(["far", *places])
     assert "1,000 GPUs" in capsys.readouterr().out
+
+
+def test_each_machine_decodes_all_photos_once_or_its_share_in_each_epoch_whichever_is_quicker() -> None:
+    slow = 100.0  # core-seconds a photo, so that nothing else counts
+    hours = 10**6 * slow / (8 * scaling.GPU_CORES) / 3600
+    assert scaling.far_hours(10**6, 8, slow) == (pytest.approx(hours, rel=0.01), "decoding once")
+    assert scaling.far_hours(10**6, 80, slow) == (pytest.approx(hours, rel=0.01), "decoding once")  # ten machines
+    assert scaling.far_hours(10**6, 80, slow, shares=True) == (pytest.approx(hours / 10, rel=0.01), "decoding once")
+    again = pytest.approx(hours * 30 / 100, rel=0.01)
+    assert scaling.far_hours(10**6, 800, slow) == (again, "decoding in each epoch")
+
+
+def test_far_away_sums_over_many_gpus_take_most_of_a_small_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scaling, "STORE", 1e18)
+    assert scaling.far_hours(10**8, 1, 0.0)[1] == "products"
+    with_sums, limit = scaling.far_hours(10**8, 1000, 0.0)
+    assert limit == "summing gradients"
+    without, _ = scaling.far_hours(10**8, 1000, 0.0, norm_sums=False)
+    steps = 30 * 10**8 / 8192
+    assert (with_sums - without) * 3600 == pytest.approx(steps * 12 * 2 * math.log2(1000) * scaling.HOP)
 
 
 def test_what_is_missing_is_asked_for(tmp_path: Path) -> None:

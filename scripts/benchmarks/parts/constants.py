@@ -1,25 +1,27 @@
-"""The constants of the model on paper, `benchmarks.cost_model`, which scripts/scaling.py reads from the results."""
+"""What the model on paper, `benchmarks.cost_model`, takes its constants from (`benchmarks.fit`)."""
 
 from collections.abc import Callable
 from pathlib import Path
-from statistics import median
 
 from benchmarks.contender import Contender, Figures, Part, said
-from benchmarks.cost_model import Machine
 from benchmarks.photos import Place
 from benchmarks.processes import Ended, run_peer, run_python
-from benchmarks.results import Problem, Results
 
 SIDES = (24, 64, 96)
 PROCESSES = (1, 2, 4)
 NAME = "constants"
 
 
+def run_by(processes: int, module: str, *arguments: object, folder: Path) -> Ended:
+    """`python -m MODULE`, started by torchrun where it is by several processes."""
+    several = ("torch.distributed.run", "--standalone", "--nproc-per-node", processes, "-m") if processes > 1 else ()
+    return run_python(["-m", *several, module, *arguments], folder)
+
+
 def train_by(processes: int, data: Path, folder: Path, *flags: object) -> Ended:
-    """`catdog train` with new weights on the processor, started by torchrun where it is by several processes."""
-    several = ("torch.distributed.run", "--nproc-per-node", processes, "-m") if processes > 1 else ()
+    """`catdog train` with new weights on the processor."""
     places = ("--data", data, "--out", folder / "run", "--cache", folder / "cache", "--device", "cpu")
-    return run_python(["-m", *several, "catdog", "train", *places, "--start-from", "none", *flags], folder)
+    return run_by(processes, "catdog", "train", *places, "--start-from", "none", *flags, folder=folder)
 
 
 def _start(processes: int) -> Callable[[Place, int], Figures]:
@@ -39,43 +41,19 @@ def _decode(side: int) -> Callable[[Place, int], Figures]:
     return measure
 
 
-def _peer(*arguments: object) -> Callable[[Place, int], Figures]:
-    return lambda place, round: said(run_peer("constants", *arguments, folder=place.work))
+def _steps(processes: int) -> Callable[[Place, int], Figures]:
+    return lambda place, round: said(run_by(processes, "benchmarks.peers.constants", folder=place.work))
 
 
 def constants() -> Part:
     return Part(
         NAME,
-        "What scripts/scaling.py computes with: a step's constants, fitted to seven networks; gradients summed over "
-        "processes by Gloo; photos decoded by all cores; the smallest training, from start to end.",
+        "What scripts/scaling.py computes with: seconds of a step, and of the end of an epoch, of nine networks; "
+        "photos decoded by all cores; the smallest training, from start to end.",
         [
-            Contender("steps", _peer("steps")),
-            *(Contender(f"sums over {n}", _peer("sums", n)) for n in PROCESSES[1:]),
-            *(Contender(f"decode {side} x {side}", _decode(side)) for side in SIDES),
+            *(Contender(f"steps by {n}", _steps(n)) for n in PROCESSES),
             *(Contender(f"start of {n}", _start(n)) for n in PROCESSES),
+            *(Contender(f"decode {side} x {side}", _decode(side)) for side in SIDES),
         ],
         rounds=3,
-    )
-
-
-def machine_of(found: Results, cores: int) -> Machine:
-    """The machine that was measured: the median of the rounds."""
-
-    def middle(contender: str, figure: str) -> float:
-        if not (values := found.figures(NAME, contender, figure)):
-            raise Problem(
-                f"{contender} is not among the constants; measure: python scripts/benchmark.py --only {NAME}."
-            )
-        return median(values.values())
-
-    return Machine(
-        cores=cores,
-        step=middle("steps", "step_seconds"),
-        flops=middle("steps", "flops_per_second"),
-        values=middle("steps", "value_seconds"),
-        passes=middle("steps", "passes_bytes_per_second"),
-        decode={side: cores / middle(f"decode {side} x {side}", "photos_per_second") for side in SIDES},
-        start={n: middle(f"start of {n}", "seconds") for n in PROCESSES},
-        latency={n: middle(f"sums over {n}", "latency_seconds") for n in PROCESSES[1:]},
-        reduce={n: middle(f"sums over {n}", "reduced_bytes_per_second") for n in PROCESSES[1:]},
     )
