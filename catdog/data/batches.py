@@ -20,17 +20,27 @@ def shuffled_batches(photos: int, steps: int, seed: int, epoch: int, shards: np.
     """
     rng = np.random.default_rng([seed, epoch])
     order = rng.permutation(photos)
-    if shards is not None:
+    if shards is None:
+        batches = np.array_split(order, steps)
+    else:
         from catdog.data.shard_order import in_windows
 
-        order = in_windows(order, shards, rng)
-    return [torch.from_numpy(rows) for rows in np.array_split(order, steps)]
+        batches = in_windows(order, shards, steps, rng)
+    return [torch.from_numpy(rows) for rows in batches]
 
 
-def batches_in_order(photos: int, image_size: tuple[int, int]) -> tuple[Tensor, ...]:
-    """Row numbers of all photos, in batches of as many as make 16 MiB, what a processor caches, in float32."""
+def batches_in_order(photos: int, image_size: tuple[int, int], shards: np.ndarray | None = None) -> tuple[Tensor, ...]:
+    """Row numbers of all photos, in batches of as many as make 16 MiB, what a processor caches, in float32.
+
+    shards: as for `shuffled_batches`, a window of which is used up before the next.
+    """
     height, width = image_size
-    return torch.arange(photos).split(max(1, 2**22 // (3 * height * width)))
+    order = np.arange(photos)
+    if shards is not None:
+        from catdog.data.shard_order import WINDOW
+
+        order = np.argsort(shards // WINDOW, kind="stable")
+    return torch.from_numpy(order).split(max(1, 2**22 // (3 * height * width)))
 
 
 def some_of_each_class(labels: Tensor, most: int) -> Tensor:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 _LEAST = 1000  # photos for which it pays to start processes: each needs some 0.2 s
-_TASK = 64  # photos that a process decodes in a turn, at most
+PHOTOS_IN_A_TASK = 64  # photos that a process decodes in a turn, at most
 _TASK_BYTES = 2**26  # and bytes of their pixels
 
 
@@ -53,7 +53,7 @@ class DecodePool:
     def __init__(self, size: tuple[int, int], workers: int = 0, expected: int = 0, resize: Resize = "squash") -> None:
         workers = workers or thread_count()[0]
         self.size, self.resize = size, resize
-        self.task = max(1, min(_TASK, _TASK_BYTES // (3 * size[0] * size[1])))
+        self.task = max(1, min(PHOTOS_IN_A_TASK, _TASK_BYTES // (3 * size[0] * size[1])))
         self.closed = False
         from catdog.base.cpus import usable_cpus
 

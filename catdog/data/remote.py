@@ -5,6 +5,7 @@ import json
 import re
 from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,15 +13,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from catdog.base.atomic import write_if_other
+from catdog.base.text import many
 from catdog.config.settings import Photos
 from catdog.data.cache_dir import GIGABYTE, STORES
 from catdog.data.cache_folder import folder_of
+from catdog.data.decode_pool import PHOTOS_IN_A_TASK
 from catdog.data.listing import Listing, is_address
 from catdog.errors import CatdogError
 from catdog.images.packed import FORMAT
 from catdog.images.packed_files import SET_FILE, STORE_FILE
 from catdog.images.packed_paths import begin_reading, find_folder
-from catdog.images.store import Store
+from catdog.images.store import BLOCK, Store
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,16 +75,37 @@ def shards_of(listing: Listing) -> np.ndarray | None:
     return None if packed is None else packed.shards(listing.paths)
 
 
+def what_is_read(listings: Sequence[Listing], kept: bool) -> str:
+    """What a training on photos of a store will read of it; "" where they lie in folders. kept: --cache is not none."""
+    folders = {listing.root: find_folder(listing.root) for listing in listings if is_mirror(listing.root)}
+    sizes = [size for folder in folders.values() if folder is not None for size in folder.shard_sizes()]
+    if not sizes:
+        return ""
+    total, photos = sum(sizes), sum(map(len, listings))
+    requests = many(photos // PHOTOS_IN_A_TASK + len(sizes) if kept else total // BLOCK + len(sizes), "request")
+    when = "once" if kept else "in each epoch, but for what --cache-limit keeps"
+    return (
+        f"{total / 1e6:,.0f} MB in {many(len(sizes), 'shard')}, read {when}: about {requests}, "
+        f"{total / 1e8:,.0f} s at 100 MB a second"
+    )
+
+
 def read_ahead(listing: Listing, batches: "Sequence[Tensor]") -> "Sequence[Tensor] | Iterator[Tensor]":
     """The same batches, row numbers of photos: those of a store are on their way some batches before they are used."""
     return _begun(listing, batches) if is_mirror(listing.root) else batches
 
 
 def _begun(listing: Listing, batches: "Sequence[Tensor]") -> "Iterator[Tensor]":
-    coming: deque[Tensor] = deque()
+    coming: deque[tuple[Tensor, list[Future[None]]]] = deque()
     for rows in batches:
-        begin_reading([listing.path(row) for row in rows.tolist()])
-        coming.append(rows)
+        coming.append((rows, begin_reading([listing.path(row) for row in rows.tolist()], blocks=True)))
         if len(coming) > _AHEAD:
-            yield coming.popleft()
-    yield from coming
+            yield _arrived(*coming.popleft())
+    for one in coming:
+        yield _arrived(*one)
+
+
+def _arrived(rows: "Tensor", photos: "Sequence[Future[None]]") -> "Tensor":
+    for some in photos:
+        some.result()
+    return rows

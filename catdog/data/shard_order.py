@@ -15,14 +15,20 @@ from catdog.images.packed_paths import find_folder
 WINDOW = 16  # shards whose photos are shuffled together
 
 
-def in_windows(order: np.ndarray, shards: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The photos, rows in `order`, such that the shards come in random order, and each WINDOW of them is used up before
-    the next, so that no more need be at hand; of no more than WINDOW shards it is `order` itself.
+def in_windows(order: np.ndarray, shards: np.ndarray, steps: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """The photos, rows in `order`, in `steps` batches, such that the shards come in random order, and each WINDOW of
+    them is used up before the next, so that no more need be at hand; of no more than WINDOW shards they are those of
+    `order` itself.
 
+    In a batch the photos lie shard by shard, so that each process finds its slice of it in shards of its own.
     order: int, N, shuffled; shards: int, N, the shard of each photo.
     """
-    window = rng.permutation(shards.max() + 1) // WINDOW
-    return order[np.argsort(window[shards[order]], kind="stable")]
+    count = shards.max() + 1
+    if count <= WINDOW:
+        return np.array_split(order, steps)
+    place = rng.permutation(count)
+    order = order[np.argsort(place[shards[order]] // WINDOW, kind="stable")]
+    return [rows[np.argsort(place[shards[rows]], kind="stable")] for rows in np.array_split(order, steps)]
 
 
 def decode_in_shard_order(listing: Listing, pool: DecodePool, into: np.ndarray) -> Iterator[DecodedPart] | None:

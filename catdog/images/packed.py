@@ -74,7 +74,9 @@ class Packed(NamedTuple):
         if self.fits(data):
             return data
         if self.store is not None:
-            return self.store.bring([self])
+            from catdog.images.store import only
+
+            return self.store.bring(only(self))
         what = "cut off, or missing" if len(data) < self.size else "damaged"
         raise ImageError(
             f"its shard is {what}: copy {self.shard} again from where it is whole, or pack the photos again"
@@ -113,6 +115,10 @@ class PackedSet:
     def first_hashes(self, folder: str) -> list[int]:
         """The hash of the first photo in each shard of a split folder ("" without splits), ascending."""
         return [first for of, first in self._firsts if of == folder]
+
+    def shard_sizes(self, folder: str) -> list[int]:
+        """Bytes of each shard of a split folder ("" without splits)."""
+        return [about["bytes"] for about in self.shards if about["folder"] == folder]
 
     def find(self, name: str) -> Packed | None:
         """The photo called `name`, if there is one."""

@@ -5,6 +5,7 @@ folders and opens photos asks here when there is no such file.
 """
 
 import os
+import time
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from io import BufferedReader, BytesIO
@@ -45,7 +46,12 @@ def _root_above(folder: str) -> str:
 
 
 def _set_in(root: str) -> PackedSet | None:
-    """The packed set whose shards.json is in the folder `root`, as it is now."""
+    """The packed set whose shards.json is in the folder `root`: it is looked at once a second, for many photos."""
+    return _set_as_of(root, int(time.monotonic()))
+
+
+@lru_cache(1024)
+def _set_as_of(root: str, second: int) -> PackedSet | None:
     try:
         status = os.stat(f"{root}{os.sep}{SET_FILE}")
     except OSError:
@@ -74,6 +80,10 @@ class PackedFolder:
         firsts = self._packed.first_hashes(self._folder)
         return np.searchsorted(np.array(firsts, np.uint64), self._hashes(paths), side="right") - 1
 
+    def shard_sizes(self) -> list[int]:
+        """Bytes of each shard of this folder's split."""
+        return self._packed.shard_sizes(self._folder)
+
     def _hashes(self, paths: Sequence[str]) -> np.ndarray:
         prefix = f"{self._folder}/" if self._folder else ""
         names = (prefix + path.replace(os.sep, "/") for path in paths)
@@ -81,7 +91,8 @@ class PackedFolder:
 
 
 def find_folder(path: str | os.PathLike[str]) -> PackedFolder | None:
-    """The folder of a packed set that has this path, if there is one."""
+    """The folder of a packed set that has this path, if there is one, as it is now."""
+    _set_as_of.cache_clear()
     found = _find(path)
     return PackedFolder(*found) if found and found[0].has_folder(found[1]) else None
 
@@ -118,10 +129,13 @@ def are_in_a_store(paths: Sequence[str]) -> bool:
     return photo is not None and photo.store is not None
 
 
-def begin_reading(paths: Sequence[str]) -> "list[Future[None]]":
-    """Begin to bring those of the photos here that lie in a store; returns what to wait for before they are read."""
+def begin_reading(paths: Sequence[str], blocks: bool = False) -> "list[Future[None]]":
+    """Begin to bring those of the photos here that lie in a store; returns what to wait for before they are read.
+
+    blocks: as for `catdog.images.store.Store.begin`.
+    """
     by_store: dict[Store, list[Packed]] = {}
     for photo in map(find_photo, paths):
         if photo is not None and photo.store is not None and photo.size <= MAX_BYTES:
             by_store.setdefault(photo.store, []).append(photo)
-    return [future for store, photos in by_store.items() for future in store.begin(photos)]
+    return [future for store, photos in by_store.items() for future in store.begin(photos, blocks)]

@@ -10,14 +10,15 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from catdog.base.atomic import write_if_other
 from catdog.errors import CatdogError
-from catdog.images.packed_files import STORE_FILE
+from catdog.images.packed_files import SET_FILE, STORE_FILE
 
 if TYPE_CHECKING:
     from catdog.images.packed import Packed
@@ -27,8 +28,29 @@ _FAULTS = 3  # whole answers of another content, after which no other is asked f
 _DELAY = 0.5  # seconds before the second try, and twice as many before each later one
 _TIMEOUT = 30.0  # seconds for one request
 _GAP = 2**18  # bytes between two photos, at most, that are rather read than left out
+BLOCK = 2**20  # bytes that are brought at a time where all that a shard holds will be wanted
 _RANGE = 2**24  # bytes of a request, at most, unless one photo has more
 _AT_A_TIME = 16  # requests
+
+
+class Block(NamedTuple):
+    """BLOCK bytes of a shard, counted from 0."""
+
+    shard: str
+    number: int
+
+
+class Request(NamedTuple):
+    """Bytes of a shard from `start` to `stop`.
+
+    photos: those that lie in them whole, by which they are known to be right. keys: of what they are the bytes.
+    """
+
+    shard: str
+    start: int
+    stop: int
+    photos: "Collection[Packed]"
+    keys: "Collection[Packed | Block]"
 
 
 class StoreError(CatdogError):
@@ -44,8 +66,14 @@ class Store:
         self._lock = threading.Lock()
         self._system: tuple[Any, str] | None = None
         self._pool = ThreadPoolExecutor(_AT_A_TIME)
-        self._coming: dict[Packed, Future[None]] = {}
+        self._coming: dict[Packed | Block, Future[None]] = {}
+        self._here: set[Block] = set()
         self._written = 0
+
+    @cached_property
+    def _sizes(self) -> dict[str, int]:
+        """Bytes of each shard, by its name."""
+        return {one["name"]: one["bytes"] for one in json.loads((self.mirror / SET_FILE).read_bytes())["shards"]}
 
     def read(self, name: str, start: int = 0, stop: int | None = None, fault: Callable[[bytes], str] = str) -> bytes:
         """The bytes of a file of the set from `start` to `stop`, or all.
@@ -107,41 +135,63 @@ class Store:
         """`call` of each of the numbers, several at a time; the answers in order."""
         return self._pool.map(call, numbers)
 
-    def begin(self, photos: Collection["Packed"]) -> set["Future[None]"]:
+    def begin(self, photos: Collection["Packed"], blocks: bool = False) -> set["Future[None]"]:
         """Begin to bring those of the photos that are not here or on their way, neighbours in one request.
 
+        blocks: with all that is in the same blocks of the shards, since it will be wanted soon.
         Returns what to wait for until they are all here; that raises StoreError where one cannot be had.
         """
+        waiting: set[Future[None]] = set()
+        missing: list[Packed] = []
         with self._lock:
-            waiting = {self._coming[photo] for photo in photos if photo in self._coming}
-            for group in _neighbours([photo for photo in photos if photo not in self._coming]):
-                future = self._pool.submit(self._bring, group)
-                self._coming.update(dict.fromkeys(group, future))
+            for photo in photos:
+                keys: list[Packed | Block] = [photo] if photo in self._coming else [*_blocks_of(photo)]
+                if all(key in self._here or key in self._coming for key in keys):
+                    waiting.update(self._coming[key] for key in keys if key in self._coming)
+                else:
+                    missing.append(photo)
+            for request in self._blocks_around(missing) if blocks else _neighbours(missing):
+                future = self._pool.submit(self._bring, request)
+                self._coming.update(dict.fromkeys(request.keys, future))
                 waiting.add(future)
         return waiting
 
-    def _bring(self, group: Sequence["Packed"]) -> None:
+    def _blocks_around(self, photos: Sequence["Packed"]) -> Iterator["Request"]:
+        """Requests for all blocks of the photos that are neither here nor on their way."""
+        photos_in: dict[Block, list[Packed]] = {}
+        for photo in photos:
+            for block in _blocks_of(photo):
+                if block not in self._here and block not in self._coming:
+                    photos_in.setdefault(block, []).append(photo)
+        for run in _runs(photos_in):
+            start, size = run[0].number * BLOCK, self._sizes[os.path.basename(run[0].shard)]
+            stop = min(start + len(run) * BLOCK, size)
+            inside = {photo for block in run for photo in photos_in[block] if _is_between(photo, start, stop)}
+            yield Request(run[0].shard, start, stop, inside, run)
+
+    def _bring(self, request: "Request") -> None:
         try:
-            if not _are_in(group, group[0]._replace(size=_end(group) - group[0].offset).here()):
-                self.bring(group)
+            if not request.photos or not all(photo.fits(photo.here()) for photo in request.photos):
+                self.bring(request)
+                with self._lock:
+                    self._here.update(key for key in request.keys if isinstance(key, Block))
         finally:
             with self._lock:
-                for photo in group:
-                    self._coming.pop(photo, None)
+                for key in request.keys:
+                    self._coming.pop(key, None)
 
-    def bring(self, group: Sequence["Packed"]) -> bytes:
-        """Copy photos that lie one after the other in a shard to the mirror; returns the bytes from the first on."""
-        start, stop = group[0].offset, _end(group)
-        name = os.path.basename(group[0].shard)
+    def bring(self, request: "Request") -> bytes:
+        """Copy what is asked for to the mirror; returns it."""
+        shard, start, stop = request.shard, request.start, request.stop
 
         def fault(data: bytes) -> str:
-            return "" if _are_in(group, data) else "it has changed since its index was written"
+            view = memoryview(data)
+            right = all(photo.fits(view[photo.offset - start :][: photo.size]) for photo in request.photos)
+            return "" if right else "it has changed since its index was written"
 
-        data = self.read(name, start, stop, fault)
+        data = self.read(os.path.basename(shard), start, stop, fault)
         try:
-            with open(
-                os.open(group[0].shard, os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644), "wb"
-            ) as file:
+            with open(os.open(shard, os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644), "wb") as file:
                 file.seek(start)
                 file.write(data)
             self._trim(len(data))
@@ -169,6 +219,7 @@ class Store:
                 if total <= self.limit:
                     break
                 path.unlink(missing_ok=True)
+                self._here = {block for block in self._here if block.shard != str(path)}
                 total -= size
 
 
@@ -176,24 +227,45 @@ def _end(group: Sequence["Packed"]) -> int:
     return group[-1].offset + group[-1].size
 
 
-def _are_in(group: Sequence["Packed"], data: bytes) -> bool:
-    """Whether `data`, the bytes of a shard from the first photo of the group on, hold all its photos."""
-    view, first = memoryview(data), group[0].offset
-    return all(photo.fits(view[photo.offset - first :][: photo.size]) for photo in group)
+def only(photo: "Packed") -> Request:
+    """What brings one photo."""
+    return Request(photo.shard, photo.offset, photo.offset + photo.size, [photo], [photo])
 
 
-def _neighbours(photos: Sequence["Packed"]) -> Iterator[list["Packed"]]:
-    """The photos in groups that one request brings: of one shard, with little between them."""
+def _neighbours(photos: Sequence["Packed"]) -> Iterator[Request]:
+    """Requests for the photos, those in one that lie in one shard with little between them."""
     group: list[Packed] = []
     for photo in sorted(photos, key=lambda photo: (photo.shard, photo.offset)):
         if group:
-            far = photo.offset - _end(group) > _GAP or photo.offset + photo.size - group[0].offset > _RANGE
-            if far or photo.shard != group[0].shard:
-                yield group
+            first, end = group[0], group[-1].offset + group[-1].size
+            far = photo.offset - end > _GAP or photo.offset + photo.size - first.offset > _RANGE
+            if far or photo.shard != first.shard:
+                yield Request(first.shard, first.offset, end, group, group)
                 group = []
         group.append(photo)
     if group:
-        yield group
+        yield Request(group[0].shard, group[0].offset, group[-1].offset + group[-1].size, group, group)
+
+
+def _blocks_of(photo: "Packed") -> list[Block]:
+    last = (photo.offset + photo.size - 1) // BLOCK
+    return [Block(photo.shard, number) for number in range(photo.offset // BLOCK, last + 1)]
+
+
+def _runs(blocks: Iterable[Block]) -> Iterator[list[Block]]:
+    """The blocks in groups that one request brings: those that lie one after the other in a shard."""
+    run: list[Block] = []
+    for block in sorted(blocks):
+        if run and (block != Block(run[-1].shard, run[-1].number + 1) or len(run) == _RANGE // BLOCK):
+            yield run
+            run = []
+        run.append(block)
+    if run:
+        yield run
+
+
+def _is_between(photo: "Packed", start: int, stop: int) -> bool:
+    return start <= photo.offset and photo.offset + photo.size <= stop
 
 
 def _open_system(url: str) -> tuple[Any, str]:

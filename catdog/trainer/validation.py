@@ -33,7 +33,7 @@ def evaluate(
     model.eval()
     # A row a photo: the logits, and whether it could be read. Each process fills in some, and the rest is 0.
     answers = torch.zeros(len(photos), len(photos.classes) + 1, device=photos.device)
-    batches = batches_in_order(len(photos), photos.image_size)
+    batches = batches_in_order(len(photos), photos.image_size, photos.shards)
     for batch in load_batches(photos, batches[world.rank :: world.size]):
         if world.size == 1:
             between_batches()

@@ -37,3 +37,17 @@ def test_another_seed_or_epoch_is_another_order_and_the_same_the_same(seed: int,
     other = order(len(shards), seed, epoch, shards)
     assert (first != other).mean() > 0.9
     assert set(shards[first[:320]].tolist()) != set(shards[other[:320]].tolist())
+
+
+def test_of_several_processes_each_finds_its_slice_in_shards_of_its_own() -> None:
+    """Which matters where each machine brings what it needs."""
+    shards = np.random.default_rng(2).permutation(np.repeat(np.arange(4 * WINDOW), 400))
+    batches = shuffled_batches(len(shards), len(shards) // 128, 0, 0, shards)
+    of_first_window = batches[: WINDOW * 400 // 128]
+    met: list[set[int]] = [set() for _ in range(8)]
+    for batch in of_first_window:
+        for rank in range(8):
+            met[rank] |= set(shards[batch.numpy()[16 * rank : 16 * rank + 16]].tolist())
+    assert len(set.union(*met)) == WINDOW
+    assert np.mean([len(own) for own in met]) < 6  # two, and those at the borders
+    assert all(len(set(batch.tolist())) == len(batch) for batch in batches)

@@ -241,6 +241,60 @@ def test_photos_are_asked_for_before_their_batch(server: FileServer) -> None:
     assert asked >= 4
 
 
+def test_blocks_are_brought_once_with_all_that_is_in_them(
+    server: FileServer, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the batches of an epoch, whose photos lie here and there; photos lie across the borders of blocks too."""
+    monkeypatch.setattr(store, "BLOCK", 4096)
+    monkeypatch.setattr(store, "_RANGE", 2 * 4096)
+    listing = list_photos(remote.local_folder(server.url))
+    rows = torch.from_numpy(np.random.default_rng(0).permutation(len(listing)))
+    found: dict[int, np.ndarray] = {}
+    for batch in load_batches(PhotoDataset(listing, SIZE), rows.split(5)):
+        found.update(zip(batch.rows.tolist(), batch.pixels.numpy(), strict=True))
+    np.testing.assert_array_equal([found[row] for row in range(len(listing))], pixels_of(photos))
+    sizes = {path.name: path.stat().st_size for path in (server.root / "packed").glob("*.tar")}
+    asked = sorted(server.asked_for_shards())
+    assert all(start % 4096 == 0 and (stop % 4096 == 0 or stop == sizes[name]) for name, start, stop in asked)
+    ends: dict[str, int] = {}
+    for name, start, stop in asked:
+        assert start >= ends.get(name, 0)
+        ends[name] = stop
+    assert len(asked) < len(listing)
+
+
+def test_a_block_that_made_room_is_brought_again(server: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "BLOCK", 4096)
+    listing = list_photos(remote.local_folder(server.url))
+    photo = packed_paths.find_photo(listing.path(0))
+    assert photo is not None and photo.store is not None
+    here = photo.store
+
+    def bring() -> None:
+        for future in here.begin([photo], blocks=True):
+            future.result()
+
+    bring()
+    asked = len(server.requests)
+    bring()
+    assert len(server.requests) == asked
+    with monkeypatch.context() as changed:
+        changed.setattr(here, "limit", 0)
+        here._trim(1)
+    assert not photo.fits(photo.here())
+    bring()
+    assert len(server.requests) > asked
+    assert photo.fits(photo.here())
+
+
+@pytest.mark.usefixtures("no_curves")
+def test_the_plan_says_what_will_be_read(server: FileServer, small_config: Callable[..., Config]) -> None:
+    lines: list[str] = []
+    train(small_config(server.url, epochs=1, cache="none"), log=lines.append)
+    shards = len(list((server.root / "packed").glob("*.tar")))
+    assert f"in {shards} shards, read in each epoch" in "\n".join(lines)
+
+
 def test_predict_names_the_photos_by_their_address(server: FileServer, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", server.url, "--csv"]) == 0
     lines = capsys.readouterr().out.splitlines()[1:]

@@ -72,19 +72,19 @@ def _torch_folder(place: Place, round: int) -> Figures:
 
 
 def _bundled_folder(place: Place, round: int) -> Figures:
-    folder = place.photos() / "train"
+    folder = place.photos() / "val"
     ended = run_python(["-m", "catdog", "predict", folder, "--run", "cats-dogs"], place.work)
     return {"photos_per_second": len(ended.lines) / ended.seconds, "peak_mb": ended.peak_mb}
 
 
 def _decode_folder(place: Place, round: int) -> Figures:
-    return said(run_peer("decode_rate", "catdog", place.photos() / "train", folder=place.work))
+    return said(run_peer("decode_rate", "catdog", place.photos() / "val", folder=place.work))
 
 
 def predict() -> Part:
     by_torch, floor = "torch and torchvision", _imports("numpy, PIL.Image")
     folder, torch_folder = "catdog, a folder", "torch and torchvision, a folder, 2 workers"
-    bundled, decoding = "cats-dogs, the training photos", "decoding the training photos"
+    bundled, decoding = "cats-dogs, the validation photos", "decoding the validation photos"
     return Part(
         "predict",
         "One photo, and all native photos, by a dense network (32 x 32, three layers of 1024): the "
