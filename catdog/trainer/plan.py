@@ -97,12 +97,13 @@ def _memory(config: Config, model: "Network", photos: int) -> int:
     """Bytes that training will take at most, roughly."""
     t = config.training
     saved = 1 + (2 if t.optimizer != "sgd" else 1 if t.momentum else 0) + (1 if t.ema else 0)
-    copies = 1 + 2 * saved  # a gradient, and what a checkpoint holds, and a copy of that while it is written
+    # A gradient, what a checkpoint holds, a copy of that while it is written, and the model file, read and written.
+    copies = 3 + 2 * saved
     inputs = 3 * config.photos.image_size[0] * config.photos.image_size[1]
     activations = t.batch_size // t.accumulate * model.activation_numbers() * 4
     batch = t.batch_size * inputs * 4 * 3
     pixels = 0 if config.photos.cache == "none" else photos * inputs
-    return 800 * 2**20 + copies * 4 * count_weights(model) + pixels + batch + activations
+    return 700 * 2**20 + copies * 4 * count_weights(model) + pixels + batch + activations
 
 
 def pixels_fit(config: Config, model: "Network", listings: tuple[Listing, Listing], device: torch.device) -> bool:
