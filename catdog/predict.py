@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catdog.checkpoint.model_card import ModelCard
-from catdog.checkpoint.model_file import load_model
+from catdog.checkpoint.saved_model import load_model
 from catdog.errors import ImageError
 from catdog.images.decoder import decode
 from catdog.numpy_net import KINDS, Floats, Layer, build_layers, forward, softmax

@@ -12,7 +12,8 @@ from catdog.architecture import Architecture
 from catdog.base.text import class_key, listed, on_one_line
 from catdog.checkpoint.header import load_card
 from catdog.checkpoint.model_card import ModelCard
-from catdog.checkpoint.model_file import MODEL_FILE, load_model
+from catdog.checkpoint.model_file import MODEL_FILE
+from catdog.checkpoint.saved_model import load_model
 from catdog.config.schema import fields, validate
 from catdog.config.settings import Config
 from catdog.data.drawn import are_drawn
