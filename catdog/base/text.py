@@ -35,11 +35,6 @@ def percent(share: float) -> str:
     return f"{share:.2%}"
 
 
-def class_key(name: str) -> str:
-    """What the names of one class have in common, whoever wrote them: "cat" of Cat, cats and CATS."""
-    return name.casefold().removesuffix("s")
-
-
 def quoted(name: str) -> str:
     """The name in quotes, with escapes for what would look like another: 'cat ', 'café', 'cafe\\u0301'."""
     return repr(name) if unicodedata.is_normalized("NFC", name) else ascii(name)

@@ -1,4 +1,4 @@
-"""Names of classes that look alike, and of files that are left out as no photos: how both are shown."""
+"""Names of classes that look alike, or mean the same, and of files that are left out as no photos."""
 
 import re
 import unicodedata
@@ -27,6 +27,11 @@ def told_apart(names: Iterable[str]) -> list[str]:
     names = list(names)
     alike = set(chain.from_iterable(look_alike(names)))
     return [quoted(name) if name in alike else on_one_line(name) for name in names]
+
+
+def class_key(name: str) -> str:
+    """What the names of one class have in common, whoever wrote them: "cat" of Cat, cats and CATS."""
+    return name.casefold().removesuffix("s")
 
 
 def unknown_class(folder: Path, classes: Sequence[str]) -> str:
