@@ -2,7 +2,6 @@
 
 import os
 import shlex
-import unicodedata
 from collections.abc import Sequence
 
 MANY = 24  # names in one message, at most
@@ -33,8 +32,3 @@ def many(count: int, what: str) -> str:
 def percent(share: float) -> str:
     """Format a share of counted photos, such as an accuracy, the same wherever it is shown: 0.8755 = "87.55%"."""
     return f"{share:.2%}"
-
-
-def quoted(name: str) -> str:
-    """The name in quotes, with escapes for what would look like another: 'cat ', 'café', 'cafe\\u0301'."""
-    return repr(name) if unicodedata.is_normalized("NFC", name) else ascii(name)
