@@ -29,7 +29,8 @@ from catdog.drawing.contact_sheet import require_png
 from catdog.errors import CatdogError
 from catdog.model.mlp import count_weights
 from catdog.predict import Classifier
-from catdog.runs.locate import comes_with_catdog, find_model, name_of
+from catdog.runs.introduction import name_of
+from catdog.runs.locate import comes_with_catdog, find_model
 from catdog.runs.metrics_csv import read_metrics
 from catdog.runs.start import choose_start
 from catdog.runtime.device import choose_device
