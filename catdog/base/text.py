@@ -32,3 +32,8 @@ def many(count: int, what: str) -> str:
 def percent(share: float) -> str:
     """Format a share of counted photos, such as an accuracy, the same wherever it is shown: 0.8755 = "87.55%"."""
     return f"{share:.2%}"
+
+
+def in_utf8(text: str) -> str:
+    """The text with ? for what UTF-8 cannot hold: the bytes of names of files that are no text (surrogates)."""
+    return text.encode("utf-8", "replace").decode()
