@@ -30,7 +30,6 @@ from catdog.trainer.card import make_card
 from catdog.trainer.events import Event, Listener, TrainingDone
 from catdog.trainer.loop import Trainer
 from catdog.trainer.plan import describe_plan, pixels_fit
-from catdog.trainer.snapshots import check_classes
 
 if TYPE_CHECKING:
     from catdog.model.build import Network
@@ -124,6 +123,8 @@ def _train(
 
     require_names(listings[0])
     if saved is not None:
+        from catdog.trainer.resume import check_classes
+
         check_classes(saved, listings[0], run)
 
     def first_weights(saved: dict[str, Any] | None) -> tuple["Network", dict[str, Any], str]:

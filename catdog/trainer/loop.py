@@ -270,23 +270,9 @@ class Trainer:
 
     def _recover(self, problem: NotFinite) -> None:
         """Go back to the start of the epoch, to find the step or with half the learning rate; or SettingsError."""
-        state, position, checks_each_step = self.state, self.checkpoints.position, self.checks_each_step
-        rate = state.optimizer.param_groups[0]["lr"]
-        if checks_each_step:
-            from catdog.trainer.recovery import check_rollback
+        from catdog.trainer.recovery import recover
 
-            on_nan = self.config.training.on_nan
-            what = check_rollback(problem, state.progress, self.steps_per_epoch, rate, on_nan, self.checkpoints)
-        else:
-            self.log(f"in epoch {state.progress.epoch + 1}, {problem}; going over it again, looking at each step.")
-            self.checks_each_step = True
-        rollbacks = state.progress.rollbacks
-        self.restore(self.checkpoints.start_of_epoch())
-        self.checkpoints.position = position  # of last.pt, which is as it was
-        if checks_each_step:
-            state.progress.rollbacks = rollbacks + 1
-            self.save()
-            self.log(f"{what}; going on from the start of epoch {state.progress.epoch + 1} with half of it.")
+        recover(self, problem)
 
     def _check_loss(self, images: Tensor) -> str:
         """The epoch's figures so far, in words; raises NotFinite if they show that training cannot go on."""
