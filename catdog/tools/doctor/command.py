@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from catdog.base.progress import waiting_for, working
+from catdog.base.iterated import waiting_for
+from catdog.base.progress import working
 from catdog.base.text import in_shell, listed, many, on_one_line
 from catdog.base.threads import thread_count
 from catdog.checkpoint.class_names import require_names
