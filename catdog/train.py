@@ -14,7 +14,6 @@ from catdog.base.text import in_shell, many, percent
 from catdog.base.threads import thread_count
 from catdog.checkpoint.model_card import DRAWINGS, ModelCard
 from catdog.checkpoint.model_file import MODEL_FILE
-from catdog.config.schema import check_parts
 from catdog.config.settings import Config
 from catdog.config.toml import parse_config, to_toml
 from catdog.data.listing import Listing
@@ -119,8 +118,10 @@ def _train(
     world.start(device)
     saved = world.from_main(saved)
     listings = _list_photos(config, saved, world)
+    from catdog.config.conflicts import refuse_small_parts
+
     model, of_start, start_in_words = _first_weights(config, listings[0].classes, saved, world)
-    check_parts(config.training, model.least_photos)
+    refuse_small_parts(config.training, model.least_photos)
     chosen = "" if config.training.batch_size else " (chosen for so many photos)"
     config = replace(config, training=with_batch_size(config.training, len(listings[0]), model.least_photos))
     if photos.folds != 1:
