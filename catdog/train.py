@@ -111,6 +111,8 @@ def _train(
     listeners: Sequence[Listener],
 ) -> Path:
     """Train in a run folder that is empty, or from the checkpoint `saved`, which the main process has."""
+    from catdog.config.conflicts import refuse_small_parts
+
     run, photos = Path(config.run.out), config.photos
     device, device_in_words = world.choose_device(config.run.device)
     threads, threads_in_words = thread_count(config.run.threads, world.local_size)
@@ -118,8 +120,6 @@ def _train(
     world.start(device)
     saved = world.from_main(saved)
     listings = _list_photos(config, saved, world)
-    from catdog.config.conflicts import refuse_small_parts
-
     model, of_start, start_in_words = _first_weights(config, listings[0].classes, saved, world)
     refuse_small_parts(config.training, model.least_photos)
     chosen = "" if config.training.batch_size else " (chosen for so many photos)"
