@@ -16,7 +16,7 @@ from catdog.architecture import Architecture, Grid, LayerShape, margin
 
 Floats = NDArray[np.floating]
 
-_CHUNK = 2**24  # numbers of a weight matrix, or of windows, that are copied at a time: 128 MiB as float64
+CHUNK = 2**24  # numbers of windows, or of a weight matrix, that are copied at a time: 128 MiB as float64
 _GELU_SCALE = math.sqrt(2 / math.pi)
 _EPSILON = 1e-5  # torch.nn.BatchNorm1d's
 
@@ -119,20 +119,10 @@ class Layer:
         return len(self.bias)
 
     def product(self, x: Floats) -> Floats:
-        """Wx, in the type of x."""
-        if self.weight.dtype == x.dtype and x.ndim == 2:  # as below; of a few rows in half the time
+        """Wx."""
+        if x.ndim == 2:  # as below; of a few rows in half the time
             return (self.weight @ x.T).T
-        if self.weight.dtype == x.dtype:
-            return x @ self.weight.T
-        found = np.empty((*x.shape[:-1], self.units), x.dtype)
-        for rows in self.chunks():
-            found[..., rows] = x @ self.weight[rows].astype(x.dtype).T
-        return found
-
-    def chunks(self) -> list[slice]:
-        """Units whose weights can be converted to another type together."""
-        size = max(1, _CHUNK // self.weight.shape[1])
-        return [slice(start, start + size) for start in range(0, self.units, size)]
+        return x @ self.weight.T
 
     def forward(self, x: Floats, before: Floats) -> Outputs:
         """before: the input of the layer before."""
@@ -177,7 +167,7 @@ class LocalLayer(Layer):
     def product(self, x: Floats) -> Floats:
         rows, weight = x.reshape(-1, self.inputs), self.weight.astype(x.dtype, copy=False)
         found = np.empty((len(rows), self.units), x.dtype)
-        size = max(1, _CHUNK // (self.units // self.shape.channels * weight.shape[1]))
+        size = max(1, CHUNK // (self.units // self.shape.channels * weight.shape[1]))
         for some in (slice(start, start + size) for start in range(0, len(rows), size)):
             seen = windows(rows[some], self.shape)  # rows x places x window
             if self.shape.shared:

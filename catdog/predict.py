@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catdog.checkpoint.model_card import ModelCard
-from catdog.checkpoint.model_file import load_model
+from catdog.checkpoint.saved_model import load_model
 from catdog.errors import ImageError
 from catdog.images.decoder import decode
 from catdog.numpy_net import KINDS, Floats, Layer, build_layers, forward, softmax
@@ -42,7 +42,7 @@ class Classifier:
         self.tensors = tensors
         self.card = card
         self.classes = card.classes
-        self._network: Any = None  # of torchvision, made at its first use
+        self._network: Any = None  # the forward pass of one of torchvision, made at its first use
         self._torch = Lock()  # its own threads compute a batch
         self._layers: list[Layer] = []
         if card.architecture.is_mlp:
@@ -77,22 +77,11 @@ class Classifier:
 
     def _torchvision(self, x: Floats) -> Floats:
         """The forward pass of one of torchvision's networks, by torch."""
-        import torch  # which takes seconds, and an MLP does not need it
-
-        from catdog.base.threads import thread_count
-        from catdog.model.torchvision import TorchvisionModel
-
-        shape = self.card.architecture
         if self._network is None:
-            torch.set_num_threads(thread_count()[0])
-            self._network = TorchvisionModel(shape.model, shape.image_size, len(self.classes))
-            own = self._network.state_dict()
-            state = {name: torch.from_numpy(array) for name, array in self.tensors.items() if name in own}
-            self._network.load_state_dict({**own, **state})
-            self._network.eval()
-        images = torch.from_numpy(np.ascontiguousarray(x)).view(len(x), 3, *shape.image_size)
-        with torch.inference_mode():
-            found: Floats = self._network(images).numpy()
+            from catdog.model.torchvision import numpy_forward  # with torch, which an MLP does not need
+
+            self._network = numpy_forward(self.card.architecture, len(self.classes), self.tensors)
+        found: Floats = self._network(x)
         return found
 
     def logits(self, pixels: NDArray[np.uint8], watched: bool = False) -> Floats:

@@ -14,9 +14,9 @@ from catdog.base.text import in_shell, many, percent
 from catdog.base.threads import thread_count
 from catdog.checkpoint.model_card import DRAWINGS, ModelCard
 from catdog.checkpoint.model_file import MODEL_FILE
-from catdog.config.schema import check_parts
 from catdog.config.settings import Config
 from catdog.config.toml import parse_config, to_toml
+from catdog.data.listing import Listing
 from catdog.data.load import open_folders
 from catdog.data.photo_dataset import PhotoDataset
 from catdog.data.splits import photo_folder, train_and_val
@@ -30,7 +30,6 @@ from catdog.trainer.card import make_card
 from catdog.trainer.events import Event, Listener, TrainingDone
 from catdog.trainer.loop import Trainer
 from catdog.trainer.plan import describe_plan, pixels_fit
-from catdog.trainer.snapshots import check_classes
 
 if TYPE_CHECKING:
     from catdog.model.build import Network
@@ -112,33 +111,17 @@ def _train(
     listeners: Sequence[Listener],
 ) -> Path:
     """Train in a run folder that is empty, or from the checkpoint `saved`, which the main process has."""
+    from catdog.config.conflicts import refuse_small_parts
+
     run, photos = Path(config.run.out), config.photos
     device, device_in_words = world.choose_device(config.run.device)
     threads, threads_in_words = thread_count(config.run.threads, world.local_size)
     torch.set_num_threads(threads)
     world.start(device)
     saved = world.from_main(saved)
-    with world.first_on_machine():  # who draws the drawn set, if it is wanted
-        listings = train_and_val(photo_folder(photos), photos.val_share, config.run.seed)
-    from catdog.checkpoint.class_names import require_names
-
-    require_names(listings[0])
-    if saved is not None:
-        check_classes(saved, listings[0], run)
-
-    def first_weights(saved: dict[str, Any] | None) -> tuple["Network", dict[str, Any], str]:
-        """The network, what its card has from the one that it is started from, and a line on that."""
-        torch.manual_seed(config.run.seed)
-        with world.first_on_machine():  # who downloads weights, if any
-            model = build_network(config, len(listings[0].classes), pretrained=saved is None)
-        if config.model.start_from == "none":
-            return model, {}, ""
-        from catdog.runs.start import start_network
-
-        return model, *start_network(config, model, listings[0].classes, saved, world)
-
-    model, of_start, start_in_words = first_weights(saved)
-    check_parts(config.training, model.least_photos)
+    listings = _list_photos(config, saved, world)
+    model, of_start, start_in_words = _first_weights(config, listings[0].classes, saved, world)
+    refuse_small_parts(config.training, model.least_photos)
     chosen = "" if config.training.batch_size else " (chosen for so many photos)"
     config = replace(config, training=with_batch_size(config.training, len(listings[0]), model.least_photos))
     if photos.folds != 1:
@@ -156,10 +139,7 @@ def _train(
         for remark in remarks(photo_folder(photos), *listings):
             folder.log(remark)
 
-    if photos.cache == "none" and world.size > 1:  # each must find as many photos in a batch as the others expect
-        photos = replace(photos, strict=True)
-    with world.first_on_machine():  # who fills the cache, from which the others then read
-        folders = open_folders(listings, photos, threads)
+    folders = _open_photos(config, listings, threads, world)
     if not pixels_fit(config, model, listings, device):
         for folder_of_photos in folders:
             folder_of_photos.keep_in_main_memory()
@@ -184,9 +164,10 @@ def _train(
     if photos.folds > 1:
         from catdog.trainer.folds import cross_validate
 
-        folders, new_trainer = cross_validate(
-            config, folders, run, device, lambda: first_weights(None)[0], new_card, folder.log
-        )
+        def new_model() -> "Network":
+            return _first_weights(config, listings[0].classes, None, world)[0]
+
+        folders, new_trainer = cross_validate(config, folders, run, device, new_model, new_card, folder.log)
     if world.is_main:
         from catdog.trainer.tensorboard import tensorboard_writer
 
@@ -212,6 +193,46 @@ def _train(
         write_readme(run, config)
     _summarize(trainer, time.perf_counter() - started)
     return run
+
+
+def _list_photos(config: Config, saved: dict[str, Any] | None, world: World) -> tuple[Listing, Listing]:
+    """The photos to train on and to validate on. CatdogError for classes other than the checkpoint's, or that no model
+    file can hold."""
+    from catdog.checkpoint.class_names import require_names
+
+    with world.first_on_machine():  # who draws the drawn set, if it is wanted
+        listings = train_and_val(photo_folder(config.photos), config.photos.val_share, config.run.seed)
+    require_names(listings[0])
+    if saved is not None:
+        from catdog.trainer.resume import check_classes
+
+        check_classes(saved, listings[0], Path(config.run.out))
+    return listings
+
+
+def _first_weights(
+    config: Config, classes: Sequence[str], saved: dict[str, Any] | None, world: World
+) -> tuple["Network", dict[str, Any], str]:
+    """The network, what its card has from the one that it is started from, and a line on that."""
+    torch.manual_seed(config.run.seed)
+    with world.first_on_machine():  # who downloads weights, if any
+        model = build_network(config, len(classes), pretrained=saved is None)
+    if config.model.start_from == "none":
+        return model, {}, ""
+    from catdog.runs.start import start_network
+
+    return model, *start_network(config, model, classes, saved, world)
+
+
+def _open_photos(
+    config: Config, listings: Sequence[Listing], threads: int, world: World
+) -> tuple[PhotoDataset, PhotoDataset]:
+    """The photos to train on and to validate on; where they are decoded before, by one process of each machine."""
+    photos = config.photos
+    if photos.cache == "none" and world.size > 1:  # each must find as many photos in a batch as the others expect
+        photos = replace(photos, strict=True)
+    with world.first_on_machine():  # who fills the cache, from which the others then read
+        return open_folders(listings, photos, threads)
 
 
 def _note_skipped(folders: Sequence[PhotoDataset], folder: RunFolder) -> None:

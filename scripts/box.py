@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 import catdog
 from catdog.base.atomic import write_text
 from catdog.checkpoint.model_card import ModelCard
-from catdog.checkpoint.model_file import load_model, save_model
+from catdog.checkpoint.model_file import save_model
 from catdog.checkpoint.quantize import dequantize, quantize
+from catdog.checkpoint.saved_model import load_model
 from catdog.config.schema import fields
 from catdog.config.settings import Config, Photos
 from catdog.config.toml import load_config

@@ -21,7 +21,8 @@ from pathlib import Path
 from PIL import Image
 
 from benchmarks.results import mean_interval
-from catdog.checkpoint.model_file import MODEL_FILE, load_model
+from catdog.checkpoint.model_file import MODEL_FILE
+from catdog.checkpoint.saved_model import load_model
 from catdog.config.toml import load_config
 from catdog.data.listing import Listing, list_photos
 from catdog.train import train

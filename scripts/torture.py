@@ -26,7 +26,8 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from catdog.checkpoint.model_file import MODEL_FILE, PREVIOUS_FILE, STATE_FILE, load_model
+from catdog.checkpoint.model_file import MODEL_FILE, PREVIOUS_FILE, STATE_FILE
+from catdog.checkpoint.saved_model import load_model
 from catdog.config.toml import load_config
 from catdog.errors import CatdogError
 

@@ -17,7 +17,8 @@ from sklearn.decomposition import PCA
 
 from catdog.architecture import Architecture
 from catdog.checkpoint.model_card import ModelCard
-from catdog.checkpoint.model_file import MODEL_FILE, load_model, save_model
+from catdog.checkpoint.model_file import MODEL_FILE, save_model
+from catdog.checkpoint.saved_model import load_model
 from catdog.cli.main import main
 from catdog.config.settings import Config
 from catdog.familiarity import distances, familiarity, feature_count, photo_statistics

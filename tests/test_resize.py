@@ -13,8 +13,8 @@ from conftest import quiet, save_photo
 from safetensors import safe_open
 
 from catdog.architecture import Resize
-from catdog.checkpoint.model_card import card_from_json
-from catdog.checkpoint.model_file import MODEL_FILE, load_model
+from catdog.checkpoint.model_file import MODEL_FILE
+from catdog.checkpoint.saved_model import card_from_json, load_model
 from catdog.cli.main import main
 from catdog.config.settings import Config
 from catdog.config.toml import load_config

@@ -26,8 +26,9 @@ from safetensors.numpy import load_file, save
 from box import LIMIT, add_to_the_box, box, recipe
 from catdog.architecture import Architecture
 from catdog.checkpoint.model_card import ModelCard
-from catdog.checkpoint.model_file import _checksum, expected_shapes, load_model, save_model
+from catdog.checkpoint.model_file import checksum_of, save_model
 from catdog.checkpoint.quantize import dequantize, quantize
+from catdog.checkpoint.saved_model import expected_shapes, load_model
 from catdog.cli.main import build_parser, main
 from catdog.config.schema import fields
 from catdog.config.settings import Config
@@ -152,7 +153,7 @@ def damaged(storage: str = "int8", header: dict[str, Any] | None = None, **array
     stored = {**quantize(tensors(), storage), **{name.replace("__", "."): array for name, array in arrays.items()}}
     kept = {name: np.ascontiguousarray(array) for name, array in stored.items() if array is not None}
     about = {"format_version": 1, **asdict(CARD), "storage": storage, **(header or {})}
-    about["crc32"] = _checksum(json.dumps(about, sort_keys=True), kept)
+    about["crc32"] = checksum_of(json.dumps(about, sort_keys=True), kept)
     return save(kept, metadata={"catdog": json.dumps(about)})
 
 

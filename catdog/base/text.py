@@ -2,7 +2,6 @@
 
 import os
 import shlex
-import unicodedata
 from collections.abc import Sequence
 
 MANY = 24  # names in one message, at most
@@ -35,11 +34,6 @@ def percent(share: float) -> str:
     return f"{share:.2%}"
 
 
-def class_key(name: str) -> str:
-    """What the names of one class have in common, whoever wrote them: "cat" of Cat, cats and CATS."""
-    return name.casefold().removesuffix("s")
-
-
-def quoted(name: str) -> str:
-    """The name in quotes, with escapes for what would look like another: 'cat ', 'café', 'cafe\\u0301'."""
-    return repr(name) if unicodedata.is_normalized("NFC", name) else ascii(name)
+def in_utf8(text: str) -> str:
+    """The text with ? for what UTF-8 cannot hold: the bytes of names of files that are no text (surrogates)."""
+    return text.encode("utf-8", "replace").decode()

@@ -4,8 +4,7 @@ import json
 from collections.abc import Iterator
 from itertools import islice
 
-from catdog.checkpoint.model_card import why_refused
-from catdog.checkpoint.model_file import HEADER_LIMIT
+from catdog.checkpoint.saved_model import HEADER_LIMIT, why_refused
 from catdog.data.listing import Listing
 from catdog.errors import CatdogError
 

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from catdog.checkpoint.model_card import ModelCard, card_from_json, unusable_model
+from catdog.checkpoint.model_card import ModelCard
+from catdog.checkpoint.saved_model import card_from_json, unusable_model
 
 
 def load_card(path: Path) -> ModelCard:

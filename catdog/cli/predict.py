@@ -61,7 +61,7 @@ def _predict(arguments: argparse.Namespace) -> int:
     if sys.stderr and sys.stderr.isatty():
         total, shares = photo_count(arguments.inputs), sys.stdout.isatty()
         if total > _FEW or not shares:
-            from catdog.base.progress import counting
+            from catdog.base.iterated import counting
 
             writes = lambda one: shares or isinstance(one[1], ImageError)  # noqa: E731
             answers = counting(answers, "asking the network", total, writes)

@@ -2,6 +2,7 @@
 
 settings   the dataclasses: each field with its default, range and documentation
 schema     the fields as the TOML file and the flags see them; checks of values; suggestions: the name that was meant
+conflicts  settings that contradict each other
 toml       TOML files, read and written; recipes: those that come with catdog, by name
 """
 

@@ -82,14 +82,10 @@ def to_toml(config: Config) -> str:
         lines += [f"# {' '.join((cls.__doc__ or '').split())}", f"[{section}]"]
         for f in fields().values():
             if f.section == section:
-                lines += _wrap_comment(f.doc)
+                lines += textwrap.wrap(f.doc, 110, initial_indent="# ", subsequent_indent="# ")
                 lines.append(f"{f.name} = {_toml_value(getattr(getattr(config, section), f.name))}")
         lines.append("")
     return "\n".join(lines)
-
-
-def _wrap_comment(text: str, width: int = 110) -> list[str]:
-    return textwrap.wrap(text, width, initial_indent="# ", subsequent_indent="# ")
 
 
 def _toml_value(value: Any) -> str:

@@ -7,7 +7,7 @@ pixel_cache         decoded pixels, kept between runs in the cache_folder; cache
 decode_pool         decoding in parallel; decode_process is one of its processes
 warm_up             drawing and decoding while torch is imported
 mistakes, remarks   layouts that cannot be trained on; what of a folder is left out, or looks like a mistake
-names               names of classes that look alike
+names               names of classes that look alike, or mean the same
 held_out            which photos to evaluate on; named_folder opens a folder for a program of one's own
 statistics          means and deviations of colours
 duplicates          the same file in two places

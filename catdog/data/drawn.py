@@ -12,6 +12,7 @@ import os
 import random
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,15 +23,17 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from catdog.base.progress import bar
 from catdog.base.threads import thread_count
-from catdog.base.work_folder import claimed_folder
+from catdog.base.work_folder import claimed_folder, remove_abandoned
 from catdog.base.worker import start_python
+from catdog.config.settings import Photos
+from catdog.data.cache_folder import DRAWN, default_folder, folder_of, is_writable
 from catdog.data.listing import Listing
 from catdog.errors import CatdogError, ImageError
 from catdog.images.packed_paths import open_photo
 
 CLASSES = ("cat", "dog")
 VERSION = 1  # raise it when the same arguments draw something else
-UNFINISHED = ".drawing-"  # how the folder is called until all is drawn
+_UNFINISHED = ".drawing-"  # how the folder is called until all is drawn
 DEFAULT_COUNT = 6000
 DEFAULT_SIZE = (96, 96)
 _SUPERSAMPLING = 2
@@ -378,6 +381,21 @@ def _light(scene: Image.Image, rng: random.Random) -> Image.Image:
     return Image.fromarray(np.clip(pixels + rng.uniform(0, 9) * grain, 0, 255).astype(np.uint8))
 
 
+def sample_folder(photos: Photos) -> Path:
+    """The drawn set in the cache folder that `photos` means, drawn if it is not there yet."""
+    base = folder_of(photos.cache)
+    if base == default_folder() and not is_writable(base):
+        base = Path(tempfile.gettempdir(), "catdog")
+    height, width = DEFAULT_SIZE
+    # As many as make a gibibyte of pixels: at 800 x 600 that is 745 drawings, not 6,000.
+    count = min(DEFAULT_COUNT, max(200, 2**30 // (3 * photos.image_size[0] * photos.image_size[1])))
+    folder = base / f"{DRAWN}{VERSION}-{count}-{height}x{width}"
+    if not os.path.isdir(folder):
+        remove_abandoned(folder.parent, _UNFINISHED)
+        write_sample(folder, count, DEFAULT_SIZE, shared=True)
+    return folder
+
+
 def write_sample(
     folder: Path, count: int, size: tuple[int, int] = DEFAULT_SIZE, seed: int = 0, *, shared: bool = False
 ) -> None:
@@ -405,7 +423,7 @@ def write_sample(
     try:
         if is_drawn():
             return
-        with claimed_folder(folder.parent / f"{UNFINISHED}{folder.name}", refuse) as temporary:
+        with claimed_folder(folder.parent / f"{_UNFINISHED}{folder.name}", refuse) as temporary:
             if is_drawn():  # by the one that was waited for
                 return
             temporary.chmod(0o755)

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from catdog.base.text import listed, quoted
 from catdog.errors import CatdogError
 from catdog.images.packed_files import SET_FILE
 
@@ -86,15 +85,10 @@ class Listing:
         `classes` may hold more classes than there are here; CatdogError names one that it lacks.
         """
         position = {name: label for label, name in enumerate(classes)}
-        for name in self.classes:
-            if name not in position:
-                from catdog.data.names import unknown_class
+        if unknown := [name for name in self.classes if name not in position]:
+            from catdog.data.names import unknown_class  # which few folders need
 
-                known = listed(list(map(quoted, classes)))
-                raise CatdogError(
-                    f"{self.root} holds the class {quoted(name)}, which {whose} does not know (it knows {known}); "
-                    f"{unknown_class(self.root / name, classes)}."
-                )
+            raise unknown_class(self.root / unknown[0], classes, whose)
         labels = [position[self.classes[label]] for label in self.labels]
         return replace(self, classes=tuple(classes), labels=labels)
 

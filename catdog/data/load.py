@@ -4,9 +4,9 @@ import math
 from collections.abc import Callable, Sequence
 
 import torch
-from tqdm import tqdm
 
 from catdog.architecture import Resize
+from catdog.base.progress import bar
 from catdog.config.settings import Photos
 from catdog.data.decode_pool import DecodePool
 from catdog.data.listing import Listing, Skipped
@@ -81,7 +81,7 @@ def open_folders(listings: Sequence[Listing], photos: Photos, threads: int) -> t
 
 def _load(listing: Listing, photos: Photos, name: str, pool: DecodePool) -> PhotoDataset:
     """`load_photos` as `photos` says, with a progress bar."""
-    with tqdm(total=len(listing), desc=f"decoding {name} photos", unit=" photos", disable=None, leave=False) as bar:
+    with bar(f"decoding {name} photos", len(listing)) as progress:
         return load_photos(
             listing,
             photos.image_size,
@@ -89,6 +89,6 @@ def _load(listing: Listing, photos: Photos, name: str, pool: DecodePool) -> Phot
             cache_folder=photos.cache,
             cache_limit=photos.cache_limit,
             strict=photos.strict,
-            progress=bar.update,
+            progress=progress.update,
             pool=pool,
         )

@@ -1,4 +1,4 @@
-"""Names of classes that look alike, and of files that are left out as no photos: how both are shown."""
+"""Names of classes that look alike, or mean the same, and of files that are left out as no photos."""
 
 import re
 import unicodedata
@@ -7,9 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
-from catdog.base.text import many, on_one_line, quoted
+from catdog.base.text import listed, many, on_one_line
+from catdog.errors import CatdogError
 
 _NAMED = 5  # endings, at most, that a line names
+
+
+def quoted(name: str) -> str:
+    """The name in quotes, with escapes for what would look like another: 'cat ', 'café', 'cafe\\u0301'."""
+    return repr(name) if unicodedata.is_normalized("NFC", name) else ascii(name)
 
 
 def look_alike(names: Iterable[str]) -> list[list[str]]:
@@ -29,7 +35,21 @@ def told_apart(names: Iterable[str]) -> list[str]:
     return [quoted(name) if name in alike else on_one_line(name) for name in names]
 
 
-def unknown_class(folder: Path, classes: Sequence[str]) -> str:
+def class_key(name: str) -> str:
+    """What the names of one class have in common, whoever wrote them: "cat" of Cat, cats and CATS."""
+    return name.casefold().removesuffix("s")
+
+
+def unknown_class(folder: Path, classes: Sequence[str], whose: str) -> CatdogError:
+    """The error of a class folder whose name is none of `classes`, which `whose` (a phrase) set."""
+    known = listed(list(map(quoted, classes)))
+    return CatdogError(
+        f"{folder.parent} holds the class {quoted(folder.name)}, which {whose} does not know (it knows {known}); "
+        f"{rename_to_known(folder, classes)}."
+    )
+
+
+def rename_to_known(folder: Path, classes: Sequence[str]) -> str:
     """What to do about the class folder `folder`, whose name is none of `classes`."""
     for name in classes:
         if look_alike([folder.name, name]):

@@ -5,10 +5,10 @@ from collections.abc import Collection, Iterator
 from itertools import chain
 from pathlib import Path
 
-from catdog.base.text import in_shell, many, on_one_line, quoted
+from catdog.base.text import in_shell, many, on_one_line
 from catdog.data.listing import Listing, folders_and_files, is_photo_name
 from catdog.data.mistakes import unused_folders
-from catdog.data.names import left_out_in_words, look_alike
+from catdog.data.names import left_out_in_words, look_alike, quoted
 from catdog.data.splits import find_splits
 
 ALIKE = "look alike, and are taken for different classes; rename one, or put all in one."

@@ -3,11 +3,9 @@
 import hashlib
 import os
 import re
-import tempfile
 from pathlib import Path
 
 from catdog.config.settings import Photos
-from catdog.data.cache_folder import DRAWN, default_folder, folder_of, is_writable
 from catdog.data.listing import Listing, is_address, list_photos, require_folder, subfolders
 from catdog.errors import CatdogError
 
@@ -29,21 +27,9 @@ def photo_folder(photos: Photos) -> Path:
         return local_folder(photos.data, photos.cache, photos.cache_limit)
     if photos.data != SAMPLE:
         return Path(photos.data)
-    from catdog.data import drawn as sample
+    from catdog.data.drawn import sample_folder
 
-    base = folder_of(photos.cache)
-    if base == default_folder() and not is_writable(base):
-        base = Path(tempfile.gettempdir(), "catdog")
-    height, width = sample.DEFAULT_SIZE
-    # As many as make a gibibyte of pixels: at 800 x 600 that is 745 drawings, not 6,000.
-    count = min(sample.DEFAULT_COUNT, max(200, 2**30 // (3 * photos.image_size[0] * photos.image_size[1])))
-    folder = base / f"{DRAWN}{sample.VERSION}-{count}-{height}x{width}"
-    if not os.path.isdir(folder):
-        from catdog.base.work_folder import remove_abandoned
-
-        remove_abandoned(folder.parent, sample.UNFINISHED)
-        sample.write_sample(folder, count, sample.DEFAULT_SIZE, shared=True)
-    return folder
+    return sample_folder(photos)
 
 
 SPLITS = {"train": "train|training|trn", "val": "val|valid|validation|dev", "test": "test|testing|tst|eval|evaluation"}

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from catdog.base.text import on_one_line
+from catdog.base.text import in_utf8, on_one_line
 from catdog.drawing.page import data_url
 
 _ROWS = 8  # of bars, at most
@@ -34,7 +34,7 @@ def panel(title: str, *parts: str) -> str:
 
 def text(words: str) -> str:
     """Words in HTML, whatever is in them: names of files and classes may hold tags, and bytes that are no text."""
-    return escape(on_one_line(words).encode("utf-8", "replace").decode("utf-8"))
+    return escape(in_utf8(on_one_line(words)))
 
 
 def note(words: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from catdog.base.text import in_utf8
 from catdog.errors import ImageError
 from catdog.images.decoder import decode
 
@@ -108,7 +109,7 @@ def page(title: str, about: str, sections: Sequence[Section], images: Mapping[st
         f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n"
         f"<h1>{_text(title)}</h1>\n<p>{_text(about)}</p>\n<nav>{links}</nav>\n{cards}</main>\n</body>\n</html>\n"
     )
-    return text.encode("utf-8", "replace").decode("utf-8")  # names of files need not be valid UTF-8
+    return in_utf8(text)
 
 
 def _card(section: Section, head: str, image: bytes | None) -> str:

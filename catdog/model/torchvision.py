@@ -8,16 +8,20 @@ import copy
 import difflib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.error import URLError
 
+import numpy as np
 import torch
 import torchvision
 from torch import Tensor, nn
 
+from catdog.architecture import Architecture
+from catdog.base.threads import thread_count
 from catdog.errors import CatdogError
 from catdog.model.transfer import head_name
+from catdog.numpy_net import Floats
 
 
 class TorchvisionModel(nn.Module):
@@ -89,6 +93,24 @@ class TorchvisionModel(nn.Module):
             twin(torch.empty(1, 3, height, width, device="meta"))
         except ValueError:  # "expected more than 1 value per channel"
             self.least_photos = 2
+
+
+def numpy_forward(shape: Architecture, classes: int, tensors: Mapping[str, Floats]) -> Callable[[Floats], Floats]:
+    """The forward pass of a trained network, its arrays by name: float32, B x inputs, normalised -> B x classes."""
+    torch.set_num_threads(thread_count()[0])
+    model = TorchvisionModel(shape.model, shape.image_size, classes)
+    own = model.state_dict()
+    state = {name: torch.from_numpy(array) for name, array in tensors.items() if name in own}
+    model.load_state_dict({**own, **state})
+    model.eval()
+
+    def forward(x: Floats) -> Floats:
+        images = torch.from_numpy(np.ascontiguousarray(x)).view(len(x), 3, *shape.image_size)
+        with torch.inference_mode():
+            logits: Floats = model(images).numpy()
+        return logits
+
+    return forward
 
 
 def state_shapes(name: str, image_size: tuple[int, int], classes: int) -> dict[str, tuple[int, ...]]:

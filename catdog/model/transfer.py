@@ -6,8 +6,9 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from catdog.base.text import class_key, listed
+from catdog.base.text import listed
 from catdog.config.settings import Training
+from catdog.data.names import class_key
 from catdog.model.mlp import MLP
 from catdog.numpy_net import Floats
 

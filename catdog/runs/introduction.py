@@ -4,7 +4,7 @@ from pathlib import Path
 
 from catdog.base.text import in_shell, on_one_line, percent
 from catdog.checkpoint.model_card import DRAWINGS, ModelCard
-from catdog.runs.locate import TRAINED, TRAINED_NAME, comes_with_catdog, find_model, name_of
+from catdog.runs.locate import TRAINED, TRAINED_NAME, comes_with_catdog, find_model
 from catdog.runs.trained_on import trained_on
 
 CATS_DOGS = "cats_dogs"  # in a card's validation figures: how often the network that comes with catdog was right
@@ -24,6 +24,11 @@ def figures_in_words(model: Path, card: ModelCard) -> str:
     figures = how_often_right(card)
     often = f"In training it was {figures}." if card.validation else f"{figures[0].upper()}{figures[1:]}."
     return on_one_line(f"The network is {name_of(model)}. {often}")
+
+
+def name_of(model: Path) -> str:
+    """The name of a model file in messages."""
+    return f"{TRAINED_NAME}, which comes with catdog" if comes_with_catdog(model) else str(model)
 
 
 def how_often_right(card: ModelCard) -> str:

@@ -43,11 +43,6 @@ def comes_with_catdog(model: Path) -> bool:
     return model.resolve() == TRAINED.resolve()
 
 
-def name_of(model: Path) -> str:
-    """The name of a model file in messages."""
-    return f"{TRAINED_NAME}, which comes with catdog" if comes_with_catdog(model) else str(model)
-
-
 def output_folder(model: Path) -> Path:
     """The folder for files made from a model: its run's; for the one that comes with catdog, runs/cats-dogs."""
     return Path("runs") / TRAINED_NAME if comes_with_catdog(model) else model.parent

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import catdog
 from catdog.base.atomic import write_text
-from catdog.base.text import listed, many, on_one_line, percent
+from catdog.base.text import in_utf8, listed, many, on_one_line, percent
 from catdog.checkpoint.header import load_card
 from catdog.checkpoint.model_card import DRAWINGS, ModelCard
 from catdog.checkpoint.model_file import MODEL_FILE
@@ -77,8 +77,7 @@ def readme(run: Path, config: Config) -> str:
         'answer = Classifier.load("model.safetensors").predict("photo.jpg")\n'
         "print(answer.label, answer.probability)\n```",
     ]
-    text = "\n\n".join(parts) + "\n"
-    return text.encode("utf-8", "replace").decode("utf-8")  # names of folders need not be valid UTF-8
+    return in_utf8("\n\n".join(parts) + "\n")
 
 
 def _metadata(name: str, card: ModelCard, photos: str, is_in_folds: bool) -> Iterator[str]:

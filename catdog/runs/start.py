@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from catdog.architecture import Architecture
-from catdog.base.text import class_key, listed, on_one_line
+from catdog.base.text import listed, on_one_line
 from catdog.checkpoint.header import load_card
 from catdog.checkpoint.model_card import ModelCard
-from catdog.checkpoint.model_file import MODEL_FILE, load_model
+from catdog.checkpoint.model_file import MODEL_FILE
+from catdog.checkpoint.saved_model import load_model
 from catdog.config.schema import fields, validate
 from catdog.config.settings import Config
 from catdog.data.drawn import are_drawn
 from catdog.data.listing import list_photos, photos_below, subfolders
+from catdog.data.names import class_key
 from catdog.data.splits import SAMPLE, find_splits, photo_folder
 from catdog.errors import CatdogError
 from catdog.numpy_net import Floats

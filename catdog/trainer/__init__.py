@@ -8,7 +8,8 @@ snapshots, resume             checkpoints, and a training that is resumed from o
 divergence, recovery          numbers that are NaN or infinite; diagnosis: in which layer; what is done about them
 folds, sureness, comparison   cross-validation of few photos, how sure its figures are, and what cats-dogs reaches
 batch_size                    how many photos a batch has, where that is left open
-plan, card, advice            what is about to happen; what the model file says; what to try where nothing is learned
+plan, card                    what is about to happen; what the model file says
+advice, likely_cause          notes where nothing is learned; why that may be, and what to try
 sharing, tensorboard          local layers that share weights at first; figures for TensorBoard
 closed_form                   the classifier alone, found at once on layers that stay as they are
 fit_familiarity               which photos are like those trained on

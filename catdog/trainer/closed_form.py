@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from tqdm import tqdm
 
+from catdog.base.progress import bar
 from catdog.checkpoint.model_card import ModelCard
 from catdog.data.batches import batches_in_order
 from catdog.data.photo_dataset import PhotoDataset
@@ -50,7 +50,7 @@ def add_features(model: nn.Module, folders: Sequence[PhotoDataset], card: ModelC
     seen: list[Tensor] = []
     hook = head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     views = 1 + card.average_mirrored
-    with hook, tqdm(total=sum(map(len, folders)), desc="features", unit=" photos", leave=False) as bar:
+    with hook, bar("features", sum(map(len, folders))) as progress:
         for photos in folders:
             photos.features = torch.full((len(photos), views, head.in_features), torch.nan)
             for batch in load_batches(photos.to(device), batches_in_order(len(photos), photos.image_size)):
@@ -60,7 +60,7 @@ def add_features(model: nn.Module, folders: Sequence[PhotoDataset], card: ModelC
                     x = seen.pop()
                     x = head.means(x) if isinstance(head, PooledLinear) else x
                     photos.features[batch.rows.cpu(), view] = x.float().cpu()
-                bar.update(len(batch.rows))
+                progress.update(len(batch.rows))
 
 
 def logits_of(model: nn.Module, photos: PhotoDataset) -> tuple[np.ndarray, np.ndarray]:

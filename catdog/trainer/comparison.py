@@ -1,7 +1,7 @@
 """How often the network that comes with catdog is right on the photos that a training is validated on."""
 
-from catdog.base.text import class_key
 from catdog.data.listing import Listing
+from catdog.data.names import class_key
 from catdog.predict import Classifier, Prediction
 from catdog.runs.introduction import CATS_DOGS
 from catdog.runs.locate import TRAINED

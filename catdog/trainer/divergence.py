@@ -1,7 +1,6 @@
 """Checks that the numbers of a training are finite, and that its loss has not exploded."""
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -18,14 +17,6 @@ class NotFinite(Exception):
 def guessing_loss(training: Training, classes: int) -> float:
     """The loss of giving all classes the same score: -log(1/C) with softmax, a hinge of 1 for each wrong class."""
     return math.log(classes) if training.loss == "softmax" else classes - 1.0
-
-
-def is_rate_too_high(losses: Sequence[float], guess: float) -> bool:
-    """Whether the training losses of some epochs, one or more, have been higher than those of a good learning rate.
-
-    New weights may cost somewhat more than guessing (`guess`), but not twice as much, nor more and more.
-    """
-    return any(not loss <= 2 * guess for loss in losses) or losses[-1] > 1.5 * losses[0]
 
 
 def check_loss(loss: float, guess: float, model: nn.Module, images: Tensor) -> None:

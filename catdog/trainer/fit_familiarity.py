@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from catdog.checkpoint.model_card import ModelCard
-from catdog.checkpoint.model_file import load_model, save_model
+from catdog.checkpoint.model_file import save_model
+from catdog.checkpoint.saved_model import load_model
 from catdog.data.photo_dataset import PhotoDataset
 from catdog.data.prefetch import load_batches
 from catdog.familiarity import distances

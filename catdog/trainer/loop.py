@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from catdog.base.atomic import write_text
+from catdog.base.progress import bar
 from catdog.base.signals import Interrupted, Signals
 from catdog.checkpoint.model_card import ModelCard
 from catdog.checkpoint.model_file import MODEL_FILE
@@ -105,28 +105,27 @@ class Trainer:
         Raises Interrupted at SIGINT, SIGTERM or SIGHUP, and SettingsError where the loss is NaN or infinite.
         """
         photos, epochs = len(self.train), self.config.training.epochs
-        is_hidden = None if self.world.is_main else True
         with (
             Signals(self._on_signal),
             ExitStack() as stack,
-            tqdm(total=photos * epochs, unit=" photos", unit_scale=True, disable=is_hidden, leave=False) as bar,
+            bar("", photos * epochs, unit_scale=True, hidden=not self.world.is_main) as shown,
         ):
             stack.callback(self.checkpoints.wait)
             self._tell(TrainingStarted(self))
             if self.checkpoints.position == (-1, -1):
                 self.save()  # there is always one to go back to, and a disk without room for it is noticed now
             while not self._is_done():
-                bar.update(photos * self.state.progress.epoch - bar.n)
+                shown.update(photos * self.state.progress.epoch - shown.n)
                 started = time.perf_counter()
                 try:
-                    self.epoch(bar)
+                    self.epoch(shown)
                     self._finish_epoch(photos / (time.perf_counter() - started))
                 except NotFinite as problem:
                     self._recover(problem)
             self._tell(TrainingDone(self))
 
-    def epoch(self, bar: Any) -> None:
-        """Take every step of the epoch that has not been taken yet."""
+    def epoch(self, shown: Any) -> None:
+        """Take every step of the epoch that has not been taken yet. shown: a progress bar."""
         config, state, progress = self.config, self.state, self.state.progress
         if config.training.optimizer == "lbfgs":
             from catdog.trainer.closed_form import fit_classifier
@@ -140,7 +139,7 @@ class Trainer:
 
             share_for_epochs(state, config.training)
         begin_training(state.model, config.training)
-        show = lambda images: bar.set_description(self._check_loss(images), refresh=False)  # noqa: E731
+        show = lambda images: shown.set_description(self._check_loss(images), refresh=False)  # noqa: E731
         pixels_of = load_slices(self.train, batches[progress.step :], self.world, whole=bool(config.augment.mixup))
         for step, (rows, pixels) in enumerate(pixels_of, progress.step):
             is_checked = self.checks_each_step or step % _CHECK_EVERY == 0
@@ -149,7 +148,7 @@ class Trainer:
                 progress.weights += weight_histograms(state.model, progress.epoch + 1)
             progress.step = step + 1
             self._tell(StepDone(progress.epoch + 1, progress.step, self.steps_per_epoch, state.totals))
-            bar.update(len(rows))
+            shown.update(len(rows))
             if is_checked or self.world.size == 1:  # others are asked only when the device is waited for anyway
                 self._stop_if_asked()
                 is_due = time.monotonic() - saved > 60 * config.run.checkpoint_minutes > 0
@@ -270,23 +269,9 @@ class Trainer:
 
     def _recover(self, problem: NotFinite) -> None:
         """Go back to the start of the epoch, to find the step or with half the learning rate; or SettingsError."""
-        state, position, checks_each_step = self.state, self.checkpoints.position, self.checks_each_step
-        rate = state.optimizer.param_groups[0]["lr"]
-        if checks_each_step:
-            from catdog.trainer.recovery import check_rollback
+        from catdog.trainer.recovery import recover
 
-            on_nan = self.config.training.on_nan
-            what = check_rollback(problem, state.progress, self.steps_per_epoch, rate, on_nan, self.checkpoints)
-        else:
-            self.log(f"in epoch {state.progress.epoch + 1}, {problem}; going over it again, looking at each step.")
-            self.checks_each_step = True
-        rollbacks = state.progress.rollbacks
-        self.restore(self.checkpoints.start_of_epoch())
-        self.checkpoints.position = position  # of last.pt, which is as it was
-        if checks_each_step:
-            state.progress.rollbacks = rollbacks + 1
-            self.save()
-            self.log(f"{what}; going on from the start of epoch {state.progress.epoch + 1} with half of it.")
+        recover(self, problem)
 
     def _check_loss(self, images: Tensor) -> str:
         """The epoch's figures so far, in words; raises NotFinite if they show that training cannot go on."""

@@ -28,21 +28,20 @@ class SoftmaxLoss(nn.Module):
 
 
 class SVMLoss(nn.Module):
-    """Multi-class hinge: the sum over the other classes j of max(0, margin + s_j - s_y), or of its square.
+    """Multi-class hinge: the sum over the other classes j of max(0, 1 + s_j - s_y), or of its square.
 
     Weston and Watkins 1999; the form taught in Stanford's CS231n, "Multiclass Support Vector Machine loss".
     """
 
-    def __init__(self, squared: bool = False, margin: float = 1.0, class_weights: Tensor | None = None) -> None:
+    def __init__(self, squared: bool = False, class_weights: Tensor | None = None) -> None:
         super().__init__()
         self.squared = squared
-        self.margin = margin
         self.class_weights: Tensor | None
         self.register_buffer("class_weights", class_weights, persistent=False)
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         true_score = logits.gather(1, labels[:, None])
-        hinges = (self.margin + logits - true_score).clamp(min=0)
+        hinges = (1 + logits - true_score).clamp(min=0)
         hinges = hinges.scatter(1, labels[:, None], 0.0)  # the true class is not compared with itself
         losses = (hinges.square() if self.squared else hinges).sum(dim=1)
         if self.class_weights is None:

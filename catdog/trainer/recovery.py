@@ -1,12 +1,12 @@
 """What is done when a training diverges, a stop or a rollback with half the learning rate, or its memory is full."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from catdog.base.text import in_shell
-from catdog.checkpoint.model_file import STATE_FILE
+from catdog.checkpoint.model_file import PREVIOUS_FILE, STATE_FILE
+from catdog.checkpoint.saved_state import load_state
 from catdog.errors import CatdogError, SettingsError
 from catdog.runs.folder import RunFolder
-from catdog.runs.history import Progress
 from catdog.trainer.divergence import NotFinite
 from catdog.trainer.snapshots import Checkpoints
 
@@ -16,23 +16,58 @@ if TYPE_CHECKING:
 MAX_ROLLBACKS = 8  # halvings of the learning rate: to 1/256 of it
 
 
-def check_rollback(
-    problem: NotFinite, progress: Progress, steps_per_epoch: int, rate: float, on_nan: str, checkpoints: Checkpoints
-) -> str:
-    """The problem, to be logged with the rollback; SettingsError where `on_nan` says to stop, or after `MAX_ROLLBACKS`.
+def recover(trainer: "Trainer", problem: NotFinite) -> None:
+    """Go back to the start of the epoch: at first to find the step, then to go on with half the learning rate.
 
-    rate: the learning rate of the step at which the numbers were found.
+    Raises SettingsError where `on_nan` says to stop, or after MAX_ROLLBACKS.
     """
-    step = min(progress.step + 1, steps_per_epoch)
+    state, checkpoints, is_step_known = trainer.state, trainer.checkpoints, trainer.checks_each_step
+    what = ""
+    if is_step_known:
+        what = _check_rollback(trainer, problem)
+    else:
+        trainer.log(f"in epoch {state.progress.epoch + 1}, {problem}; going over it again, looking at each step.")
+        trainer.checks_each_step = True
+    rollbacks, position = state.progress.rollbacks, checkpoints.position
+    trainer.restore(_start_of_epoch(checkpoints))
+    checkpoints.position = position  # of last.pt, which is as it was
+    if is_step_known:
+        state.progress.rollbacks = rollbacks + 1
+        trainer.save()
+        trainer.log(f"{what}; going on from the start of epoch {state.progress.epoch + 1} with half of it.")
+
+
+def _check_rollback(trainer: "Trainer", problem: NotFinite) -> str:
+    """The problem, to be logged with the rollback; SettingsError where there is to be none."""
+    progress, checkpoints = trainer.state.progress, trainer.checkpoints
+    step = min(progress.step + 1, trainer.steps_per_epoch)
+    rate = trainer.state.optimizer.param_groups[0]["lr"]
     what = f"in epoch {progress.epoch + 1}, step {step}, {problem}; the learning rate was {rate:.3g}"
-    if on_nan == "stop":
+    if trainer.config.training.on_nan == "stop":
         resumed = f"go on with --resume {in_shell(checkpoints.run)} --on-nan rollback"
         mend = f"{resumed}, or train again with a lower --learning-rate."
-        raise SettingsError(f"{what}, and {checkpoints.describe_last()}; {mend}")
+        raise SettingsError(f"{what}, and {_describe_last(checkpoints)}; {mend}")
     if progress.rollbacks == MAX_ROLLBACKS:
         what += f", after {MAX_ROLLBACKS} halvings"
-        raise SettingsError(f"{what}, and {checkpoints.describe_last()}; train again with a lower --learning-rate.")
+        raise SettingsError(f"{what}, and {_describe_last(checkpoints)}; train again with a lower --learning-rate.")
     return what
+
+
+def _start_of_epoch(checkpoints: Checkpoints) -> dict[str, Any]:
+    """The checkpoint at the start of the current epoch, not one within it: when those are saved does not matter."""
+    checkpoints.wait()
+    path = checkpoints.run / (STATE_FILE if checkpoints.position[1] == 0 else PREVIOUS_FILE)
+    world = checkpoints.world
+    found: dict[str, Any] = world.from_main(load_state(path) if world.is_main else None)
+    return found
+
+
+def _describe_last(checkpoints: Checkpoints) -> str:
+    """Where the last good checkpoint is and how far it goes."""
+    checkpoints.wait()
+    epoch, step = checkpoints.position
+    within = f" and step {step} of the next" if step else ""
+    return f"the last good checkpoint is {checkpoints.run / STATE_FILE}, after epoch {epoch}{within}"
 
 
 def how_to_go_on(error: Exception, trainer: "Trainer", folder: RunFolder) -> CatdogError:

@@ -4,22 +4,23 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from catdog.base.text import in_shell, many
+from catdog.base.text import in_shell, listed, many
 from catdog.checkpoint.model_file import PREVIOUS_FILE, STATE_FILE
 from catdog.checkpoint.saved_state import check_fits, load_newest_state
 from catdog.config.settings import Config, Training
 from catdog.config.toml import load_config, parse_config, to_toml
+from catdog.data.listing import Listing
 from catdog.errors import CatdogError
 from catdog.model.build import build_network
 from catdog.runs.folder import RunFolder
 from catdog.runs.history import Progress
 from catdog.runs.readme import README, write_readme
 from catdog.trainer.schedule import learning_rate_at
-from catdog.trainer.snapshots import does_not_fit
 
 if TYPE_CHECKING:
     from catdog.trainer.loop import Trainer
@@ -55,7 +56,7 @@ def load_saved(folder: RunFolder, changes: Mapping[str, Any]) -> tuple[Config, d
     except CatdogError:
         raise
     except Exception as error:  # it is whole, but anything may be in a file that somebody made
-        raise does_not_fit(run, error) from None
+        raise _does_not_fit(run, error) from None
     config = _changed(before, changes)
     finished = _nothing_left(folder, before.training, config.training, progress)
     edited = _edited(folder, before, config, changeable=changes)
@@ -144,6 +145,15 @@ def _nothing_left(folder: RunFolder, before: Training, now: Training, progress: 
     return line
 
 
+def check_classes(saved: dict[str, Any], train: Listing, run: Path) -> None:
+    """Raise CatdogError unless the photos are of the classes that the checkpoint was trained on."""
+    if tuple(saved["classes"]) != train.classes:
+        raise CatdogError(
+            f"{run} was started with the classes {listed(saved['classes'])}, and {train.root} now holds "
+            f"{listed(train.classes)}; put its folders back, or train again."
+        )
+
+
 def restore(trainer: "Trainer", saved: dict[str, Any], folder: RunFolder) -> None:
     """Put the checkpoint into the trainer; CatdogError if it is not of this training.
 
@@ -152,7 +162,7 @@ def restore(trainer: "Trainer", saved: dict[str, Any], folder: RunFolder) -> Non
     try:
         trainer.restore(saved)
     except Exception as error:  # anything may be in a file that somebody made
-        raise does_not_fit(trainer.run, error) from None
+        raise _does_not_fit(trainer.run, error) from None
     progress = trainer.state.progress
     trainer.log(f"going on with {trainer.run} after epoch {progress.epoch}, step {progress.step}")
     before = parse_config(saved["config"], "the configuration of the checkpoint")
@@ -160,3 +170,9 @@ def restore(trainer: "Trainer", saved: dict[str, Any], folder: RunFolder) -> Non
         folder.write_config(trainer.config)
         trainer.save()
         trainer.checkpoints.wait()  # before the first step: from now on a stop is resumed with the new configuration
+
+
+def _does_not_fit(run: Path, error: Exception) -> CatdogError:
+    """The error of a checkpoint that is whole, but not of this training."""
+    reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+    return CatdogError(f"cannot go on from {run / STATE_FILE} ({reason}); resume another run, or train again.")

@@ -10,14 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from catdog.base.text import listed
 from catdog.checkpoint.model_card import FORMAT_VERSION, ModelCard
 from catdog.checkpoint.model_file import PREVIOUS_FILE, STATE_FILE
 from catdog.checkpoint.training_state import save_state
 from catdog.config.settings import Config
 from catdog.config.toml import to_toml
-from catdog.data.listing import Listing
-from catdog.errors import CatdogError
 from catdog.runs.history import Progress
 from catdog.runtime.world import World
 from catdog.trainer.divergence import check_state
@@ -114,34 +111,3 @@ class Checkpoints:
         writing, self._writing = self._writing, None
         if writing is not None:
             writing.result()
-
-    def start_of_epoch(self) -> dict[str, Any]:
-        """The checkpoint at the start of the current epoch, not one within it: when those are saved does not matter."""
-        from catdog.checkpoint.saved_state import load_state
-
-        self.wait()
-        path = self.run / (STATE_FILE if self.position[1] == 0 else PREVIOUS_FILE)
-        found: dict[str, Any] = self.world.from_main(load_state(path) if self.world.is_main else None)
-        return found
-
-    def describe_last(self) -> str:
-        """Where the last good checkpoint is and how far it goes."""
-        self.wait()
-        epoch, step = self.position
-        within = f" and step {step} of the next" if step else ""
-        return f"the last good checkpoint is {self.run / STATE_FILE}, after epoch {epoch}{within}"
-
-
-def check_classes(saved: dict[str, Any], train: Listing, run: Path) -> None:
-    """Raise CatdogError unless the photos are of the classes that the checkpoint was trained on."""
-    if tuple(saved["classes"]) != train.classes:
-        raise CatdogError(
-            f"{run} was started with the classes {listed(saved['classes'])}, and {train.root} now holds "
-            f"{listed(train.classes)}; put its folders back, or train again."
-        )
-
-
-def does_not_fit(run: Path, error: Exception) -> CatdogError:
-    """The error of a checkpoint that is whole, but not of this training."""
-    reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
-    return CatdogError(f"cannot go on from {run / STATE_FILE} ({reason}); resume another run, or train again.")

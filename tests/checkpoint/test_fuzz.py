@@ -21,7 +21,8 @@ from safetensors.numpy import save
 
 from catdog.architecture import Architecture
 from catdog.checkpoint.model_card import ModelCard
-from catdog.checkpoint.model_file import expected_shapes, load_model, save_model
+from catdog.checkpoint.model_file import save_model
+from catdog.checkpoint.saved_model import expected_shapes, load_model
 from catdog.checkpoint.saved_state import load_state
 from catdog.checkpoint.training_state import save_state
 from catdog.errors import CatdogError
@@ -144,7 +145,7 @@ VALUES: list[Any] = [
 
 def test_any_field_of_a_models_header_may_hold_anything(tmp_path: Path) -> None:
     """With a checksum that is right, as whoever makes a file would give it."""
-    from catdog.checkpoint.model_file import _checksum
+    from catdog.checkpoint.model_file import checksum_of
 
     path = tmp_path / "model.safetensors"
     about = {"format_version": 1, **json.loads(json.dumps(asdict(CARD)))}
@@ -160,7 +161,7 @@ def test_any_field_of_a_models_header_may_hold_anything(tmp_path: Path) -> None:
             else:
                 where[key] = value
             text = json.dumps(changed, sort_keys=True)
-            changed["crc32"] = _checksum(text, ARRAYS)
+            changed["crc32"] = checksum_of(text, ARRAYS)
             path.write_bytes(save(ARRAYS, metadata={"catdog": json.dumps(changed)}))
             load_or_one_sentence(load_model, path)
             cases += 1

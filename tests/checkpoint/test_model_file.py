@@ -16,7 +16,8 @@ from catdog.architecture import Architecture
 from catdog.base.atomic import write_atomic
 from catdog.checkpoint.class_names import refused_names, require_names
 from catdog.checkpoint.model_card import ModelCard
-from catdog.checkpoint.model_file import HEADER_LIMIT, expected_shapes, load_model, save_model
+from catdog.checkpoint.model_file import save_model
+from catdog.checkpoint.saved_model import HEADER_LIMIT, expected_shapes, load_model
 from catdog.data.listing import Listing
 from catdog.errors import CatdogError
 from catdog.model.mlp import MLP

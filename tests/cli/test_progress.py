@@ -65,7 +65,8 @@ def test_what_takes_long_moves_on_a_terminal_and_is_silent_elsewhere(
 
 
 def test_a_closed_standard_error_is_no_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from catdog.base.progress import bar, waiting_for
+    from catdog.base.iterated import waiting_for
+    from catdog.base.progress import bar
 
     save_photo(tmp_path / "photo.png", 1)
     monkeypatch.setattr(sys, "stderr", None)

@@ -13,7 +13,8 @@ from conftest import in_one_and_in_two_parts, quiet
 from torch.nn import functional as F
 
 from catdog.architecture import Architecture, Grid, LayerShape, margin
-from catdog.checkpoint.model_file import MODEL_FILE, load_model
+from catdog.checkpoint.model_file import MODEL_FILE
+from catdog.checkpoint.saved_model import load_model
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
 from catdog.errors import CatdogError

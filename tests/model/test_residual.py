@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from catdog.architecture import Architecture
-from catdog.checkpoint.model_file import MODEL_FILE, load_model, save_model
+from catdog.checkpoint.model_file import MODEL_FILE, save_model
+from catdog.checkpoint.saved_model import load_model
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
 from catdog.errors import CatdogError

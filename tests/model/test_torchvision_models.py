@@ -18,7 +18,8 @@ import torch
 import torchvision
 from conftest import in_one_and_in_two_parts, quiet, save_photo
 
-from catdog.checkpoint.model_file import MODEL_FILE, expected_shapes, load_model
+from catdog.checkpoint.model_file import MODEL_FILE
+from catdog.checkpoint.saved_model import expected_shapes, load_model
 from catdog.cli.main import main
 from catdog.config.settings import Config
 from catdog.config.toml import load_config

@@ -13,7 +13,8 @@ import torch
 from conftest import in_one_and_in_two_parts, quiet
 from numpy.typing import NDArray
 
-from catdog.checkpoint.model_file import MODEL_FILE, PREVIOUS_FILE, STATE_FILE, load_model
+from catdog.checkpoint.model_file import MODEL_FILE, PREVIOUS_FILE, STATE_FILE
+from catdog.checkpoint.saved_model import load_model
 from catdog.checkpoint.saved_state import load_state
 from catdog.checkpoint.training_state import save_state
 from catdog.cli.main import main

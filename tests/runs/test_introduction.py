@@ -11,7 +11,8 @@ import pytest
 from conftest import quiet, save_photo
 from test_explain import random_run
 
-from catdog.checkpoint.model_file import MODEL_FILE, load_model
+from catdog.checkpoint.model_file import MODEL_FILE
+from catdog.checkpoint.saved_model import load_model
 from catdog.cli.main import main
 from catdog.config.settings import Config
 from catdog.data.drawn import are_drawn, write_sample

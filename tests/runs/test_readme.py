@@ -153,7 +153,8 @@ def test_the_network_and_the_settings_of_an_older_file_are_enough(
     make_photos: MakePhotos, small_config: MakeConfig
 ) -> None:
     """Without the figures by class, which it has not: the others are there."""
-    from catdog.checkpoint.model_file import load_model, save_model
+    from catdog.checkpoint.model_file import save_model
+    from catdog.checkpoint.saved_model import load_model
 
     config = small_config(make_photos({"cat": 20, "dog": 20}), epochs=1)
     run = train(config, log=quiet)

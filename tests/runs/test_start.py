@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from catdog.checkpoint.model_file import load_model
+from catdog.checkpoint.saved_model import load_model
 from catdog.config.toml import load_config
 from catdog.data.drawn import write_sample
 from catdog.runs.locate import TRAINED

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from processes import Catdog
 
-from catdog.checkpoint.model_file import MODEL_FILE, STATE_FILE, load_model
+from catdog.checkpoint.model_file import MODEL_FILE, STATE_FILE
+from catdog.checkpoint.saved_model import load_model
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
 from catdog.errors import CatdogError

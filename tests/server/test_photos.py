@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from catdog.architecture import Resize
-from catdog.checkpoint.model_file import MODEL_FILE, load_model, save_model
+from catdog.checkpoint.model_file import MODEL_FILE, save_model
+from catdog.checkpoint.saved_model import load_model
 from catdog.errors import ImageError
 from catdog.images.decoder import decode
 from catdog.predict import Classifier

@@ -11,7 +11,8 @@ import torch
 from conftest import quiet
 from torch.nn import functional as F
 
-from catdog.checkpoint.model_file import MODEL_FILE, load_model
+from catdog.checkpoint.model_file import MODEL_FILE
+from catdog.checkpoint.saved_model import load_model
 from catdog.cli.main import main
 from catdog.config.settings import Config
 from catdog.config.toml import load_config

@@ -14,7 +14,8 @@ from conftest import quiet, save_photo
 from test_loop import history
 
 from catdog.base.signals import Interrupted
-from catdog.checkpoint.model_file import STATE_FILE, load_model
+from catdog.checkpoint.model_file import STATE_FILE
+from catdog.checkpoint.saved_model import load_model
 from catdog.checkpoint.saved_state import load_state
 from catdog.cli import main as cli
 from catdog.config.settings import Config

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import quiet
 
-from catdog.checkpoint.model_file import load_model
+from catdog.checkpoint.saved_model import load_model
 from catdog.config.settings import Config
 from catdog.data.listing import Listing, list_photos
 from catdog.data.splits import folds

@@ -10,7 +10,7 @@ from conftest import in_one_and_in_two_parts, quiet
 from safetensors.numpy import load_file
 from torch import nn
 
-from catdog.config.schema import check_parts
+from catdog.config.conflicts import refuse_small_parts
 from catdog.config.settings import Config, Training
 from catdog.config.toml import load_config
 from catdog.data.batches import shuffled_batches, steps_per_epoch
@@ -57,7 +57,7 @@ def test_no_part_of_a_batch_is_a_single_photo_and_each_photo_is_in_one() -> None
     tried = 0
     for photos, batch_size, parts in itertools.product(range(2, 14), range(1, 15), range(1, 6)):
         try:
-            check_parts(Training(batch_size=batch_size, accumulate=parts), 2)
+            refuse_small_parts(Training(batch_size=batch_size, accumulate=parts), 2)
         except CatdogError:
             assert batch_size < 2 * parts
             continue

@@ -12,9 +12,9 @@ import numpy as np
 
 from catdog.base.output import json_line
 from catdog.base.progress import working
-from catdog.base.text import many, on_one_line, quoted
+from catdog.base.text import many, on_one_line
 from catdog.data.listing import Listing
-from catdog.data.names import look_alike
+from catdog.data.names import look_alike, quoted
 from catdog.data.remote import local_folder
 from catdog.errors import ImageError
 from catdog.images.decoder import decode

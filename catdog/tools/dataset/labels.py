@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from catdog.base.atomic import write_text
 from catdog.base.text import many, on_one_line, percent
-from catdog.checkpoint.model_file import load_model
+from catdog.checkpoint.saved_model import load_model
 from catdog.config.toml import load_config
 from catdog.data.listing import subfolders
 from catdog.data.splits import find_splits

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from catdog.base.text import many, quoted
+from catdog.base.text import many
 from catdog.checkpoint.class_names import refused_names
 from catdog.data.listing import Listing, files_below, folders_and_files, is_photo_name
 from catdog.data.mistakes import require_number_of_classes, require_train, unused_folders
-from catdog.data.names import look_alike, no_photos, unknown_class
+from catdog.data.names import look_alike, no_photos, quoted, rename_to_known
 from catdog.data.remarks import ALIKE
 from catdog.errors import CatdogError, ImageError
 from catdog.images.decoder import decode
@@ -92,7 +92,7 @@ def _check_classes(root: Path, splits: dict[str, Listing]) -> Iterator[Finding]:
         here = listing.root.name
         unknown = [os.path.join(here, name) for name in listing.classes if name not in first.classes]
         if unknown:
-            renames = {unknown_class(listing.root / Path(path).name, first.classes) for path in unknown}
+            renames = {rename_to_known(listing.root / Path(path).name, first.classes) for path in unknown}
             mend = renames.pop() if len(unknown) == 1 else "rename or remove these folders"
             message = f"{here}/ holds classes that {first.root.name}/ does not; {mend}."
             yield Finding("unknown_classes", True, message, _paths(unknown))

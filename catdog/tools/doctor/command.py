@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from catdog.base.progress import waiting_for, working
+from catdog.base.iterated import waiting_for
+from catdog.base.progress import working
 from catdog.base.text import in_shell, listed, many, on_one_line
 from catdog.base.threads import thread_count
 from catdog.checkpoint.class_names import require_names
@@ -29,7 +30,8 @@ from catdog.drawing.contact_sheet import require_png
 from catdog.errors import CatdogError
 from catdog.model.mlp import count_weights
 from catdog.predict import Classifier
-from catdog.runs.locate import comes_with_catdog, find_model, name_of
+from catdog.runs.introduction import name_of
+from catdog.runs.locate import comes_with_catdog, find_model
 from catdog.runs.metrics_csv import read_metrics
 from catdog.runs.start import choose_start
 from catdog.runtime.device import choose_device

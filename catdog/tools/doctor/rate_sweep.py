@@ -11,7 +11,7 @@ import torch
 from catdog.base.text import many
 from catdog.drawing.figures import legend_below, new_figure, save_figure
 from catdog.tools.doctor.patient import Finding, Patient, steps
-from catdog.trainer.divergence import is_rate_too_high
+from catdog.trainer.likely_cause import is_rate_too_high
 from catdog.trainer.schedule import learning_rate_at
 
 LOWEST, HIGHEST, STEPS = 1e-7, 10.0, 100

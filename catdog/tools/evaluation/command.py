@@ -25,8 +25,8 @@ from catdog.errors import CatdogError
 from catdog.metrics import mistakes
 from catdog.predict import Classifier
 from catdog.runs.answers import read_answers
-from catdog.runs.introduction import figures_in_words, introduction
-from catdog.runs.locate import TRAINED_NAME, comes_with_catdog, find_model, name_of, output_folder
+from catdog.runs.introduction import figures_in_words, introduction, name_of
+from catdog.runs.locate import TRAINED_NAME, comes_with_catdog, find_model, output_folder
 from catdog.runs.metrics_csv import read_metrics
 from catdog.tools.evaluation.baselines import BASELINES
 from catdog.tools.evaluation.folder import check_replaceable, write_folder

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from catdog import numpy_net
 from catdog.errors import CatdogError
-from catdog.numpy_net import Floats, Norm, Outputs, build_layers, joined, sigmoid, windows
+from catdog.numpy_net import CHUNK, Floats, Norm, Outputs, build_layers, joined, sigmoid, windows
 from catdog.predict import Classifier
 
 Stage = Literal["sum", "normed", "out"]
@@ -107,15 +107,25 @@ class Layer(numpy_net.Layer):
 
     def product(self, x: Floats) -> Floats:
         """Wx."""
-        found = super().product(x)
+        if self.weight.dtype == x.dtype:
+            found = super().product(x)
+        else:
+            found = np.empty((*x.shape[:-1], self.units), x.dtype)
+            for rows in self._chunks():
+                found[..., rows] = x @ self.weight[rows].astype(x.dtype).T
         return found if self.step is None else found - (x @ self.step[1])[..., None] * self.step[0]
 
     def transposed_product(self, gradient: Floats) -> Floats:
         """W'g: the gradient by the layer's input, from the gradient by its sums."""
         found = np.zeros((*gradient.shape[:-1], self.inputs))
-        for rows in self.chunks():
+        for rows in self._chunks():
             found += gradient[..., rows] @ self.weight[rows].astype(np.float64)
         return found if self.step is None else found - (gradient @ self.step[0])[..., None] * self.step[1]
+
+    def _chunks(self) -> list[slice]:
+        """Units whose weights can be converted to another type together."""
+        size = max(1, CHUNK // self.weight.shape[1])
+        return [slice(start, start + size) for start in range(0, self.units, size)]
 
     def slope(self, outputs: Outputs) -> Floats:
         """Derivative of the activation at each unit."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from catdog.base.atomic import cannot_write
 from catdog.base.progress import working
-from catdog.checkpoint.model_file import load_model
+from catdog.checkpoint.saved_model import load_model
 from catdog.runs.locate import comes_with_catdog, find_model, output_folder
 from catdog.tools.export.exported import Exported
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from catdog.base.atomic import write_atomic
 from catdog.base.extras import how_to_install
+from catdog.base.text import in_utf8
 from catdog.errors import CatdogError
 from catdog.tools.export.exported import Exported
 
@@ -44,8 +45,7 @@ def write_onnx(exported: Exported, path: Path) -> None:
     model = program.model_proto
     about = exported.about()
     texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in about.items()}
-    in_utf8 = {name: text.encode("utf-8", "replace").decode() for name, text in texts.items()}
-    onnx.helper.set_model_props(model, in_utf8)
+    onnx.helper.set_model_props(model, {name: in_utf8(text) for name, text in texts.items()})
     model.producer_name, model.doc_string = "catdog", about["input"]
     for axis, name in enumerate(("N", "H", "W")):
         model.graph.input[0].type.tensor_type.shape.dim[axis].dim_param = name

@@ -11,7 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from catdog.base.text import in_shell, many, percent
-from catdog.checkpoint.model_file import MODEL_FILE, STATE_FILE, load_model
+from catdog.checkpoint.model_file import MODEL_FILE, STATE_FILE
+from catdog.checkpoint.saved_model import load_model
 from catdog.config.settings import Config
 from catdog.errors import SettingsError
 from catdog.metrics import accuracy_interval

@@ -32,7 +32,7 @@ from catdog.tools.doctor.patient import Patient, answers, steps
 from catdog.tools.doctor.rate_sweep import check_rate, find_rates, first_epochs, smooth, sweep
 from catdog.tools.doctor.units import check_gradients, check_units, check_update_ratio
 from catdog.train import train
-from catdog.trainer.divergence import is_rate_too_high
+from catdog.trainer.likely_cause import is_rate_too_high
 from catdog.trainer.loop import Trainer
 from catdog.trainer.losses import make_loss
 

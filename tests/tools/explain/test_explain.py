@@ -12,7 +12,8 @@ from torch import Tensor
 
 from catdog.architecture import Architecture
 from catdog.checkpoint.model_card import ModelCard
-from catdog.checkpoint.model_file import MODEL_FILE, expected_shapes, save_model
+from catdog.checkpoint.model_file import MODEL_FILE, save_model
+from catdog.checkpoint.saved_model import expected_shapes
 from catdog.errors import CatdogError
 from catdog.model.build import build_mlp
 from catdog.model.mlp import MLP, count_weights
