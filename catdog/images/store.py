@@ -146,9 +146,8 @@ class Store:
         with self._lock:
             for photo in photos:
                 keys: list[Packed | Block] = [photo] if photo in self._coming else [*_blocks_of(photo)]
-                if all(key in self._here or key in self._coming for key in keys):
-                    waiting.update(self._coming[key] for key in keys if key in self._coming)
-                else:
+                waiting.update(self._coming[key] for key in keys if key in self._coming)
+                if not all(key in self._here or key in self._coming for key in keys):
                     missing.append(photo)
             for request in self._blocks_around(missing) if blocks else _neighbours(missing):
                 future = self._pool.submit(self._bring, request)

@@ -87,7 +87,7 @@ def _whole(photos: int) -> Callable[[Place, int], Figures]:
         found = {}
         for figure, epochs in SCALING_FIGURES.items():
             with place.fresh() as folder:
-                flags = ("--epochs", epochs, "--folds", 1, "--seed", round)
+                flags = ("--epochs", epochs, "--start-from", "none", "--folds", 1, "--seed", round)
                 ended = catdog_train(place.subset(photos), Path(folder), *flags)
             found[figure] = ended.seconds
         return found
@@ -98,7 +98,7 @@ def _whole(photos: int) -> Callable[[Place, int], Figures]:
 def scaling(sizes: Sizes) -> Part:
     return Part(
         "scaling",
-        "`catdog train` with its defaults, but for folds, on more and more photos, with nothing decoded before: the "
-        "whole process.",
+        "`catdog train` with its defaults and new weights, without folds, on more and more photos, with nothing "
+        "decoded before: the whole process.",
         [Contender(f"{photos} photos", _whole(photos)) for photos in sizes.scaling],
     )
