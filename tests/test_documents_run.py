@@ -39,6 +39,7 @@ LEFT_OUT = {  # what is not run, by how it begins, and why
     "lint-imports": "run by .ci/run",
     "torchrun": "takes several GPUs or machines; tests/runtime/test_distributed.py trains by several processes",
     "python scripts/benchmark.py": "takes hours, and other frameworks; tests/scripts/test_benchmark.py tries its parts",
+    "python scripts/scaling.py": "takes constants that take minutes; tests/scripts/test_scaling.py tries it",
     "catdog serve": "answers until it is stopped; tests/server starts it and asks",
     "curl": "asks that server",
     "catdog push": "sends; tests/tools/test_push.py has it send to a server of its own",
