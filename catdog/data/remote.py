@@ -76,11 +76,9 @@ def shards_of(listing: Listing) -> np.ndarray | None:
 
 
 def what_is_read(listings: Sequence[Listing], kept: bool) -> str:
-    """What a training on photos of a store will read of it; "" where they lie in folders. kept: --cache is not none."""
-    folders = {listing.root: find_folder(listing.root) for listing in listings if is_mirror(listing.root)}
+    """What a training on photos of a store will read of it. kept: --cache is not none."""
+    folders = {listing.root: find_folder(listing.root) for listing in listings}
     sizes = [size for folder in folders.values() if folder is not None for size in folder.shard_sizes()]
-    if not sizes:
-        return ""
     total, photos = sum(sizes), sum(map(len, listings))
     requests = many(photos // PHOTOS_IN_A_TASK + len(sizes) if kept else total // BLOCK + len(sizes), "request")
     when = "once" if kept else "in each epoch, but for what --cache-limit keeps"

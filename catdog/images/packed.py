@@ -74,9 +74,9 @@ class Packed(NamedTuple):
         if self.fits(data):
             return data
         if self.store is not None:
-            from catdog.images.store import only
+            from catdog.images.store import exactly
 
-            return self.store.bring(only(self))
+            return self.store.bring(exactly([self]))
         what = "cut off, or missing" if len(data) < self.size else "damaged"
         raise ImageError(
             f"its shard is {what}: copy {self.shard} again from where it is whole, or pack the photos again"
@@ -104,7 +104,7 @@ class PackedSet:
         for one in self.shards:
             if not re.fullmatch(r"[\w-]+\.tar", one["name"], re.ASCII):  # it may be anybody's, and lead anywhere
                 raise ValueError("the name of a shard")
-        self.store = _store(self.root)
+        self.store = _store(self.root, {one["name"]: one["bytes"] for one in self.shards})
         self._read: dict[int, Shard] = {}
         self._names: dict[str, list[str]] = {}
 
@@ -259,10 +259,10 @@ def open_set(root: str, *identity: int) -> PackedSet | None:
         raise _broken(path, "is damaged") from None
 
 
-def _store(root: Path) -> "Store | None":
+def _store(root: Path, sizes: dict[str, int]) -> "Store | None":
     """The store of which `root` is the mirror, if it is one."""
     if not (root / STORE_FILE).exists():
         return None
     from catdog.images.store import Store
 
-    return Store(root)
+    return Store(root, sizes)

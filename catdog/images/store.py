@@ -10,15 +10,14 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from catdog.base.atomic import write_if_other
 from catdog.errors import CatdogError
-from catdog.images.packed_files import SET_FILE, STORE_FILE
+from catdog.images.packed_files import STORE_FILE
 
 if TYPE_CHECKING:
     from catdog.images.packed import Packed
@@ -58,22 +57,21 @@ class StoreError(CatdogError):
 
 
 class Store:
-    """The packed set at an address, mirrored in the folder `mirror`, whose shards are kept below a limit in bytes."""
+    """The packed set at an address, mirrored in the folder `mirror`, whose shards are kept below a limit in bytes.
 
-    def __init__(self, mirror: Path) -> None:
+    sizes: bytes of each shard, by its name, once they are known.
+    """
+
+    def __init__(self, mirror: Path, sizes: Mapping[str, int] | None = None) -> None:
         about = json.loads((mirror / STORE_FILE).read_bytes())
         self.mirror, self.url, self.limit = mirror, str(about["url"]), float(about["limit"])
+        self._sizes = sizes or {}
         self._lock = threading.Lock()
         self._system: tuple[Any, str] | None = None
         self._pool = ThreadPoolExecutor(_AT_A_TIME)
         self._coming: dict[Packed | Block, Future[None]] = {}
         self._here: set[Block] = set()
         self._written = 0
-
-    @cached_property
-    def _sizes(self) -> dict[str, int]:
-        """Bytes of each shard, by its name."""
-        return {one["name"]: one["bytes"] for one in json.loads((self.mirror / SET_FILE).read_bytes())["shards"]}
 
     def read(self, name: str, start: int = 0, stop: int | None = None, fault: Callable[[bytes], str] = str) -> bytes:
         """The bytes of a file of the set from `start` to `stop`, or all.
@@ -222,13 +220,10 @@ class Store:
                 total -= size
 
 
-def _end(group: Sequence["Packed"]) -> int:
-    return group[-1].offset + group[-1].size
-
-
-def only(photo: "Packed") -> Request:
-    """What brings one photo."""
-    return Request(photo.shard, photo.offset, photo.offset + photo.size, [photo], [photo])
+def exactly(photos: Sequence["Packed"]) -> Request:
+    """What brings photos of one shard, in its order, with what is between them."""
+    first, last = photos[0], photos[-1]
+    return Request(first.shard, first.offset, last.offset + last.size, photos, photos)
 
 
 def _neighbours(photos: Sequence["Packed"]) -> Iterator[Request]:
@@ -236,14 +231,14 @@ def _neighbours(photos: Sequence["Packed"]) -> Iterator[Request]:
     group: list[Packed] = []
     for photo in sorted(photos, key=lambda photo: (photo.shard, photo.offset)):
         if group:
-            first, end = group[0], group[-1].offset + group[-1].size
-            far = photo.offset - end > _GAP or photo.offset + photo.size - first.offset > _RANGE
+            first, last = group[0], group[-1]
+            far = photo.offset - last.offset - last.size > _GAP or photo.offset + photo.size - first.offset > _RANGE
             if far or photo.shard != first.shard:
-                yield Request(first.shard, first.offset, end, group, group)
+                yield exactly(group)
                 group = []
         group.append(photo)
     if group:
-        yield Request(group[0].shard, group[0].offset, group[-1].offset + group[-1].size, group, group)
+        yield exactly(group)
 
 
 def _blocks_of(photo: "Packed") -> list[Block]:

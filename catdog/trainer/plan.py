@@ -43,11 +43,11 @@ def describe_plan(
         return f"{sum(counts):,} ({each})"
 
     t = config.training
-    store = ""
+    store = []
     if is_address(config.photos.data):
         from catdog.data.remote import what_is_read
 
-        store = what_is_read(listings, kept=config.photos.cache != "none")
+        store = [f"store      {what_is_read(listings, kept=config.photos.cache != 'none')}"]
     on_gpu = device.type == "cuda" and config.photos.cache != "none"
     unkept = config.photos.cache == "auto" and not is_writable(default_folder())
     compiled = "; compiled at the first steps" if config.run.compile else ""
@@ -76,7 +76,7 @@ def describe_plan(
                     "           each is answered by a network of the other folds; then one network learns from all",
                 ]
             ),
-            *([f"store      {store}"] if store else []),
+            *store,
             f"input      {width} x {height} RGB = {inputs:,} numbers a photo{sees}",
             *(f"{'network' if i == 0 else '':<11}{line}" for i, line in enumerate(model.describe().splitlines())),
             *([f"start      {start_in_words}"] if start_in_words else []),

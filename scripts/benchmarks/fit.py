@@ -57,7 +57,7 @@ def machine_of(found: Results, cores: int) -> Machine:
         checkpoint[n] = CHECKPOINT / kept if kept else np.inf
     return Machine(
         cores=cores,
-        flops=1 / flop,
+        flops=1 / flop if flop else np.inf,
         values=value,
         passes=PASSES / a_pass if a_pass else np.inf,
         step=step,

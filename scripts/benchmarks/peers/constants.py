@@ -49,11 +49,9 @@ def measure(work: Work, world: World) -> tuple[float, float]:
         )
         trainer.fit()
     ended = time.perf_counter()
-    late = (
-        number for number in range(1, len(at)) if number % work.steps > work.steps // 2
-    )  # when the checkpoint is written
+    first = work.steps // 2  # what is done once is over by then, and in each epoch the writing of the checkpoint
+    late = (number for number in range(1, len(at)) if number % work.steps > first)
     step = statistics.median(at[number] - at[number - 1] for number in late)
-    first = work.steps // 2  # which do what is done once
     return step, (ended - at[first] - step * (len(at) - 1 - first)) / work.epochs
 
 
