@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -16,13 +17,25 @@ _POLL = 0.02  # seconds between two tries to get a lock
 def make_and_lock(folder: Path) -> int | None:
     """Lock `folder`, which is made if it is not there, as `lock` does; never one that was renamed or removed since."""
     while True:
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:  # by a file, or by a folder that has gone before it was looked at
+            with contextlib.suppress(FileNotFoundError):
+                if not stat.S_ISDIR(os.lstat(folder).st_mode):
+                    raise
+            continue
         with contextlib.suppress(FileNotFoundError):
             handle = lock(folder)
-            with contextlib.suppress(FileNotFoundError):
-                if handle is None or os.path.samestat(os.stat(folder), os.fstat(handle)):
-                    return handle
+            if handle is None or _is_at(folder, handle):
+                return handle
             unlock(handle)
+
+
+def _is_at(folder: Path, handle: int) -> bool:
+    """Whether the folder that was locked is the one that has the name now."""
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(os.stat(folder), os.fstat(handle))
+    return False
 
 
 @contextlib.contextmanager
@@ -55,8 +68,8 @@ def remove_abandoned(parent: Path, prefix: str) -> None:
             for folder in parent.glob(f"{prefix}*"):
                 with contextlib.suppress(Held, OSError):
                     handle = lock(folder)
-                    if handle is not None:
+                    if handle is not None and _is_at(folder, handle):
                         shutil.rmtree(folder, ignore_errors=True)
-                        unlock(handle)
+                    unlock(handle)
         finally:
             unlock(parents)
