@@ -1,6 +1,7 @@
 """Writes files atomically: to a temporary name, flushed to disk, then renamed."""
 
 import os
+import re
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -54,7 +55,7 @@ def _temporary(path: Path) -> Path:
 
 def is_temporary(path: Path) -> bool:
     """Whether a file is one that a killed process has left half written."""
-    return path.name.startswith(".") and path.name.endswith(".tmp")
+    return re.fullmatch(r"\..+\.[0-9a-f]{8}\.tmp", path.name, re.DOTALL) is not None
 
 
 def _keep(path: Path, keep_as: Path) -> None:

@@ -172,10 +172,16 @@ def test_a_link_in_place_of_a_temporary_file_is_not_followed(tmp_path: Path) -> 
     target, run = tmp_path / "target", tmp_path / "run"
     target.write_text("mine")
     run.mkdir()
-    (run / ".metrics.csv.tmp").symlink_to(target)
+    (run / ".metrics.csv.0123abcd.tmp").symlink_to(target)
     write_text(run / "metrics.csv", "new")
     (run / "config.toml").touch()
     with RunFolder(run):
         pass
     assert target.read_text() == "mine"
     assert sorted(path.name for path in run.iterdir()) == ["config.toml", "metrics.csv"]
+
+
+def test_a_hidden_file_of_the_users_own_is_none_that_a_killed_process_left(tmp_path: Path) -> None:
+    (tmp_path / ".notes.tmp").write_text("mine")
+    with RunFolder(tmp_path):
+        assert (tmp_path / ".notes.tmp").read_text() == "mine"

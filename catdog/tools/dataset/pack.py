@@ -7,9 +7,11 @@ differ in their endings alone, cannot be the keys. `catdog.images.packed` reads 
 The bytes depend on the photos' names and contents alone. A shard appears whole or not at all, and shards.json last.
 """
 
+import contextlib
 import hashlib
 import json
 import os
+import re
 import stat
 import sys
 import tarfile
@@ -36,6 +38,7 @@ from catdog.tools.dataset.scan import list_splits
 _BLOCK = tarfile.BLOCKSIZE
 _CHUNK = 2**20
 _MEGABYTE = 10**6
+_PART = re.compile(rf"(?:train|val|test|photos)-\d{{6,}}\.(?:tar|json)|{re.escape(SET_FILE)}")
 
 
 class _Photo(NamedTuple):
@@ -70,35 +73,61 @@ def pack(root: Path, out: Path, shard_size: int) -> str:
     except OSError as error:
         raise CatdogError(f"cannot make the folder {out}: {error.strerror}; give another.") from None
     try:
-        _remove_unfinished(out)
-        return _pack(root, splits, out, shard_size * _MEGABYTE)
+        earlier = _earlier_set(root, splits, out)
+        return _pack(splits, out, shard_size * _MEGABYTE, earlier)
     except OSError as error:
         raise CatdogError(f"cannot write into {out}: {error.strerror}; make room or give another folder.") from None
     finally:
         unlock(handle)
 
 
-def _remove_unfinished(out: Path) -> None:
-    """Remove what a killed process left half written. Raises CatdogError for what is no part of a packed set."""
+def _earlier_set(root: Path, splits: dict[str, Listing], out: Path) -> list[Path]:
+    """The files in `out` of a set that was packed there before, whole or not, of what was in `root` then.
+
+    What a killed process left half written is removed. Raises CatdogError, and nothing is removed, where `out` holds
+    anything else.
+    """
+    parts, unfinished, packed, known = [], [], [], {SET_FILE}
     for path in sorted(out.iterdir()):
-        if is_temporary(path):
-            path.unlink()
-        elif path.name != SET_FILE and not _is_of_shard(path.name):
+        if is_temporary(path) and _PART.match(path.name[1:]):
+            unfinished.append(path)
+            continue
+        about = _json_of(path) if _PART.fullmatch(path.name) and path.suffix == ".json" else {}
+        if about.get("shard") == f"{path.stem}.tar":  # an index, which is written before its shard is
+            known |= {path.name, about["shard"]}
+            packed.append(np.fromiter(map(name_hash, about["names"]), np.uint64))
+        if path.name not in known or (path.name == SET_FILE and about.get("format") != FORMAT):
             raise CatdogError(f"{out} holds {path.name}, which is no part of a packed set; give another folder.")
+        parts.append(path)
+    if packed:
+        before = np.concatenate(packed)
+        now = np.concatenate([_hashes(listing, _folder(split, listing)) for split, listing in splits.items()])
+        gone = int(np.isin(before, now, invert=True).sum())
+        if 2 * gone > len(before):
+            raise CatdogError(
+                f"{out} holds a packed set of other photos: {gone:,} of its {len(before):,} are not in {root}; give "
+                "another folder, or remove that one first."
+            )
+    for path in unfinished:
+        path.unlink()
+    return parts
 
 
-def _is_of_shard(name: str) -> bool:
-    prefix, _, number = os.path.splitext(name)[0].rpartition("-")
-    return name.endswith((".tar", ".json")) and prefix in ("train", "val", "test", "photos") and number.isdigit()
+def _json_of(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; an empty one where there is none."""
+    with contextlib.suppress(OSError, ValueError):
+        about = json.loads(path.read_bytes())
+        return about if isinstance(about, dict) else {}
+    return {}
 
 
-def _pack(root: Path, splits: dict[str, Listing], out: Path, most: int) -> str:
+def _pack(splits: dict[str, Listing], out: Path, most: int, earlier: Sequence[Path]) -> str:
     classes = sorted({name for listing in splits.values() for name in listing.classes})
     shards: list[dict[str, Any]] = []
     kept, written = {SET_FILE}, 0
     with bar("packing", sum(map(len, splits.values()))) as progress:
         for split, listing in splits.items():
-            folder, first = listing.root.name if split else "", 0
+            folder, first = _folder(split, listing), 0
             for number, photos in enumerate(_shards(listing.with_classes(classes, ""), folder, most)):
                 path = out / f"{split or 'photos'}-{number:06}.tar"
                 about, is_new = _pack_shard(path, photos, first)
@@ -110,11 +139,11 @@ def _pack(root: Path, splits: dict[str, Listing], out: Path, most: int) -> str:
     about_all = {
         "format": FORMAT,
         "classes": classes,
-        "folders": {listing.root.name if split else "": listing.classes for split, listing in splits.items()},
+        "folders": {_folder(split, listing): listing.classes for split, listing in splits.items()},
     }
     text = _on_lines({**about_all, "shards": shards}, "shards")
     write_if_other(out / SET_FILE, text)
-    for path in out.iterdir():
+    for path in earlier:
         if path.name not in kept:  # of photos that were more, or shards that were smaller
             path.unlink()
     total = sum(one["bytes"] for one in shards)
@@ -127,8 +156,7 @@ def _pack(root: Path, splits: dict[str, Listing], out: Path, most: int) -> str:
 
 def _shards(listing: Listing, folder: str, most: int) -> Iterator[list[_Photo]]:
     """The photos of each shard, in the order of the hashes of their names."""
-    prefix = f"{folder}/" if folder else ""
-    hashes = np.fromiter((name_hash(prefix + _slashed(path)) for path in listing.paths), np.uint64, len(listing))
+    hashes = _hashes(listing, folder)
     order = np.argsort(hashes, kind="stable")
     same = np.flatnonzero(np.diff(hashes[order]) == 0)
     if len(same):
@@ -137,7 +165,7 @@ def _shards(listing: Listing, folder: str, most: int) -> Iterator[list[_Photo]]:
     shard: list[_Photo] = []
     used, room = 0, most - most % tarfile.RECORDSIZE - 2 * _BLOCK  # whole records, the last with two empty blocks
     for row in map(int, order):
-        path, name, label = listing.path(row), prefix + _slashed(listing.paths[row]), listing.labels[row]
+        path, name, label = listing.path(row), _name(listing.paths[row], folder), listing.labels[row]
         about = json.dumps({"name": name, "class": listing.classes[label], "label": label}).encode()
         photo = _Photo(path, name, label, _size(path), about)
         needed = sum(_BLOCK + size + -size % _BLOCK for size in (photo.size, len(about)))  # with their headers
@@ -150,8 +178,19 @@ def _shards(listing: Listing, folder: str, most: int) -> Iterator[list[_Photo]]:
         yield shard
 
 
-def _slashed(path: str) -> str:
-    return path.replace(os.sep, "/")
+def _folder(split: str, listing: Listing) -> str:
+    """The name in the set of the folder of a split, "" where there are none."""
+    return listing.root.name if split else ""
+
+
+def _hashes(listing: Listing, folder: str) -> np.ndarray:
+    """uint64, N: the hashes of the photos' names in the set."""
+    return np.fromiter((name_hash(_name(path, folder)) for path in listing.paths), np.uint64, len(listing))
+
+
+def _name(path: str, folder: str) -> str:
+    """The name in the set of a photo of the split folder `folder`, or of "" without splits."""
+    return f"{folder}/{path}".lstrip("/").replace(os.sep, "/")
 
 
 def _size(path: str) -> int:
@@ -174,6 +213,12 @@ def _pack_shard(path: Path, photos: Sequence[_Photo], first: int) -> tuple[dict[
     Returns what shards.json says of it, and whether it was written.
     """
     writer = _ShardWriter(None)
+
+    def write_index() -> bytes:
+        index = _on_lines({"shard": path.name, "sha256": writer.sha256.hexdigest(), **writer.columns})
+        write_if_other(path.with_name(index_name(path.name)), index)
+        return index
+
     if is_there := path.exists():
         writer.write_all(photos, first)
         with open(path, "rb") as file:
@@ -185,10 +230,10 @@ def _pack_shard(path: Path, photos: Sequence[_Photo], first: int) -> tuple[dict[
             nonlocal writer
             writer = _ShardWriter(file)
             writer.write_all(photos, first)
+            write_index()
 
         write_atomic(path, write)
-    index = _on_lines({"shard": path.name, "sha256": writer.sha256.hexdigest(), **writer.columns})
-    write_if_other(path.with_name(index_name(path.name)), index)
+    index = write_index()
     return {
         "photos": len(photos),
         "bytes": writer.at,
@@ -226,13 +271,9 @@ class _ShardWriter:
     def _copy(self, photo: _Photo) -> int:
         """Copy the file of a photo; returns its checksum."""
         crc32, left = 0, photo.size
-        try:
-            with open_photo(photo.path) as file:
-                while chunk := file.read(_CHUNK):
-                    crc32, left = zlib.crc32(chunk, crc32), left - len(chunk)
-                    self._write(chunk)
-        except OSError as error:
-            raise _unreadable(photo.path, error) from None
+        for chunk in _read(photo.path):
+            crc32, left = zlib.crc32(chunk, crc32), left - len(chunk)
+            self._write(chunk)
         if left:
             raise CatdogError(f"{photo.path} changed while it was packed; run this again when it is at rest.")
         self._pad(_BLOCK)
@@ -246,6 +287,16 @@ class _ShardWriter:
 
     def _pad(self, to: int) -> None:
         self._write(bytes(-self.at % to))
+
+
+def _read(path: str) -> Iterator[bytes]:
+    """The bytes of a photo's file, some at a time. Raises CatdogError where it cannot be read."""
+    try:
+        with open_photo(path) as file:
+            while chunk := file.read(_CHUNK):
+                yield chunk
+    except OSError as error:
+        raise _unreadable(path, error) from None
 
 
 def _on_lines(about: dict[str, Any], spread: str = "") -> bytes:

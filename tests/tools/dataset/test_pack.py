@@ -1,5 +1,6 @@
 """`catdog data pack`, and everything that reads a folder of photos reading a packed set like it."""
 
+import errno
 import hashlib
 import json
 import os
@@ -17,6 +18,7 @@ from conftest import quiet, save_photo
 from drawn_photos import fill
 from safetensors.numpy import load_file
 
+from catdog.base import atomic
 from catdog.config.settings import Config
 from catdog.data.duplicates import exact_copies_across
 from catdog.data.inputs import photos_of
@@ -25,6 +27,7 @@ from catdog.data.splits import find_splits, train_and_val
 from catdog.errors import CatdogError
 from catdog.imagefolder import PhotoFolder
 from catdog.images.decoder import decode
+from catdog.tools.dataset import pack as packing
 from catdog.tools.dataset.check import as_json as check_as_json
 from catdog.tools.dataset.check import check_dataset
 from catdog.tools.dataset.pack import pack
@@ -395,6 +398,62 @@ def test_a_place_where_it_would_do_harm_is_refused(out: str, message: str, odd: 
     with pytest.raises(CatdogError, match=message):
         pack(odd, tmp_path / out, 1)
     assert contents(odd) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (".notes.tmp", "mine"),
+        ("letter.txt", "mine"),
+        ("photos-2022.tar", "my archive"),
+        ("photos-000007.tar", "of another program"),
+        ("photos-000007.json", "{}"),
+        ("train-2017.json", '{"annotations": []}'),
+        ("shards.json", '{"their": "own"}'),
+    ],
+)
+def test_what_is_no_part_of_a_set_is_never_removed(name: str, text: str, odd: Path, tmp_path: Path) -> None:
+    out = tmp_path / "packed"
+    pack(odd, out, 1)
+    (out / ".train-000000.tar.0123abcd.tmp").write_text("left by a process that was killed")
+    (out / name).write_text(text)
+    before = contents(out)
+    with pytest.raises(CatdogError, match=rf"holds {name}, which is no part of a packed set"):
+        pack(odd, out, 1)
+    assert contents(out) == before
+
+
+def test_what_comes_while_it_packs_stays(odd: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "packed"
+    pack(odd, out, 1)
+
+    def write_if_other(path: Path, data: bytes) -> None:
+        (out / "README.md").write_text("mine")
+        atomic.write_if_other(path, data)
+
+    monkeypatch.setattr(packing, "write_if_other", write_if_other)
+    pack(odd, out, 1)
+    assert (out / "README.md").read_text() == "mine"
+
+
+def test_a_set_of_other_photos_is_not_replaced(odd: Path, tmp_path: Path) -> None:
+    out, others = tmp_path / "packed", fill(tmp_path / "others")
+    pack(odd, out, 1)
+    before = contents(out)
+    with pytest.raises(CatdogError, match=r"holds a packed set of other photos: .* are not in .*others; give another"):
+        pack(others, out, 1)
+    assert contents(out) == before
+
+
+def test_a_full_disk_is_not_laid_to_a_photo(odd: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: object, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    writer = packing._ShardWriter
+    monkeypatch.setattr(writer, "_write_header", lambda self, name, size: None)
+    monkeypatch.setattr(writer, "_write", full)
+    with pytest.raises(CatdogError, match=r"cannot write .*train-000000\.tar: No space left on device"):
+        pack(odd, tmp_path / "packed", 1)
 
 
 def test_what_cannot_be_packed_is_one_sentence(odd: Path, tmp_path: Path) -> None:
