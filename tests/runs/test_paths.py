@@ -183,5 +183,6 @@ def test_a_link_in_place_of_a_temporary_file_is_not_followed(tmp_path: Path) -> 
 
 def test_a_hidden_file_of_the_users_own_is_none_that_a_killed_process_left(tmp_path: Path) -> None:
     (tmp_path / ".notes.tmp").write_text("mine")
+    (tmp_path / "config.toml").touch()
     with RunFolder(tmp_path):
         assert (tmp_path / ".notes.tmp").read_text() == "mine"
