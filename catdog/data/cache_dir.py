@@ -58,7 +58,8 @@ def _made_from(path: Path) -> str:
 
 
 def _size(path: Path) -> int:
-    return sum(file.stat().st_blocks * 512 for file in path.rglob("*") if file.is_file())
+    sizes = (file.stat() for file in path.rglob("*") if file.is_file())
+    return sum(512 * getattr(size, "st_blocks", -(-size.st_size // 512)) for size in sizes)  # Windows counts no blocks
 
 
 def _used(path: Path) -> float:
@@ -73,7 +74,8 @@ def note_use(path: Path) -> None:
 
 
 def make_room(folder: Path, needed: int, limit: float) -> None:
-    """Remove the pixels used longest ago, until `needed` bytes more keep the folder under `limit` gigabytes.
+    """Remove the pixels used longest ago, until `needed` bytes more keep the folder under `limit` gigabytes, without
+    the mirrors of stores, which have the same limit each.
 
     Processes that read a removed entry keep what they have mapped. Raises CatdogError where `needed` alone is too much.
     """
@@ -82,7 +84,7 @@ def make_room(folder: Path, needed: int, limit: float) -> None:
             f"the decoded pixels take {needed / GIGABYTE:.1f} GB, more than cache_limit (--cache-limit) {limit:g} "
             "allows; raise it, choose a smaller --image-size, or keep none with --cache none."
         )
-    kept = entries(folder)
+    kept = [entry for entry in entries(folder) if entry.path.parent.name != STORES]  # mirrors bound themselves
     total = sum(entry.size for entry in kept)
     kept = [entry for entry in kept if entry.path.parent.name == PIXELS]  # a drawn set may be about to be read
     while kept and total + needed > limit * GIGABYTE:

@@ -27,11 +27,13 @@ from catdog.data.decode_pool import DecodePool
 from catdog.data.listing import Listing
 from catdog.data.shard_order import decode_in_shard_order
 from catdog.errors import CatdogError, ImageError
+from catdog.images.decoder import decode_files
 from catdog.images.geometry import RESIZE_FILTER
 from catdog.images.packed_paths import stat_photo
 
 FORMAT = 3  # of an entry, and of what the decoder makes of a photo: raise it when either changes
 _UNFINISHED = ".writing-"
+_TRIED = 64  # skipped photos, at most, that are tried again
 _DONE = "done"  # a file in an unfinished entry: how many of its photos are decoded
 
 
@@ -76,14 +78,16 @@ def decode_all(
         entry = folder / _key(
             listing, size, resize
         )  # by the photos as they are now: what changes meanwhile is not in it
-        if (found := _read(entry, shape, strict)) is not None:
+        if (found := _read(entry, listing, size, resize, strict)) is not None:
             return found
         make_room(folder.parent, math.prod(shape), limit)
         try:
             remove_abandoned(folder, _UNFINISHED)
             counter = _Counter(folder / f"{_UNFINISHED}{entry.name}" / _DONE, progress)
             temporary = stack.enter_context(claimed_folder(counter.path.parent, counter.read))
-            if (found := _read(entry, shape, strict)) is not None:  # the one that was waited for has written it
+            if (
+                found := _read(entry, listing, size, resize, strict)
+            ) is not None:  # the one that was waited for has written it
                 return found
             pixels = _new_pixels(temporary, shape)
         except OSError as error:
@@ -101,7 +105,7 @@ def decoded_before(listing: Listing, size: tuple[int, int], resize: Resize, cach
     """What `decode_all` would find in the cache, if it is there."""
     if cache == "none":
         return None
-    return _read(folder_of(cache) / PIXELS / _key(listing, size, resize), (len(listing), 3, *size), strict=False)
+    return _read(folder_of(cache) / PIXELS / _key(listing, size, resize), listing, size, resize, strict=False)
 
 
 class _Counter:
@@ -169,23 +173,33 @@ def _key(listing: Listing, size: tuple[int, int], resize: Resize) -> str:
     return made_from.hexdigest()
 
 
-def _read(entry: Path, shape: tuple[int, ...], strict: bool) -> Decoded | None:
-    """The entry, its pixels mapped from the file, or None where there is none or it is not whole.
+def _read(entry: Path, listing: Listing, size: tuple[int, int], resize: Resize, strict: bool) -> Decoded | None:
+    """The entry, its pixels mapped from the file, or None where there is none, or it is not whole or lacks photos that
+    can be read now.
 
     With `strict` one that lacks photos raises the error of the first.
     """
     try:
         about = json.loads((entry / ABOUT_FILE).read_text(encoding="utf-8"))
         pixels = np.load(entry / "pixels.npy", mmap_mode="c")
-        if about["format"] != FORMAT or pixels.shape != shape or pixels.dtype != np.uint8:
+        if about["format"] != FORMAT or pixels.shape != (len(listing), 3, *size) or pixels.dtype != np.uint8:
             return None
         skipped = {int(index): str(reason) for index, reason in about["skipped"].items()}
     except (OSError, ValueError, KeyError, AttributeError, EOFError):
         return None
     note_use(entry)
+    if _some_can_be_read([listing.path(index) for index in skipped], size, resize):
+        return None
     if strict and skipped:
         raise ImageError(next(iter(skipped.values())))
     return Decoded(pixels[: len(pixels) - len(skipped)], skipped)
+
+
+def _some_can_be_read(paths: list[str], size: tuple[int, int], resize: Resize) -> bool:
+    """Whether photos that were skipped can be read, though their files are the same: a drive is back, a shard was
+    copied again. A few of them are tried, since such faults come and go together."""
+    pixels = np.empty((1, 3, *size), np.uint8)
+    return any(not decode_files([path], pixels, resize)[0] for path in paths[:: len(paths) // _TRIED + 1])
 
 
 def _decode_into(

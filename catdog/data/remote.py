@@ -33,7 +33,7 @@ _AHEAD = 4  # batches whose photos are on their way while one is decoded
 
 def is_mirror(folder: Path) -> bool:
     """Whether `folder` is the mirror of an address, or a split of one."""
-    return any((one / STORE_FILE).exists() for one in (folder, folder.parent))
+    return any((one / STORE_FILE).exists() and (one / SET_FILE).exists() for one in (folder, folder.parent))
 
 
 def local_folder(name: str, cache: str = Photos.cache, limit: float = Photos.cache_limit) -> Path:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from catdog.architecture import RESIZES, Resize
-from catdog.errors import ImageError
+from catdog.errors import CatdogError, ImageError
 from catdog.images.formats import Jpeg, detect_format, exif_orientation, parse_jpeg
 from catdog.images.geometry import finish, jpeg_divisor
 from catdog.images.limits import MAX_BYTES, check_bytes, check_size, jpeg_bytes_per_pixel
@@ -60,6 +60,8 @@ def decode_and_measure(
         return _decode(_read(source), size, resize)
     except ImageError as error:
         reason = str(error)
+    except CatdogError:  # of the store or the index that the photo is in, not of the photo
+        raise
     except Exception as error:
         reason = f"cannot be read ({getattr(error, 'strerror', None) or error})"
     # Raised here: an exception that a caller keeps must not keep the frames above, and their pixels, alive.
