@@ -114,7 +114,7 @@ class ReadOnly:
 
     def run(self, *command: str) -> str:
         with self.start(*command) as process:
-            output, errors = process.communicate(timeout=120)
+            output, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors
         return output
 

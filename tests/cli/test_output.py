@@ -42,7 +42,7 @@ def catdog(arguments: str, redirected: str = "", **environment: str) -> "subproc
     """`catdog ARGUMENTS` with blocks of output buffered as for a user, and `redirected` by a shell."""
     kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONUNBUFFERED", "PYTHONUTF8")}
     command = f'"{sys.executable}" -m catdog {arguments} {redirected}'
-    return subprocess.run(["sh", "-c", command], capture_output=True, env={**kept, **environment}, timeout=120)
+    return subprocess.run(["sh", "-c", command], capture_output=True, env={**kept, **environment}, timeout=300)
 
 
 @pytest.fixture

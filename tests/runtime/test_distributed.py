@@ -45,7 +45,7 @@ pytestmark = pytest.mark.usefixtures("no_curves")
 MakePhotos = Callable[..., Path]
 MakeConfig = Callable[..., Config]
 Change = Callable[[int], None]
-LIMIT = 120.0
+LIMIT = 300.0
 PATCH = pytest.MonkeyPatch()  # used in processes that end with the test
 
 

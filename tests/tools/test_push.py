@@ -154,7 +154,7 @@ def send(hub: Hub, tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess
         environment = {"HF_ENDPOINT": url or hub.url, "HF_TOKEN": token, "HF_HOME": str(tmp_path / "hf")}
         environment |= {"HF_HUB_DISABLE_XET": "1", "no_proxy": "127.0.0.1"}
         command = [sys.executable, "-m", "catdog", "push", *map(str, arguments)]
-        return subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, timeout=120)
+        return subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, timeout=300)
 
     return push_it
 
