@@ -100,7 +100,14 @@ def _together(
     if world.same(finished):
         world.wait()
         return folder.path
-    return _train(config, saved, folder, world, listeners)
+    try:
+        return _train(config, saved, folder, world, listeners)
+    except (RuntimeError, MemoryError) as error:
+        from catdog.trainer.recovery import is_out_of_memory, memory_is_full
+
+        if is_out_of_memory(error):
+            raise memory_is_full(error) from None
+        raise
 
 
 def _train(
@@ -180,7 +187,7 @@ def _train(
     started = time.perf_counter()
     try:
         trainer.fit()
-    except (torch.OutOfMemoryError, CatdogError) as error:
+    except (RuntimeError, MemoryError, CatdogError) as error:
         from catdog.trainer.recovery import how_to_go_on
 
         raise how_to_go_on(error, trainer, folder) from None

@@ -46,7 +46,7 @@ class NewRunFolder(RunFolder):
             raise
         if not all(map(is_temporary, self.path.iterdir())):
             unlock(self._lock)
-            has_begun = self._is_kept() or (self.path / "config.toml").exists()
+            has_begun = any((self.path / name).exists() for name in self.marks)
             resume = f", or go on with it: {self.resume_command}" if has_begun else "."
             raise CatdogError(f"the {self.kind} {self.path} exists and is not empty; give another --out{resume}")
         self._made = missing if self._is_given else [self.path, *missing[1:]]

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from catdog.base.text import in_shell
 from catdog.checkpoint.model_file import PREVIOUS_FILE, STATE_FILE
 from catdog.checkpoint.saved_state import load_state
@@ -70,14 +72,21 @@ def _describe_last(checkpoints: Checkpoints) -> str:
     return f"the last good checkpoint is {checkpoints.run / STATE_FILE}, after epoch {epoch}{within}"
 
 
-def how_to_go_on(error: Exception, trainer: "Trainer", folder: RunFolder) -> CatdogError:
+def how_to_go_on(error: Exception, trainer: "Trainer", folder: RunFolder) -> Exception:
     """The sentence for what ended a training, full memory or a CatdogError: with the command that resumes it, unless
-    its settings are to blame."""
-    if not isinstance(error, CatdogError):
+    its settings are to blame. Any other error as it is."""
+    if is_out_of_memory(error):
         return _out_of_memory(trainer, error)
+    if not isinstance(error, CatdogError):
+        return error
     if folder.writes and (folder.path / STATE_FILE).exists() and not isinstance(error, SettingsError):
         error.args = (f"{str(error).rstrip('.')}; go on with: {folder.resume_command}",)
     return error
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether the memory of the device, or of this machine, is full."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
 def _out_of_memory(trainer: "Trainer", error: Exception) -> SettingsError:
@@ -85,7 +94,10 @@ def _out_of_memory(trainer: "Trainer", error: Exception) -> SettingsError:
     parts = trainer.config.training.accumulate
     in_part = len(trainer.train) // trainer.steps_per_epoch // trainer.world.size // parts
     smaller = f"--accumulate {2 * parts}, a smaller --batch-size, " if in_part >= 2 * trainer.least else ""
-    return SettingsError(
-        f"the memory of {trainer.device} is full ({str(error).splitlines()[0][:160]}); give {smaller}a smaller "
-        "--image-size, or a smaller network."
-    )
+    return memory_is_full(error, f"the memory of {trainer.device}", smaller)
+
+
+def memory_is_full(error: Exception, what: str = "the memory", smaller: str = "") -> SettingsError:
+    """The sentence for full memory. smaller: what else may be given, with a comma at its end."""
+    said = f"{error}".partition("\n")[0][:160]
+    return SettingsError(f"{what} is full ({said}); give {smaller}a smaller --image-size, or a smaller network.")

@@ -8,11 +8,12 @@ import torch
 from conftest import quiet
 
 from catdog import train as train_module
+from catdog import train as training
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
 from catdog.data.photo_dataset import PhotoDataset
 from catdog.data.prefetch import load_batches, prefetch
-from catdog.errors import CatdogError
+from catdog.errors import CatdogError, SettingsError
 from catdog.model.build import build_model
 from catdog.train import train
 from catdog.trainer.loop import Trainer
@@ -99,6 +100,19 @@ def test_a_full_gpu_is_a_sentence(
     with pytest.raises(CatdogError, match=r"\); give a smaller --image-size, or a smaller network\.") as without:
         train(small_config(photos, out=str(tmp_path / "other"), batch_size=3, batch_norm=True), log=quiet)
     assert "--accumulate" not in str(without.value)  # 2, of which one part would be a single photo
+
+
+def test_a_network_larger_than_main_memory_is_a_sentence(
+    make_photos: MakePhotos, small_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def out_of_memory(*arguments: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4000 bytes.\nmore lines")
+
+    monkeypatch.setattr(training, "_first_weights", out_of_memory)
+    with pytest.raises(
+        SettingsError, match=r"^the memory is full \(Default.* bytes\.\); give a smaller --image-size, or"
+    ):
+        train(small_config(make_photos({"cat": 9, "dog": 9})), log=quiet)
 
 
 @pytest.mark.cuda

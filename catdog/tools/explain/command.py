@@ -1,5 +1,6 @@
 """`catdog explain`: explains photos, or what the network has learned; prints the text and writes pictures and pages."""
 
+import itertools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,8 @@ from catdog.tools.explain.backprop import Network
 from catdog.tools.explain.explanation import Explanation, explain
 from catdog.tools.explain.summary import summary
 from catdog.tools.explain.words import as_text, sections
+
+NETWORK_PAGE = "network.html"
 
 
 def main(
@@ -46,27 +49,33 @@ def main(
         _print_written(files)
         return 0
     done: list[Explanation] = []
+    stems: list[str] = []
     training_rate = _training_rate(model)
     failed = False
     for name, source in photos_of(photos):
         try:
             if isinstance(source, ImageError):
                 raise source
+            if name != "-" and Path(name).resolve().parent == folder.resolve():
+                raise CatdogError(
+                    f"--out {folder} holds the photo {name}, beside which nothing is written; give another."
+                )
             e = explain(classifier, source, name, label, rate, checks=full, training_rate=training_rate)
         except ImageError as error:
             print(f"catdog: {error}", file=sys.stderr)
             failed = True
             continue
         print((f"{e.answer}  {e.title}\n\n{as_text(e)}" if full else summary(e)) + "\n", flush=True)
-        stem = _unused_name(e, done)
+        stems.append(_unused_name(e, folder, stems))
         with working("drawing"):
-            files = _write(e, folder / stem, full, about)
+            files = _write(e, folder / stems[-1], full, about)
         _print_written(files)
         done.append(e)
     if len(done) > 1:
         from catdog.tools.explain import graph
         from catdog.tools.explain.learned_picture import draw_activations
 
+        _keep_the_users(folder / "activations.png")
         with working("drawing"):
             files = graph.save(draw_activations(done[:20]), folder / "activations")
         _print_written(files)
@@ -109,11 +118,21 @@ def _print_written(files: Sequence[Path]) -> None:
         print(how_to_open(files[-1]), file=sys.stderr, flush=True)
 
 
-def _unused_name(e: Explanation, done: Sequence[Explanation]) -> str:
-    """File name of the photo without its suffix, numbered where photos of the same name come from several folders."""
+def _unused_name(e: Explanation, folder: Path, used: Sequence[str]) -> str:
+    """File name of the photo without its suffix, numbered where that is used, or is a picture's of the user's own."""
     stem = Path(e.title).stem if e.name != "-" else "photo"
-    before = sum((Path(other.title).stem if other.name != "-" else "photo") == stem for other in done)
-    return f"{stem}-{before + 1}" if before else stem
+    names = (f"{stem}-{number}" if number > 1 else stem for number in itertools.count(1))
+    return next(name for name in names if name not in used and not _is_the_users(folder / f"{name}.png"))
+
+
+def _is_the_users(picture: Path) -> bool:
+    """Whether there is such a PNG, and none of what is written with each beside it: an SVG, or network.html."""
+    return picture.exists() and not (picture.with_suffix(".svg").exists() or (picture.parent / NETWORK_PAGE).exists())
+
+
+def _keep_the_users(picture: Path) -> None:
+    if _is_the_users(picture):
+        raise CatdogError(f"{picture} is there, and catdog did not draw it; give another --out.")
 
 
 def _write(e: Explanation, stem: Path, full: bool, about: str) -> list[Path]:
@@ -161,9 +180,10 @@ def _write_learned(classifier: Classifier, folder: Path, run: Path, head: str) -
     for section, figure in found:
         images[section.key] = graph.png(graph.render(figure))
         files.append(folder / f"{section.key}.png")
+        _keep_the_users(files[-1])
         data = images[section.key]
         write_atomic(files[-1], lambda file, data=data: file.write(data))  # type: ignore[misc]
     html = page("What the network has learned", head, [s for s, _ in found], images, numbered=False)
-    files.append(folder / "network.html")
+    files.append(folder / NETWORK_PAGE)
     write_text(files[-1], html)
     return files

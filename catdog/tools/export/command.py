@@ -5,6 +5,7 @@ from pathlib import Path
 from catdog.base.atomic import cannot_write
 from catdog.base.progress import working
 from catdog.checkpoint.saved_model import load_model
+from catdog.errors import CatdogError
 from catdog.runs.locate import comes_with_catdog, find_model, output_folder
 from catdog.tools.export.exported import Exported
 
@@ -18,6 +19,8 @@ def main(run: str | None, kind: str, out: str | None, unsure_below: float, unfam
     exported = Exported(tensors, card, unsure_below, unfamiliar_below)
     name = model.stem if comes_with_catdog(model) else model.resolve().parent.name
     path = Path(out) if out else output_folder(model) / f"{name}{SUFFIXES[kind]}"
+    if path.suffix.lower() != SUFFIXES[kind]:  # it may be a photo, or the model
+        raise CatdogError(f"--out {out} must end in {SUFFIXES[kind]}; give another name.")
     with working(f"writing {path.name}"):
         if kind == "html":
             from catdog.tools.export.html import write_html as write

@@ -104,6 +104,35 @@ def test_several_photos_and_a_broken_one(tmp_path: Path, photo: str, capsys: pyt
 
 
 @pytest.mark.slow
+def test_names_that_meet_are_numbered_until_one_is_free(tmp_path: Path) -> None:
+    photos = [tmp_path / name for name in ("x/a.png", "y/a.png", "z/a-2.png")]
+    for seed, path in enumerate(photos):
+        save_photo(path, seed)
+    out = tmp_path / "out"
+    assert main(["explain", "--run", str(random_run(tmp_path / "run")), "--out", str(out), *map(str, photos)]) == 0
+    assert {path.name for path in out.glob("*.html")} == {"a.html", "a-2.html", "a-2-2.html"}
+
+
+@pytest.mark.slow
+def test_a_picture_of_the_users_own_is_never_replaced(
+    tmp_path: Path, photo: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, out = str(random_run(tmp_path / "run", hidden=(6,))), tmp_path / "out"
+    names = [Path(photo).name, "activations.png", "templates.png"]
+    for name in names:
+        save_photo(out / name, 7)
+    before = {name: (out / name).read_bytes() for name in names}
+    assert main(["explain", "--run", run, "--full", "--out", str(out), photo]) == 0
+    assert (out / f"{Path(photo).stem}-2.png").exists()
+    for arguments, refused in (([photo, photo], "activations.png"), ([], "templates.png")):
+        assert main(["explain", "--run", run, "--out", str(out), *arguments]) == 2
+        assert f"{refused} is there, and catdog did not draw it; give another --out." in capsys.readouterr().err
+    assert main(["explain", "--run", run, "--full", "--out", str(Path(photo).parent), photo]) == 2
+    assert f"holds the photo {photo}, beside which nothing is written" in capsys.readouterr().err
+    assert {name: (out / name).read_bytes() for name in names} == before
+
+
+@pytest.mark.slow
 def test_the_short_answer_checks_no_gradients_and_its_page_opens(
     tmp_path: Path, photo: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -188,6 +188,16 @@ def test_a_program_loads_without_catdog(tmp_path: Path) -> None:
     assert json.loads(about)["image_size"] == list(SIZE) and float(total) == pytest.approx(1)
 
 
+@pytest.mark.parametrize("name", ["photo.jpg", "model.safetensors", "page.html"])
+def test_a_name_of_another_kind_is_refused_and_its_file_stays(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).write_text("mine")
+    assert main(["export", "--run", "cats-dogs", "--format", "onnx", "--out", str(tmp_path / name)]) == 2
+    assert f"{name} must end in .onnx; give another name." in capsys.readouterr().err
+    assert (tmp_path / name).read_text() == "mine"
+
+
 def test_what_cannot_be_exported_is_one_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -289,7 +289,7 @@ def test_minutes_end_a_search_and_trials_may_be_added_later(flags: list[object],
         (["--trials", "0"], "--trials must be more than 0, not 0"),
         (["--minutes", "nan"], "--minutes must be more than 0, not nan"),
         (["--out", "photos/study"], "lies in the folder of photos"),
-        (["--out", "taken"], "the study folder taken exists"),
+        (["--out", "taken"], "the study folder taken exists and is not empty; give another --out.\n"),
         (["--resume", "nowhere"], "there is no study folder nowhere to resume"),
         (["--resume", "taken"], "taken is no study (it holds no config.toml and no study.db); give a"),
         (["--resume", "taken", "--search", "mixup"], "leave --search out"),
@@ -301,8 +301,8 @@ def test_a_mistake_is_one_sentence(
     arguments: list[str], said: str, make_photos: MakePhotos, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_photos({"cat": 5, "dog": 5}).rename("photos")
-    Path("taken").mkdir()
-    Path("taken/file").touch()
+    Path("taken/trials").mkdir(parents=True)
+    Path("taken/trials/file").touch()
     Path("linear.toml").write_text("[model]\nhidden = []\n")
     Path("decay.toml").write_text("[training]\nweight_decay = 0.0\n")
     Path("rate.toml").write_text("[training]\nlearning_rate = 500.0\n")
