@@ -156,6 +156,10 @@ class _Fold(Trainer):
     def complete(self) -> None:
         pass
 
+    def stop_if_asked(self) -> None:
+        """Raise Interrupted where a signal came too late to be asked for in `fit`: others are still to be trained."""
+        self._stop_if_asked()
+
     def _recover(self, problem: NotFinite) -> None:
         if self.config.training.on_nan == "stop":  # its checkpoints go with it
             raise SettingsError(f"in epoch {self.state.progress.epoch + 1} of a fold, {problem}; {_CALMER}")
@@ -211,6 +215,7 @@ class _Folds:
             fold.fit()
             answers = np.stack([fold.answers[epoch] for epoch in range(epochs)])
             write_atomic(kept, lambda file: file.write(save({"logits": answers})))
+            fold.stop_if_asked()
         finally:
             shutil.rmtree(place)
             with suppress(OSError):  # it holds those that were finished

@@ -1,14 +1,18 @@
 """Cross-validation: what the folds answer, what comes of a stop, and what is said of few photos."""
 
+import os
 import re
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from conftest import quiet
 
+from catdog.base.signals import Interrupted
 from catdog.checkpoint.saved_model import load_model
 from catdog.config.settings import Config
 from catdog.data.listing import Listing, list_photos
@@ -17,6 +21,7 @@ from catdog.errors import CatdogError
 from catdog.metrics import accuracy_interval
 from catdog.runs.metrics_csv import read_metrics
 from catdog.train import resume, train
+from catdog.trainer import loop
 from catdog.trainer.folds import FOLDER
 from catdog.trainer.sureness import how_sure, learning_curve
 
@@ -100,6 +105,34 @@ def test_a_stop_loses_no_finished_fold_and_changes_nothing(
     assert kept
     resume(tmp_path / "run", log=quiet)
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    for name in ("model.safetensors", "metrics.csv"):
+        assert (tmp_path / "run" / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("fold", [1, 3, 5])
+def test_a_signal_after_the_last_step_of_a_fold_keeps_it_and_stops(
+    make_photos: MakePhotos, small_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fold: int
+) -> None:
+    """fold: of the three, and then of the two halves."""
+    photos = make_photos({"cat": 7, "dog": 8})
+    whole = train(small_config(photos, folds=3, out=str(tmp_path / "whole")), log=quiet)
+    add, epochs = loop.Progress.add, 0
+
+    def add_and_signal(self: Any, row: Any) -> bool:
+        nonlocal epochs
+        epochs += 1
+        if epochs == 3 * fold:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return add(self, row)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Progress, "add", add_and_signal)
+        with pytest.raises(Interrupted) as stop:
+            train(small_config(photos, folds=3), log=quiet)
+    assert (stop.value.signal, stop.value.saved, epochs) == (signal.SIGTERM, True, 3 * fold)
+    assert stop.value.advice == f"stopped and saved; go on with: catdog train --resume {tmp_path / 'run'}"
+    assert len(list((tmp_path / "run" / FOLDER).iterdir())) == fold
+    resume(tmp_path / "run", log=quiet)
     for name in ("model.safetensors", "metrics.csv"):
         assert (tmp_path / "run" / name).read_bytes() == (whole / name).read_bytes(), name
 
