@@ -121,7 +121,7 @@ def test_no_photo_is_answered_by_a_network_that_has_seen_its_copy(
 
     def fit_and_note(trainer: loop.Trainer) -> None:
         if trainer.run.parent.name == FOLDER:
-            both = (trainer.train.listing.paths, trainer.val.listing.paths)
+            both = (list(trainer.train.listing.paths), list(trainer.val.listing.paths))
             folds_of[trainer.run.parent.parent.name].append(both)
         fit(trainer)
 
@@ -223,7 +223,9 @@ def test_a_signal_after_the_last_step_of_a_fold_keeps_it_and_stops(
     assert (stop.value.signal, stop.value.saved, epochs) == (signal.SIGTERM, True, 3 * fold)
     assert stop.value.advice == f"stopped and saved; go on with: catdog train --resume {tmp_path / 'run'}"
     assert len(list((tmp_path / "run" / FOLDER).iterdir())) == fold
-    resume(tmp_path / "run", log=quiet)
+    lines: list[str] = []
+    resume(tmp_path / "run", log=lines.append)
+    assert lines[0] == f"{tmp_path / 'run'} holds no checkpoint yet, so this goes on after the folds that are finished."
     for name in ("model.safetensors", "metrics.csv"):
         assert (tmp_path / "run" / name).read_bytes() == (whole / name).read_bytes(), name
 
