@@ -156,7 +156,7 @@ def _train(
 
     if photos.cache != "none":
         _note_skipped(folders, folder)
-        if saved is None and world.is_main:
+        if saved is None and world.is_main and photos.folds == 1:
             from catdog.data.duplicates import leak
 
             if warning := leak(*listings):

@@ -156,7 +156,8 @@ def _run_to_resume(name: str) -> Path:
     from catdog.checkpoint.model_file import STATE_FILE
 
     if name:
-        return Path(name) if Path(name).exists() else Path("runs") / name
+        in_runs = Path("runs") / name
+        return in_runs if in_runs.exists() and not Path(name).exists() else Path(name)
     found = sorted(Path("runs").glob(f"*/{STATE_FILE}"), key=lambda path: path.stat().st_mtime_ns)
     if not found:
         raise CatdogError("there is no run in runs/ to resume; name its folder: --resume RUN.")

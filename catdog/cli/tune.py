@@ -48,7 +48,7 @@ def _tune(arguments: argparse.Namespace) -> int:
     given, trials, minutes = given_fields(arguments), arguments.trials, arguments.minutes
     for flag, value in (("trials", trials), ("minutes", minutes)):
         if value is not None and not 0 < value < 1e9:
-            raise CatdogError(f"--{flag} must be more than 0, not {value:g}.")
+            raise CatdogError(f"--{flag} must be more than 0 and less than 1e9, not {value}.")
     if arguments.resume is not None:
         others = {"config": arguments.config, "search": arguments.search, "out": arguments.study, **given}
         for name, value in others.items():

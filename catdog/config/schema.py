@@ -4,7 +4,7 @@ import ast
 import dataclasses
 import functools
 import inspect
-import math
+import sys
 import typing
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -63,7 +63,10 @@ def _field_docs(cls: type) -> dict[str, str]:
 
 
 def convert(f: Field, value: Any) -> Any:
-    """Return `value` in the type of field `f`: an int becomes a float, a list a tuple. CatdogError for another type."""
+    """Return `value` in the type of field `f`: an int becomes a float, a list a tuple. CatdogError for another type.
+
+    An int that is too large for a float stays one: no range holds it, as `validate` says.
+    """
     problem = CatdogError(f"{f.name} ({f.flag}) must be {_describe_type(f.type)}, not {value!r}.")
     if f.choices:
         if value not in f.choices:
@@ -73,15 +76,13 @@ def convert(f: Field, value: Any) -> Any:
         return value
     if typing.get_origin(f.type) is tuple:
         wanted = typing.get_args(f.type)
-        if not isinstance(value, list | tuple) or not all(type(item) is int and abs(item) < 2**63 for item in value):
+        if not isinstance(value, list | tuple) or not all(type(item) is int for item in value):
             raise problem
         if Ellipsis not in wanted and len(value) != len(wanted):
             raise problem
         return tuple(value)
-    if type(value) is int and abs(value) >= 2**63:
-        raise problem
     if f.type is float and type(value) is int:
-        return float(value)
+        return float(value) if abs(value) <= sys.float_info.max else value
     if type(value) is not f.type:
         raise problem
     return value
@@ -108,8 +109,9 @@ def validate(config: Config) -> Config:
         if f.range is not None:
             low, high = f.range
             for number in value if isinstance(value, tuple) else (value,):
-                if not (math.isfinite(number) and low <= number <= high):
-                    raise CatdogError(f"{f.name} ({f.flag}) must be from {low:g} to {high:g}, not {number:g}.")
+                if not low <= number <= high:  # as NaN and infinity are not
+                    found = number if isinstance(number, int) else f"{number:g}"
+                    raise CatdogError(f"{f.name} ({f.flag}) must be from {low:g} to {high:g}, not {found}.")
     from catdog.config.conflicts import refuse_conflicts
 
     refuse_conflicts(config, fields())

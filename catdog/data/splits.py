@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from catdog.config.settings import Photos
@@ -116,12 +117,18 @@ def split(listing: Listing, val_share: float, seed: int) -> tuple[Listing, Listi
     return listing.select([not chosen for chosen in in_val]), listing.select(in_val)
 
 
-def folds(listing: Listing, count: int, seed: int) -> list[int]:
-    """The fold, from 0, of each photo: each class is dealt out in turn, in the order of the hashes of `split`."""
+def folds(listing: Listing, count: int, seed: int, copies: Iterable[Sequence[int]] = ()) -> list[int]:
+    """The fold, from 0, of each photo: each class is dealt out in turn, in the order of the hashes of `split`.
+
+    copies: groups of the indices of photos that are to be in one fold, that of the group's first; no other photo moves.
+    """
     order = sorted(range(len(listing)), key=lambda i: (listing.labels[i], _position(listing.paths[i], seed)))
     found = [0] * len(listing)
     for turn, i in enumerate(order):
         found[i] = turn % count
+    for first, *others in copies:
+        for i in others:
+            found[i] = found[first]
     return found
 
 

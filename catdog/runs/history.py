@@ -17,7 +17,7 @@ class Progress:
     weights: list[dict[str, Any]] = field(default_factory=list)
     """The rows of weights.csv: histograms of weights and gradients after the last step of each epoch."""
     best_epoch: int = -1
-    """Index in `history` of the epoch whose weights are in model.safetensors."""
+    """Index in `history` of the epoch whose weights are in model.safetensors; -1: none yet, or they were lost."""
     rollbacks: int = 0
     """Number of rollbacks with half the learning rate, because the loss was NaN, infinite or far too large."""
     one_class_epochs: int = 0
@@ -33,7 +33,7 @@ class Progress:
             and all(isinstance(row, dict) for row in progress.weights)
             and progress.epoch == len(progress.history) <= epochs
             and 0 <= progress.step <= steps_per_epoch
-            and (-1 if not progress.history else 0) <= progress.best_epoch < len(progress.history)
+            and -1 <= progress.best_epoch < len(progress.history)
             and min(progress.rollbacks, progress.one_class_epochs) >= 0
         ):
             raise ValueError("its progress is not that of this training")
@@ -46,7 +46,7 @@ class Progress:
 
     def is_stalled(self, early_stopping: int) -> bool:
         """Whether the validation accuracy has not become better for `early_stopping` epochs, if that is not 0."""
-        return bool(early_stopping) and len(self.history) - 1 - self.best_epoch >= early_stopping
+        return self.best_epoch >= 0 and 0 < early_stopping <= len(self.history) - 1 - self.best_epoch
 
     def add(self, row: dict[str, float]) -> bool:
         """Append the row of a finished epoch to the history; return whether it is the best so far."""

@@ -1,8 +1,9 @@
 """Cross-validation: each photo is answered by networks that have not seen it; then one network learns from all photos.
 
 A share of few photos says little of a network: 10 right of 12 may come of one that is right on 55% of all photos, or on
-95%. Cut into folds, all photos are answered. The network of all photos has none left to be measured with; what stands
-for it, after each of its epochs, are the answers of the folds' networks after as many.
+95%. Cut into folds, all photos are answered; files of the same bytes are in one fold. The network of all photos has
+none left to be measured with; what stands for it, after each of its epochs, are the answers of the folds' networks
+after as many.
 """
 
 import shutil
@@ -24,6 +25,7 @@ from catdog.base.text import percent
 from catdog.checkpoint.model_card import ModelCard
 from catdog.checkpoint.model_file import MODEL_FILE
 from catdog.config.settings import Config
+from catdog.data.duplicates import exact_copies
 from catdog.data.listing import Listing
 from catdog.data.photo_dataset import PhotoDataset
 from catdog.data.splits import folds
@@ -87,13 +89,21 @@ def cross_validate(
 
     That is all photos, both to train on and to validate on, and how to make a `Trainer` of them. folders: the photos
     to train on and to validate on, as they are without folds. new_model makes a network with its first weights,
-    new_card the card of a network of some photos.
+    new_card the card of a network of some photos. Raises CatdogError where one fold would hold nearly all photos.
     """
     photos = _together(*folders)
-    folds = _Folds(config, photos, run, device, new_model, new_card, log)
-    answers = folds.answers(config.photos.folds)
-    with_halves = config.photos.folds > 2 and len(photos) < FEW
-    of_half = folds.answers(2) if with_halves else answers
+    listing, count = photos.listing, config.photos.folds
+    copies = exact_copies([listing.path(row) for row in range(len(listing))])
+    fold_of, half_of = (np.array(folds(listing, parts, config.run.seed, copies)) for parts in (count, 2))
+    if not _can_learn(fold_of):
+        raise CatdogError(
+            f"nearly all photos of {listing.root} are copies of each other, and those are kept in one fold, which "
+            "leaves none to learn from; add other photos, or give --folds 1."
+        )
+    trainings = _Folds(config, photos, run, device, new_model, new_card, log)
+    answers = trainings.answers(fold_of, count)
+    with_halves = count > 2 and len(photos) < FEW and _can_learn(half_of)
+    of_half = trainings.answers(half_of, 2) if with_halves else answers
     return (photos, photos), partial(TrainerOnAll, answers, of_half)
 
 
@@ -156,6 +166,10 @@ class _Fold(Trainer):
     def complete(self) -> None:
         pass
 
+    def stop_if_asked(self) -> None:
+        """Raise Interrupted where a signal came too late to be asked for in `fit`: others are still to be trained."""
+        self._stop_if_asked()
+
     def _recover(self, problem: NotFinite) -> None:
         if self.config.training.on_nan == "stop":  # its checkpoints go with it
             raise SettingsError(f"in epoch {self.state.progress.epoch + 1} of a fold, {problem}; {_CALMER}")
@@ -179,12 +193,14 @@ class _Folds:
     new_card: Callable[[PhotoDataset], ModelCard]
     log: Callable[[str], None]
 
-    def answers(self, count: int) -> Logits:
-        """E x N x C: the logits of each photo after each epoch, by that of `count` networks that has not seen it."""
+    def answers(self, fold_of: NDArray[np.int64], count: int) -> Logits:
+        """E x N x C: the logits of each photo after each epoch, by that of `count` networks that has not seen it.
+
+        fold_of: N, the fold of each photo. One that no photo is in is left out.
+        """
         photos, labels = self.photos, np.array(self.photos.listing.labels)
-        fold_of = np.array(folds(photos.listing, count, self.config.run.seed))
         found = np.zeros((self.config.training.epochs, len(photos), len(photos.classes)), np.float32)
-        for fold in range(count):
+        for fold in np.unique(fold_of):
             inside = fold_of == fold
             found[:, inside] = self._of_fold(f"{fold + 1}-of-{count}", inside)
             right = int((found[-1, inside].argmax(axis=1) == labels[inside]).sum())
@@ -211,11 +227,17 @@ class _Folds:
             fold.fit()
             answers = np.stack([fold.answers[epoch] for epoch in range(epochs)])
             write_atomic(kept, lambda file: file.write(save({"logits": answers})))
+            fold.stop_if_asked()
         finally:
             shutil.rmtree(place)
             with suppress(OSError):  # it holds those that were finished
                 place.parent.rmdir()
         return answers
+
+
+def _can_learn(fold_of: NDArray[np.int64]) -> bool:
+    """Whether two photos or more, which batch norm takes, are outside of each fold."""
+    return len(fold_of) - int(np.bincount(fold_of).max()) >= 2
 
 
 def _say_nothing(line: str) -> None:

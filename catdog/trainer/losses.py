@@ -71,6 +71,9 @@ def class_weights(training: Training, labels: Tensor, classes: int) -> Tensor | 
 
 
 def balanced_weights(counts: list[int]) -> Tensor:
-    """A weight a class, inversely proportional to its number of photos; 1 for each where they are equal."""
-    counted = torch.tensor(counts, dtype=torch.float32)
+    """A weight a class, inversely proportional to its number of photos; 1 for each where they are equal.
+
+    A class without photos weighs as one of a single photo.
+    """
+    counted = torch.tensor(counts, dtype=torch.float32).clamp_min(1)
     return counted.sum() / (len(counts) * counted)

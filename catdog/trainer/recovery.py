@@ -30,8 +30,9 @@ def recover(trainer: "Trainer", problem: NotFinite) -> None:
     else:
         trainer.log(f"in epoch {state.progress.epoch + 1}, {problem}; going over it again, looking at each step.")
         trainer.checks_each_step = True
-    rollbacks, position = state.progress.rollbacks, checkpoints.position
+    rollbacks, best_epoch, position = state.progress.rollbacks, state.progress.best_epoch, checkpoints.position
     trainer.restore(_start_of_epoch(checkpoints))
+    state.progress.best_epoch = min(best_epoch, state.progress.best_epoch)  # -1, where the best network was lost
     checkpoints.position = position  # of last.pt, which is as it was
     if is_step_known:
         state.progress.rollbacks = rollbacks + 1

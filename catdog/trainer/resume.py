@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from catdog.base.text import in_shell, listed, many
-from catdog.checkpoint.model_file import PREVIOUS_FILE, STATE_FILE
+from catdog.checkpoint.model_file import MODEL_FILE, PREVIOUS_FILE, STATE_FILE
+from catdog.checkpoint.saved_model import load_model
 from catdog.checkpoint.saved_state import check_fits, load_newest_state
 from catdog.config.settings import Config, Training
 from catdog.config.toml import load_config, parse_config, to_toml
@@ -20,6 +21,7 @@ from catdog.model.build import build_network
 from catdog.runs.folder import RunFolder
 from catdog.runs.history import Progress
 from catdog.runs.readme import README, write_readme
+from catdog.trainer.folds import FOLDER
 from catdog.trainer.schedule import learning_rate_at
 
 if TYPE_CHECKING:
@@ -34,7 +36,9 @@ def load_saved(folder: RunFolder, changes: Mapping[str, Any]) -> tuple[Config, d
     run = folder.path
     config_file, checkpoints = run / "config.toml", (run / STATE_FILE, run / PREVIOUS_FILE)
     if config_file.is_file() and not any(path.exists() for path in checkpoints):
-        folder.log(f"{run} holds no checkpoint yet, so this starts from the beginning.")
+        is_cut = any((run / FOLDER).glob("*.safetensors"))
+        begin = "goes on after the folds that are finished" if is_cut else "starts from the beginning"
+        folder.log(f"{run} holds no checkpoint yet, so this {begin}.")
         return _changed(load_config(config_file), changes), None, ""
     state, note = load_newest_state(run)
     if note:
@@ -58,10 +62,13 @@ def load_saved(folder: RunFolder, changes: Mapping[str, Any]) -> tuple[Config, d
     except Exception as error:  # it is whole, but anything may be in a file that somebody made
         raise _does_not_fit(run, error) from None
     config = _changed(before, changes)
+    lost = _lost_best(run, progress)
     finished = _nothing_left(folder, before.training, config.training, progress)
+    if lost and not finished:
+        state["progress"] = {**state["progress"], "best_epoch": -1}
     edited = _edited(folder, before, config, changeable=changes)
     longer = _more_epochs(before.training, config.training, progress, steps_per_epoch)
-    for line in filter(None, (edited, longer, finished)):
+    for line in filter(None, (edited, longer, lost, finished)):
         folder.log(line)
     if finished and not (run / "curves.png").exists():  # it was killed just before
         from catdog.drawing import draw_curves
@@ -143,6 +150,22 @@ def _nothing_left(folder: RunFolder, before: Training, now: Training, progress: 
     if now.epochs != before.epochs:
         raise CatdogError(line)
     return line
+
+
+def _lost_best(run: Path, progress: Progress) -> str:
+    """What becomes of it that the best network so far cannot be read; "" where it can, or where there is none yet."""
+    if progress.best_epoch < 0:
+        return ""
+    model = run / MODEL_FILE
+    try:
+        load_model(model)
+    except CatdogError:
+        what = "cannot be used as a model" if model.exists() else "is missing"
+        return (
+            f"{model}, the network of epoch {progress.best_epoch + 1}, {what}, and no checkpoint holds it; where this "
+            "trains on, the network of the next epoch takes its place, or that of a better one after it."
+        )
+    return ""
 
 
 def check_classes(saved: dict[str, Any], train: Listing, run: Path) -> None:

@@ -75,8 +75,9 @@ def test_every_field_is_a_flag(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "--resume", "cats-dogs"], "cats-dogs comes with catdog and cannot be resumed; give a folder"),
         (
             ["train", "--resume", "nowhere"],
-            "there is no run folder runs/nowhere to resume; give one that",
+            "there is no run folder nowhere to resume; give one that",
         ),
+        (["train", "--resume", "runs/nowhere"], "there is no run folder runs/nowhere to resume; give one that"),
         (["tune", "--resume", "photos"], "photos is no study (it holds no config.toml and no study.db); folders of"),
         (["predict"], "IMAGE|DIR|-"),
         (["evaluate", "--run", "nowhere"], "there is no run nowhere"),

@@ -1,6 +1,8 @@
 """The classifier, found at once on layers that stay as they are."""
 
 import csv
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import torch
 from conftest import quiet
 from torch.nn import functional as F
 
+from catdog.base.signals import Interrupted
 from catdog.checkpoint.model_file import MODEL_FILE
 from catdog.checkpoint.saved_model import load_model
 from catdog.cli.main import main
@@ -170,6 +173,37 @@ def test_killed_before_its_epoch_is_done_it_goes_on_from_the_same_network(
             at_once(run, photos, tmp_path / "stopped", folds=folds)
     assert not (tmp_path / "stopped" / MODEL_FILE).exists()
     resume(tmp_path / "stopped", quiet)
+    whole, stopped = (load_model(tmp_path / name / MODEL_FILE)[0] for name in ("whole", "stopped"))
+    assert all(np.array_equal(whole[name], stopped[name]) for name in whole)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_a_fold_keeps_the_fold_and_stops(
+    first: Callable[..., Path],
+    make_photos: MakePhotos,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: signal.Signals,
+) -> None:
+    photos, run = make_photos({"ants": 15, "bees": 15}), first(hidden=(16, 12))
+    at_once(run, photos, tmp_path / "whole", folds=3)
+    fit, fitted = closed_form.fit_classifier, 0
+
+    def fit_after_signal(trainer: Trainer) -> None:
+        nonlocal fitted
+        fitted += 1
+        if fitted == 1:
+            os.kill(os.getpid(), number)
+        fit(trainer)
+
+    monkeypatch.setattr(closed_form, "fit_classifier", fit_after_signal)
+    with pytest.raises(Interrupted) as stop:
+        at_once(run, photos, tmp_path / "stopped", folds=3)
+    assert (stop.value.signal, stop.value.saved, fitted) == (number, True, 1)
+    assert [path.name[:6] for path in (tmp_path / "stopped" / "folds").iterdir()] == ["1-of-3"]
+    resume(tmp_path / "stopped", quiet)
+    assert fitted == 4, "the other two folds, and the network of all photos"
+    assert read_answers(tmp_path / "stopped").paths == read_answers(tmp_path / "whole").paths
     whole, stopped = (load_model(tmp_path / name / MODEL_FILE)[0] for name in ("whole", "stopped"))
     assert all(np.array_equal(whole[name], stopped[name]) for name in whole)
 

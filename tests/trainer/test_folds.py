@@ -1,22 +1,28 @@
 """Cross-validation: what the folds answer, what comes of a stop, and what is said of few photos."""
 
+import os
 import re
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from conftest import quiet
 
+from catdog.base.signals import Interrupted
 from catdog.checkpoint.saved_model import load_model
 from catdog.config.settings import Config
 from catdog.data.listing import Listing, list_photos
 from catdog.data.splits import folds
 from catdog.errors import CatdogError
 from catdog.metrics import accuracy_interval
+from catdog.runs.answers import read_answers
 from catdog.runs.metrics_csv import read_metrics
 from catdog.train import resume, train
+from catdog.trainer import loop
 from catdog.trainer.folds import FOLDER
 from catdog.trainer.sureness import how_sure, learning_curve
 
@@ -83,6 +89,96 @@ def test_the_network_that_is_kept_has_learned_from_all_photos(
         np.testing.assert_array_equal(one[name], two[name])
 
 
+def test_copies_are_in_the_fold_of_the_first_and_no_other_photo_moves() -> None:
+    names = [f"cat/{i}.jpg" for i in range(30)] + [f"dog/{i}.jpg" for i in range(30)]
+    listing = Listing(Path("photos"), ("cat", "dog"), names, [0] * 30 + [1] * 30)
+    without, copies = folds(listing, 5, seed=1), [[2, 7, 40], [35, 36], [51, 59]]
+    found = folds(listing, 5, seed=1, copies=copies)
+    for group in copies:
+        assert {found[i] for i in group} == {without[group[0]]}
+    moved = {i for _, *others in copies for i in others}
+    assert [found[i] for i in range(60) if i not in moved] == [without[i] for i in range(60) if i not in moved]
+    assert found != without
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_no_photo_is_answered_by_a_network_that_has_seen_its_copy(
+    make_photos: MakePhotos, small_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packed: bool
+) -> None:
+    """Copies of three cats, in both classes; a training that is stopped and resumed has the same folds."""
+    from catdog.tools.dataset.pack import pack
+
+    photos = make_photos({"cat": 11, "dog": 12})
+    for i in range(3):
+        for copy in (f"cat/again-{i}.png", f"cat/{i}.png", f"dog/other-{i}.png"):
+            shutil.copy(photos / "cat" / f"cat-00{i}.png", photos / copy)
+    contents = {str(path.relative_to(photos)): path.read_bytes() for path in photos.rglob("*.png")}
+    assert (len(contents), len(set(contents.values()))) == (32, 23)
+    if packed:
+        pack(photos, tmp_path / "packed", 1)
+    folds_of: dict[str, list[tuple[list[str], list[str]]]] = {"run": [], "whole": []}
+    fit = loop.Trainer.fit
+
+    def fit_and_note(trainer: loop.Trainer) -> None:
+        if trainer.run.parent.name == FOLDER:
+            both = (list(trainer.train.listing.paths), list(trainer.val.listing.paths))
+            folds_of[trainer.run.parent.parent.name].append(both)
+        fit(trainer)
+
+    def log_or_stop(line: str) -> None:
+        lines.append(line)
+        if line.startswith("fold 2 of 3"):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop.Trainer, "fit", fit_and_note)
+    lines: list[str] = []
+    data = tmp_path / "packed" if packed else photos
+    whole = train(small_config(data, folds=3, out=str(tmp_path / "whole")), log=lines.append)
+    with pytest.raises(KeyboardInterrupt):
+        train(small_config(data, folds=3), log=log_or_stop)
+    resume(tmp_path / "run", log=lines.append)
+    assert len(folds_of["whole"]) == 5
+    for learned, answered in folds_of["whole"]:
+        assert len(learned) + len(answered) == 32
+        assert not {contents[path] for path in learned} & {contents[path] for path in answered}
+    assert folds_of["run"] == folds_of["whole"]
+    assert (tmp_path / "run" / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+    assert not any("warning" in line for line in lines)
+
+
+@pytest.mark.parametrize("class_weights", ["none", "balanced"])
+def test_a_class_of_copies_of_one_photo_is_answered_by_one_network(
+    make_photos: MakePhotos, small_config: MakeConfig, class_weights: str
+) -> None:
+    photos = make_photos({"cat": 12, "dog": 4})
+    one = (photos / "dog" / "dog-000.png").read_bytes()
+    for path in (photos / "dog").iterdir():
+        path.write_bytes(one)
+    run = train(small_config(photos, folds=3, class_weights=class_weights), log=quiet)
+    answers = read_answers(run)
+    assert len({tuple(row) for row in answers.probabilities[answers.labels == 1].tolist()}) == 1
+    assert len({tuple(row) for row in answers.probabilities[answers.labels == 0].tolist()}) == 12
+
+
+def test_photos_that_are_nearly_all_copies_are_refused(
+    make_photos: MakePhotos, small_config: MakeConfig, tmp_path: Path
+) -> None:
+    photos = make_photos({"cat": 3, "dog": 3})
+    one = (photos / "dog" / "dog-000.png").read_bytes()
+    for path in photos.rglob("*.png"):
+        path.write_bytes(one)
+    with pytest.raises(CatdogError, match=r"nearly all photos of .*photos are copies .* or give --folds 1\.$"):
+        train(small_config(photos, folds=3), log=quiet)
+    assert not (tmp_path / "run").exists()
+
+
+def test_fewer_photos_than_folds_are_answered_one_by_one(make_photos: MakePhotos, small_config: MakeConfig) -> None:
+    lines: list[str] = []
+    train(small_config(make_photos({"cat": 2, "dog": 2}), folds=0), log=lines.append)
+    assert [line[:11] for line in lines if line.startswith("fold")][:4] == [f"fold {n} of 5" for n in (1, 2, 3, 4)]
+    assert sum(line.startswith("fold") for line in lines) == 6
+
+
 @pytest.mark.parametrize("line", ["fold 2 of 3", "fold 1 of 2", "epoch 2/3"])
 def test_a_stop_loses_no_finished_fold_and_changes_nothing(
     make_photos: MakePhotos, small_config: MakeConfig, tmp_path: Path, line: str
@@ -100,6 +196,36 @@ def test_a_stop_loses_no_finished_fold_and_changes_nothing(
     assert kept
     resume(tmp_path / "run", log=quiet)
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    for name in ("model.safetensors", "metrics.csv"):
+        assert (tmp_path / "run" / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("fold", [1, 3, 5])
+def test_a_signal_after_the_last_step_of_a_fold_keeps_it_and_stops(
+    make_photos: MakePhotos, small_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fold: int
+) -> None:
+    """fold: of the three, and then of the two halves."""
+    photos = make_photos({"cat": 7, "dog": 8})
+    whole = train(small_config(photos, folds=3, out=str(tmp_path / "whole")), log=quiet)
+    add, epochs = loop.Progress.add, 0
+
+    def add_and_signal(self: Any, row: Any) -> bool:
+        nonlocal epochs
+        epochs += 1
+        if epochs == 3 * fold:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return add(self, row)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Progress, "add", add_and_signal)
+        with pytest.raises(Interrupted) as stop:
+            train(small_config(photos, folds=3), log=quiet)
+    assert (stop.value.signal, stop.value.saved, epochs) == (signal.SIGTERM, True, 3 * fold)
+    assert stop.value.advice == f"stopped and saved; go on with: catdog train --resume {tmp_path / 'run'}"
+    assert len(list((tmp_path / "run" / FOLDER).iterdir())) == fold
+    lines: list[str] = []
+    resume(tmp_path / "run", log=lines.append)
+    assert lines[0] == f"{tmp_path / 'run'} holds no checkpoint yet, so this goes on after the folds that are finished."
     for name in ("model.safetensors", "metrics.csv"):
         assert (tmp_path / "run" / name).read_bytes() == (whole / name).read_bytes(), name
 

@@ -14,7 +14,8 @@ import torch
 from conftest import quiet
 
 from catdog.base.signals import Interrupted
-from catdog.checkpoint.model_file import PREVIOUS_FILE, STATE_FILE
+from catdog.checkpoint.model_file import MODEL_FILE, PREVIOUS_FILE, STATE_FILE
+from catdog.checkpoint.saved_model import load_model
 from catdog.checkpoint.saved_state import load_state
 from catdog.checkpoint.training_state import save_state
 from catdog.cli.main import main
@@ -81,6 +82,90 @@ def test_a_run_whose_last_checkpoint_is_damaged_ends_as_if_nothing_had_been(
     assert "goes on from the checkpoint before it" in lines[0]
     assert "goes on from the checkpoint before it" in (run / "train.log").read_text()
     assert_same(run, whole)
+
+
+@pytest.fixture
+def first_is_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the epochs of the test, none is as good as the first; each later one is better than the one before it."""
+    add, count = trainer_module.Progress.add, 0
+
+    def add_as_told(self: Any, row: Any) -> bool:
+        nonlocal count
+        count += 1
+        return add(self, {**row, "val_accuracy": 1.0 if count == 1 else count / 10})
+
+    monkeypatch.setattr(trainer_module.Progress, "add", add_as_told)
+
+
+@pytest.mark.usefixtures("first_is_best")
+@pytest.mark.parametrize("damage", ["missing", "cut short"])
+@pytest.mark.parametrize("early_stopping", [0, 2])
+def test_where_the_best_network_is_lost_the_next_epochs_is_written(
+    make_photos: MakePhotos, small_config: MakeConfig, tmp_path: Path, damage: str, early_stopping: int
+) -> None:
+    from test_training_state import spoil
+
+    def stop(line: str) -> None:
+        if line.startswith("epoch 2/4"):
+            raise KeyboardInterrupt
+
+    run = tmp_path / "run"
+    config = small_config(make_photos({"cat": 90, "dog": 90}), epochs=4, early_stopping=early_stopping)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, log=stop)
+    spoil(run / MODEL_FILE, damage)
+    lines: list[str] = []
+    resume(run, log=lines.append)
+    what = "is missing" if damage == "missing" else "cannot be used as a model"
+    assert lines[0].startswith(f"{run / MODEL_FILE}, the network of epoch 1, {what}, and no checkpoint holds it; ")
+    assert load_model(run / MODEL_FILE)[1].validation["epoch"] == 4
+    assert load_state(run / STATE_FILE)["progress"]["best_epoch"] == 3
+    assert load_model(run / MODEL_FILE)[1].familiarity
+
+
+def test_a_finished_run_whose_network_is_lost_says_so(
+    make_photos: MakePhotos, small_config: MakeConfig, tmp_path: Path
+) -> None:
+    run = train(small_config(make_photos({"cat": 9, "dog": 9}), epochs=1), log=quiet)
+    (run / MODEL_FILE).unlink()
+    lines: list[str] = []
+    resume(run, log=lines.append)
+    lost, finished = lines
+    assert lost.startswith(f"{run / MODEL_FILE}, the network of epoch 1, is missing")
+    assert finished.startswith(f"{run} is finished")
+    resume(run, log=quiet, epochs=2)
+    assert load_model(run / MODEL_FILE)[1].validation["epoch"] == 2
+
+
+@pytest.mark.usefixtures("first_is_best")
+def test_a_lost_network_is_not_the_best_again_after_a_rollback(
+    make_photos: MakePhotos, small_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from catdog.trainer.divergence import NotFinite
+
+    config = small_config(make_photos({"cat": 20, "dog": 20}), epochs=3, on_nan="rollback")
+
+    def stop(line: str) -> None:
+        if line.startswith("epoch 1/3"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, log=stop)
+    run = tmp_path / "run"
+    (run / MODEL_FILE).unlink()
+    finish, failed = trainer_module.Trainer._finish_epoch, False
+
+    def fail_once(self: Any, photos_per_second: float) -> None:
+        nonlocal failed
+        if not failed:
+            failed = True
+            raise NotFinite("the loss is nan")
+        finish(self, photos_per_second)
+
+    monkeypatch.setattr(trainer_module.Trainer, "_finish_epoch", fail_once)
+    resume(run, log=quiet)
+    assert failed
+    assert load_model(run / MODEL_FILE)[1].validation["epoch"] == 3
 
 
 def test_a_run_without_a_whole_checkpoint_is_one_sentence(make_photos: MakePhotos, small_config: MakeConfig) -> None:

@@ -2,8 +2,11 @@
 
 import csv
 import json
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ from catdog.errors import CatdogError
 from catdog.runs.answers import ANSWERS_FILE, Answers, read_answers, write_answers
 from catdog.tools.dataset.labels import PAGE, doubtful_labels, in_doubt
 from catdog.train import train
+from catdog.trainer import closed_form
 
 pytestmark = pytest.mark.usefixtures("no_curves")
 MakePhotos = Callable[..., Path]
@@ -66,6 +70,22 @@ def test_photos_in_the_wrong_folder_are_found_and_nothing_is_moved(
 
     assert main(["data", "check", str(photos), "--labels"]) == 0
     assert "whose label is in doubt" in capsys.readouterr().out
+
+
+def test_a_signal_stops_it_and_the_run_can_be_resumed(
+    make_photos: MakePhotos, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit = closed_form.fit_classifier
+
+    def fit_after_signal(trainer: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        fit(trainer)
+
+    monkeypatch.setattr(closed_form, "fit_classifier", fit_after_signal)
+    assert main(["data", "check", str(make_photos({"cat": 6, "dog": 6})), "--labels"]) == 130
+    (run,) = Path("runs").iterdir()
+    assert f"stopped and saved; go on with: catdog train --resume {run}" in capsys.readouterr().out
+    assert [path.name[:6] for path in (run / "folds").iterdir()] == ["1-of-5"]
 
 
 def test_answers_are_read_as_they_were_written(

@@ -479,6 +479,25 @@ def test_what_cannot_be_examined_is_one_sentence(
     assert printed.out == ""
 
 
+def test_of_a_torchvision_network_it_says_what_to_leave_out_or_to_name(
+    make_photos: MakePhotos, small_config: MakeConfig, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    network: dict[str, Any] = {
+        "model": "shufflenet_v2_x0_5", "hidden": (1024, 1024, 1024), "image_size": (32, 32),
+    }  # fmt: skip
+    photos = make_photos({"cat": 5, "dog": 5})
+    run = train(small_config(photos, epochs=1, **network), log=quiet)
+    begin = "catdog: catdog doctor examines MLPs, and this is a shufflenet_v2_x0_5; "
+    capsys.readouterr()
+    for arguments, mend in (
+        (["--run", str(run)], "name another run with --run"),
+        (["--data", str(photos), "--model", "shufflenet_v2_x0_5"], "leave --model out"),
+        (["--config", str(run / "config.toml")], "give another --config or --start-from"),
+    ):
+        assert main(["doctor", *arguments]) == 2
+        assert capsys.readouterr().err == f"{begin}{mend}.\n"
+
+
 def test_a_class_that_training_refuses_is_refused(make_photos: MakePhotos, capsys: pytest.CaptureFixture[str]) -> None:
     root = make_photos({"a\\b": 3, "cat": 3})
     assert main(["doctor", "--data", str(root)]) == 2
