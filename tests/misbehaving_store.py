@@ -13,9 +13,9 @@ class FileServer:
     """Serves the files in `root` at `url`.
 
     manner: what is done with a request, given its number and the file's name: "serve" (the default), "drop" the
-    connection, "stall", "cut" the answer off in the middle, answer "500" or "403", "whole" (no ranges), or "other"
-    bytes. requests: (name, first byte, last byte and one) of each request so far; encodings:
-    which they accept.
+    connection, "stall", "drip" (a slow line: a little of the answer now and then, in `stall` seconds), "cut" the answer
+    off in the middle, answer "500" or "403", "whole" (no ranges), or "other" bytes. requests: (name, first byte, last
+    byte and one) of each request so far; encodings: which they accept.
     """
 
     def __init__(self, root: Path) -> None:
@@ -73,7 +73,10 @@ def serving_files(root: Path) -> Iterator[FileServer]:
                 self.wfile.write(part[: len(part) // 2])
                 self.close_connection = True
                 return
-            self.wfile.write(part)
+            pieces = 8 if manner == "drip" else 1
+            for piece in range(pieces):
+                self.wfile.write(part[len(part) * piece // pieces : len(part) * (piece + 1) // pieces])
+                time.sleep(files.stall / pieces if manner == "drip" else 0)
 
         def do_HEAD(self) -> None:
             self.send_error(405)

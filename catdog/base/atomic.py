@@ -9,12 +9,17 @@ from typing import BinaryIO
 
 from catdog.errors import CatdogError
 
+_ELSEWHERE = "give another --out"
 
-def write_atomic(path: Path, write: Callable[[BinaryIO], object], keep_as: Path | None = None) -> None:
+
+def write_atomic(
+    path: Path, write: Callable[[BinaryIO], object], keep_as: Path | None = None, elsewhere: str = _ELSEWHERE
+) -> None:
     """Write `path` atomically: `write` fills a temporary file, which is flushed to disk and renamed to `path`.
 
     A reader finds the old file or the new one, whole. With `keep_as` the old file is kept under that name. Raises
-    CatdogError where the disk is full or cannot be written; the old files are then unchanged.
+    CatdogError where the disk is full or cannot be written; the old files are then unchanged. elsewhere: how the user
+    has it written somewhere else, for that error.
     """
     try:
         # A new name, opened only if it is not there yet: two writers do not meet, and no link is followed.
@@ -32,20 +37,23 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object], keep_as: Path 
             raise
         _sync_folder(path.parent)
     except OSError as error:
-        raise cannot_write(path, error) from None
+        raise cannot_write(path, error, elsewhere) from None
 
 
-def write_if_other(path: Path, data: bytes) -> None:
-    """Write `path` atomically, unless it holds these bytes already."""
-    if not path.exists() or path.read_bytes() != data:
-        write_atomic(path, lambda file: file.write(data))
+def write_if_other(path: Path, data: bytes, elsewhere: str = _ELSEWHERE) -> None:
+    """Write `path` as `write_atomic` does, unless it holds these bytes already; one that cannot be read is replaced."""
+    try:
+        is_same = path.read_bytes() == data
+    except OSError:
+        is_same = False
+    if not is_same:
+        write_atomic(path, lambda file: file.write(data), elsewhere=elsewhere)
 
 
-def cannot_write(path: Path, error: OSError) -> CatdogError:
-    """The error of a file that cannot be written."""
+def cannot_write(path: Path, error: OSError, elsewhere: str = _ELSEWHERE) -> CatdogError:
+    """The error of a file that cannot be written. elsewhere: how the user has it written somewhere else."""
     return CatdogError(
-        f"cannot write {path}: {error.strerror or error}; what was saved before is whole: "
-        "make room, or give another --out."
+        f"cannot write {path}: {error.strerror or error}; what was saved before is whole: make room, or {elsewhere}."
     )
 
 

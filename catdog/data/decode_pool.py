@@ -7,7 +7,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _LEAST = 1000  # photos for which it pays to start processes: each needs some 0.2 s
 PHOTOS_IN_A_TASK = 64  # photos that a process decodes in a turn, at most
 _TASK_BYTES = 2**26  # and bytes of their pixels
+_TURN = 0.2  # seconds after which one who waits for photos of a store looks whether they are still wanted
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,9 @@ class DecodePool:
     def _decode_part(
         self, paths: Sequence[str], into: np.ndarray, rows: range, arriving: Sequence[Future[None]]
     ) -> DecodedPart:
+        while wait(arriving, _TURN).not_done:
+            if self.closed:
+                raise CancelledError
         for photos in arriving:
             photos.result()
         reasons, sizes = self._decode(paths, into)

@@ -12,18 +12,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from catdog.base.atomic import write_if_other
 from catdog.base.text import many
 from catdog.config.settings import Photos
 from catdog.data.cache_dir import GIGABYTE, STORES
 from catdog.data.cache_folder import folder_of
 from catdog.data.decode_pool import PHOTOS_IN_A_TASK
 from catdog.data.listing import Listing, is_address
-from catdog.errors import CatdogError
 from catdog.images.packed import FORMAT
 from catdog.images.packed_files import SET_FILE, STORE_FILE
 from catdog.images.packed_paths import begin_reading, find_folder
-from catdog.images.store import BLOCK, Store
+from catdog.images.store import BLOCK, Store, make_mirror
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,12 +47,7 @@ def _mirror(url: str, cache: Path, limit: float) -> Path:
     """The mirror of `url`, with its shards.json as it is there now: read once by each process."""
     words = re.sub(r"[^A-Za-z0-9.]+", "-", url)[-60:].strip("-.")
     folder = cache / STORES / f"{words}-{hashlib.blake2b(url.encode(), digest_size=4).hexdigest()}"
-    about = json.dumps({"url": url, "limit": limit * GIGABYTE})
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CatdogError(f"cannot make the folder {folder}: {error.strerror}; give another --cache.") from None
-    write_if_other(folder / STORE_FILE, about.encode())
+    make_mirror(folder, url, limit * GIGABYTE)
     Store(folder).bring_file(SET_FILE, _fault)
     return folder
 

@@ -6,6 +6,7 @@ pillow, colour      all other pictures; colour profiles, grey levels, transparen
 geometry, limits    resizing and turning upright; how large a picture may be
 keep_shape          cropping and padding
 packed, store       photos in tar shards; in an object store; packed_files: by which their folders are known
+address             how files of an object store or a web server are read
 packed_paths        the paths that lead into packed sets
 """
 

@@ -50,13 +50,19 @@ def _set_in(root: str) -> PackedSet | None:
     return _set_as_of(root, int(time.monotonic()))
 
 
+_mirrors: dict[str, PackedSet] = {}  # by folder: where one has been removed, what is read of the set makes it again
+
+
 @lru_cache(1024)
 def _set_as_of(root: str, second: int) -> PackedSet | None:
     try:
         status = os.stat(f"{root}{os.sep}{SET_FILE}")
     except OSError:
-        return None
-    return open_set(root, status.st_mtime_ns, status.st_size, status.st_ino)
+        return _mirrors.get(root)
+    found = open_set(root, status.st_mtime_ns, status.st_size, status.st_ino)
+    if found is not None and found.store is not None:
+        _mirrors[root] = found
+    return found
 
 
 class PackedFolder:

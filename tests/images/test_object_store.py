@@ -12,8 +12,8 @@ from safetensors.numpy import load_file
 from catdog.cli.main import main
 from catdog.config.settings import Config
 from catdog.data import remote
+from catdog.images import address
 from catdog.images import packed as reading
-from catdog.images import store
 from catdog.tools.dataset.pack import pack
 from catdog.train import train
 
@@ -37,7 +37,7 @@ def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         "AWS_DEFAULT_REGION": "us-east-1",
     }.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(store, "_DELAY", 0.01)
+    monkeypatch.setattr(address, "_DELAY", 0.01)
     for cached in (remote._mirror, reading.open_set):
         cached.cache_clear()
     fsspec.get_filesystem_class("s3").clear_instance_cache()

@@ -5,6 +5,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,16 @@ from safetensors.numpy import load_file
 from catdog.cli.main import main
 from catdog.config.settings import Config
 from catdog.data import remote
+from catdog.data.decode_pool import DecodePool
 from catdog.data.listing import list_photos
 from catdog.data.load import load_photos
 from catdog.data.photo_dataset import PhotoDataset
 from catdog.data.prefetch import load_batches
 from catdog.errors import CatdogError
+from catdog.images import address, packed_paths, store
 from catdog.images import packed as reading
-from catdog.images import packed_paths, store
-from catdog.images.store import StoreError
+from catdog.images.address import StoreError
+from catdog.images.packed import Packed
 from catdog.tools.dataset.pack import pack
 from catdog.train import resume, train
 
@@ -44,8 +47,8 @@ def photos(tmp_path: Path) -> Path:
 def server(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
     """A store with the packed photos in shards of some 30 kB, and the patience of tests."""
     monkeypatch.setattr("catdog.tools.dataset.pack._MEGABYTE", 30_000)
-    monkeypatch.setattr(store, "_DELAY", 0.01)
-    monkeypatch.setattr(store, "_TIMEOUT", 1.0)
+    monkeypatch.setattr(address, "_DELAY", 0.01)
+    monkeypatch.setattr(address, "_TIMEOUT", 1.0)
     pack(photos, tmp_path / "served" / "packed", 1)
     with serving_files(tmp_path / "served") as files:
         files.url += "/packed"
@@ -69,6 +72,19 @@ def pixels_of(root: Path) -> np.ndarray:
     return load_photos(list_photos(root), SIZE, cache_folder="none", threads=2).pixels.numpy()
 
 
+def of_one_shard(mirror: Path) -> list[Packed]:
+    """The photos of the first shard, in its order."""
+    found = [photo for photo in map(packed_paths.find_photo, list_photos(mirror).files) if photo is not None]
+    return sorted(photo for photo in found if photo.shard == min(found).shard)
+
+
+def begin(photos: list[Packed], blocks: bool = False) -> None:
+    """Bring photos of one set here."""
+    assert photos[0].store is not None
+    for future in photos[0].store.begin(photos, blocks):
+        future.result()
+
+
 def test_the_photos_are_the_folders_and_neighbours_come_in_one_request(server: FileServer, photos: Path) -> None:
     mirror = remote.local_folder(server.url)
     np.testing.assert_array_equal(pixels_of(mirror), pixels_of(photos))
@@ -90,12 +106,34 @@ def test_only_what_is_needed_is_read(server: FileServer, photos: Path, monkeypat
     assert read <= sum(os.path.getsize(photos / path) for path in few.paths) + 1500 * len(few)
 
 
+def test_photos_that_are_here_are_not_read_again_with_those_that_are_missing(server: FileServer) -> None:
+    photos = of_one_shard(remote.local_folder(server.url))
+    assert len(photos) > 3
+    begin(photos[:2])
+    begin(photos)
+    last = photos[-1].offset + photos[-1].size
+    assert [(start, stop) for _, start, stop in server.asked_for_shards()] == [
+        (photos[0].offset, photos[1].offset + photos[1].size),
+        (photos[2].offset, last),
+    ]
+
+
 @pytest.mark.parametrize("manner", ["drop", "stall", "cut", "500", "other"])
 def test_what_goes_wrong_once_is_asked_for_again(manner: str, server: FileServer, photos: Path) -> None:
     met: set[str] = set()
     server.manner = lambda number, name: "serve" if name in met or met.add(name) else manner  # type: ignore[func-returns-value]
     np.testing.assert_array_equal(pixels_of(remote.local_folder(server.url)), pixels_of(photos))
     assert len(server.requests) > 3
+
+
+def test_on_a_slow_line_an_answer_may_take_longer_than_silence(
+    server: FileServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(address, "_TIMEOUT", 0.4)
+    server.stall, server.manner = 0.8, lambda number, name: "drip" if name.endswith(".tar") else "serve"
+    photo, *_ = of_one_shard(remote.local_folder(server.url))
+    begin([photo])
+    assert photo.fits(photo.here())
 
 
 def test_a_store_that_does_all_of_it_at_random(server: FileServer, photos: Path) -> None:
@@ -117,7 +155,7 @@ def test_a_store_that_does_all_of_it_at_random(server: FileServer, photos: Path)
 def test_what_stays_wrong_is_one_sentence(
     manner: str, message: str, server: FileServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "_TIMEOUT", 0.2)
+    monkeypatch.setattr(address, "_TIMEOUT", 0.2)
     server.manner = lambda number, name: manner if name.endswith(".tar") else "serve"
     mirror = remote.local_folder(server.url)
     with pytest.raises(StoreError, match=message) as error:
@@ -153,11 +191,11 @@ def test_an_address_where_nobody_is_and_one_of_no_kind(capsys: pytest.CaptureFix
 def test_a_missing_package_is_one_sentence_that_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "s3fs", None)
     with pytest.raises(CatdogError, match=r'reading s3:// needs the extra \[remote\] of catdog: pip install .*"s3fs>='):
-        store._open_system("s3://bucket/photos")
+        address._open_system("s3://bucket/photos")
     monkeypatch.setitem(sys.modules, "fsspec", None)
     monkeypatch.setitem(sys.modules, "fsspec.core", None)
     with pytest.raises(CatdogError, match=r'reading https:// needs .*: pip install .*"fsspec\[http\]>='):
-        store._open_system("https://example.org/photos")
+        address._open_system("https://example.org/photos")
 
 
 def weights(run: Path) -> dict[str, np.ndarray]:
@@ -285,6 +323,81 @@ def test_a_block_that_made_room_is_brought_again(server: FileServer, monkeypatch
     bring()
     assert len(server.requests) > asked
     assert photo.fits(photo.here())
+
+
+@pytest.mark.parametrize("is_made_again", [False, True])
+def test_blocks_of_a_shard_that_another_process_removed_are_brought_again(
+    is_made_again: bool, server: FileServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "BLOCK", 4096)
+    photos = of_one_shard(remote.local_folder(server.url))
+    for _ in range(2):
+        begin(photos, blocks=True)
+        assert all(photo.fits(photo.here()) for photo in photos)
+        os.unlink(photos[0].shard)
+        if is_made_again:
+            Path(photos[0].shard).touch()
+    assert len(set(server.asked_for_shards())) == len(server.asked_for_shards()) / 2
+
+
+@pytest.mark.parametrize("blocks", [False, True])
+def test_a_mirror_that_was_cleared_is_made_again(blocks: bool, server: FileServer, photos: Path) -> None:
+    mirror = remote.local_folder(server.url)
+    few = of_one_shard(mirror)
+    assert main(["cache", "--clear"]) == 0
+    assert not mirror.exists()
+    packed_paths._set_as_of.cache_clear()  # which is for a second
+    assert of_one_shard(mirror) == few
+    begin(few, blocks)
+    assert remote.is_mirror(mirror)
+    forget()
+    np.testing.assert_array_equal(pixels_of(mirror), pixels_of(photos))
+
+
+@pytest.mark.parametrize("name", ["store.json", "shards.json", "photos-000000.tar"])
+def test_what_cannot_be_read_in_the_mirror_is_named_in_one_sentence(
+    name: str, server: FileServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = remote.local_folder(server.url) / name
+    path.unlink(missing_ok=True)
+    path.mkdir()  # which nobody can read as a file; another user's has no permission
+    forget()
+    assert main(["data", "stats", server.url]) == 2
+    told = capsys.readouterr().err
+    assert str(path) in told and "XDG_CACHE_HOME" in told and told.count("\n") == 1
+
+
+def test_a_mirror_that_cannot_be_made_is_one_sentence(
+    server: FileServer, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert main(["data", "stats", server.url]) == 2
+    told = capsys.readouterr().err
+    assert "cannot make the folder" in told and "--cache DIR, or XDG_CACHE_HOME" in told and told.count("\n") == 1
+
+
+def test_a_pool_that_is_closed_waits_for_no_photos_that_do_not_come(server: FileServer) -> None:
+    files = list_photos(remote.local_folder(server.url)).files
+    server.stall, server.manner = 60.0, lambda number, name: "stall"
+    pool = DecodePool(SIZE, 1)
+    coming = packed_paths.begin_reading(files)
+    part = pool._threads.submit(pool._decode_part, files, np.empty(0, np.uint8), range(len(files)), coming)
+    while not part.running():
+        pass
+    pool.close()
+    assert isinstance(part.exception(), CancelledError)
+
+
+def test_a_process_ends_while_photos_are_on_their_way(server: FileServer) -> None:
+    server.stall, server.manner = 600.0, lambda number, name: "stall" if name.endswith(".tar") else "serve"
+    code = (
+        "import sys; from catdog.data import remote; from catdog.data.listing import list_photos;"
+        "from catdog.images.packed_paths import begin_reading;"
+        "print(len(begin_reading(list_photos(remote.local_folder(sys.argv[1])).files)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, server.url], capture_output=True, text=True, timeout=60)
+    assert int(done.stdout) > 3, done.stderr
 
 
 @pytest.mark.usefixtures("no_curves")
