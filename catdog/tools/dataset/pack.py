@@ -38,6 +38,7 @@ from catdog.tools.dataset.scan import list_splits
 _BLOCK = tarfile.BLOCKSIZE
 _CHUNK = 2**20
 _MEGABYTE = 10**6
+_ELSEWHERE = "give another folder"
 _PART = re.compile(rf"(?:train|val|test|photos)-\d{{6,}}\.(?:tar|json)|{re.escape(SET_FILE)}")
 
 
@@ -142,7 +143,7 @@ def _pack(splits: dict[str, Listing], out: Path, most: int, earlier: Sequence[Pa
         "folders": {_folder(split, listing): listing.classes for split, listing in splits.items()},
     }
     text = _on_lines({**about_all, "shards": shards}, "shards")
-    write_if_other(out / SET_FILE, text)
+    write_if_other(out / SET_FILE, text, _ELSEWHERE)
     for path in earlier:
         if path.name not in kept:  # of photos that were more, or shards that were smaller
             path.unlink()
@@ -216,7 +217,7 @@ def _pack_shard(path: Path, photos: Sequence[_Photo], first: int) -> tuple[dict[
 
     def write_index() -> bytes:
         index = _on_lines({"shard": path.name, "sha256": writer.sha256.hexdigest(), **writer.columns})
-        write_if_other(path.with_name(index_name(path.name)), index)
+        write_if_other(path.with_name(index_name(path.name)), index, _ELSEWHERE)
         return index
 
     if is_there := path.exists():
@@ -232,7 +233,7 @@ def _pack_shard(path: Path, photos: Sequence[_Photo], first: int) -> tuple[dict[
             writer.write_all(photos, first)
             write_index()
 
-        write_atomic(path, write)
+        write_atomic(path, write, elsewhere=_ELSEWHERE)
     index = write_index()
     return {
         "photos": len(photos),

@@ -427,9 +427,9 @@ def test_what_comes_while_it_packs_stays(odd: Path, tmp_path: Path, monkeypatch:
     out = tmp_path / "packed"
     pack(odd, out, 1)
 
-    def write_if_other(path: Path, data: bytes) -> None:
+    def write_if_other(path: Path, data: bytes, elsewhere: str) -> None:
         (out / "README.md").write_text("mine")
-        atomic.write_if_other(path, data)
+        atomic.write_if_other(path, data, elsewhere)
 
     monkeypatch.setattr(packing, "write_if_other", write_if_other)
     pack(odd, out, 1)
@@ -452,7 +452,10 @@ def test_a_full_disk_is_not_laid_to_a_photo(odd: Path, tmp_path: Path, monkeypat
     writer = packing._ShardWriter
     monkeypatch.setattr(writer, "_write_header", lambda self, name, size: None)
     monkeypatch.setattr(writer, "_write", full)
-    with pytest.raises(CatdogError, match=r"cannot write .*train-000000\.tar: No space left on device"):
+    with pytest.raises(
+        CatdogError,
+        match=r"cannot write .*train-000000\.tar: No space left on device.* make room, or give another folder",
+    ):
         pack(odd, tmp_path / "packed", 1)
 
 
