@@ -159,12 +159,14 @@ def main(name: str, data: str | None, seeds: int, out: str | None) -> int:
     """The exit status of `catdog demo`."""
     if not 1 <= seeds <= MOST_SEEDS:
         raise CatdogError(f"--seeds must be from 1 to {MOST_SEEDS}, not {seeds}.")
-    demo, folder = DEMOS[name], Path(out or ".")
+    demo, folder, data = DEMOS[name], Path(out or "."), data or SAMPLE
+    picture = folder / f"demo-{name}.png"
+    if data != SAMPLE and picture.resolve().is_relative_to(Path(data).resolve()):
+        raise CatdogError(f"{picture} lies among the photos, where nothing is written; give another --out.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CatdogError(f"cannot make the folder {folder}: {error.strerror}; give another --out.") from None
-    data = data or SAMPLE
     torch.set_num_threads(thread_count()[0])
     with working("reading the photos"):
         train, apart = load(data)
@@ -181,7 +183,6 @@ def main(name: str, data: str | None, seeds: int, out: str | None) -> int:
         print("\n" + textwrap.fill(paragraph, 110))
     from catdog.tools.demo.picture import draw_demo  # matplotlib takes a while to import
 
-    picture = folder / f"demo-{name}.png"
     photos = apart.pixels[first_of_each(apart)] if name == "permute" else None
     with working("drawing"):
         draw_demo(demo.question, outcomes, picture, photos, shuffle_order(apart.pixels))

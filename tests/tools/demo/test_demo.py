@@ -228,6 +228,7 @@ def test_mistakes_are_told_before_anything_is_trained(
         (["--seeds", "0"], "--seeds must be from 1"),
         (["--data", "nowhere"], "there is no folder nowhere"),
         (["--data", str(split_photos), "--out", "file"], "cannot make the folder file"),
+        (["--data", str(split_photos), "--out", str(split_photos / "train")], "demo-depth.png lies among the photos"),
     ):
         assert main(["demo", "depth", *flags]) == 2
         assert said in capsys.readouterr().err
