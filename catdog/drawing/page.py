@@ -1,6 +1,7 @@
 """Renders a self-contained HTML page: images are embedded, no script, nothing is loaded from the network."""
 
 import base64
+import contextlib
 import io
 import re
 from collections.abc import Mapping, Sequence
@@ -55,6 +56,7 @@ figcaption small { display: block; color: var(--soft); font-size: .75rem; }
 # Kana, Chinese characters, Hangul.
 _EAST_ASIAN = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U000323af]+")
 # A wide picture has a shadow at an edge beyond which it goes on: two gradients that stay, below two that scroll.
+_GENERATOR = '<meta name="generator" content="catdog">'
 _THUMBNAIL = 240  # pixels of its longer side
 _SMALLEST = 0.64  # the scale at which a picture is shown at least
 
@@ -104,12 +106,19 @@ def page(title: str, about: str, sections: Sequence[Section], images: Mapping[st
     links = "".join(f'<a href="#{s.key}">{_text(head)}</a>' for s, head in zip(sections, heads, strict=True))
     cards = "".join(_card(s, head, images.get(s.key)) for s, head in zip(sections, heads, strict=True))
     text = (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n{_GENERATOR}\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n"
         f"<h1>{_text(title)}</h1>\n<p>{_text(about)}</p>\n<nav>{links}</nav>\n{cards}</main>\n</body>\n</html>\n"
     )
     return in_utf8(text)
+
+
+def is_page(path: Path) -> bool:
+    """Whether a file is a page that `page` rendered, so that another may replace it."""
+    with contextlib.suppress(OSError), open(path, "rb") as file:
+        return _GENERATOR.encode() in file.read(1000)
+    return False
 
 
 def _card(section: Section, head: str, image: bytes | None) -> str:

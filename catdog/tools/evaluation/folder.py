@@ -9,11 +9,13 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from catdog.base.text import on_one_line
+from catdog.drawing.page import is_page
 from catdog.errors import CatdogError
 
 
 def check_replaceable(folder: Path, names: Collection[str]) -> None:
-    """Raise CatdogError if `folder` holds anything but files called `names`, so that only a report is replaced."""
+    """Raise CatdogError if `folder` holds anything but files called `names`, or no page of catdog's with them, so that
+    only a report is replaced."""
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise CatdogError(f"{folder} is not a folder, so no report is written there; remove it, or give another --out.")
     if folder.resolve() == Path.cwd():
@@ -21,10 +23,11 @@ def check_replaceable(folder: Path, names: Collection[str]) -> None:
             f"{folder} is the folder that you are in, and a report is a folder of its own; name a new one."
         )
     if folder.is_dir():
-        others = sorted(path.name for path in folder.iterdir() if path.name not in names)
+        files = sorted(folder.iterdir())
+        others = files if not any(map(is_page, files)) else [path for path in files if path.name not in names]
         if others:
             raise CatdogError(
-                f"{folder} holds {on_one_line(others[0])}, which is no part of a report; give another --out."
+                f"{folder} holds {on_one_line(others[0].name)}, which is no part of a report; give another --out."
             )
 
 

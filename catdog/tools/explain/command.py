@@ -12,7 +12,7 @@ from catdog.base.progress import working
 from catdog.base.text import listed
 from catdog.config.toml import load_config
 from catdog.data.inputs import photos_of
-from catdog.drawing.page import Section, how_to_open, page
+from catdog.drawing.page import Section, how_to_open, is_page, page
 from catdog.errors import CatdogError, ImageError
 from catdog.predict import Classifier
 from catdog.runs import histograms
@@ -119,20 +119,27 @@ def _print_written(files: Sequence[Path]) -> None:
 
 
 def _unused_name(e: Explanation, folder: Path, used: Sequence[str]) -> str:
-    """File name of the photo without its suffix, numbered where that is used, or is a picture's of the user's own."""
+    """File name of the photo without its suffix, numbered where that is used, or a file of the user's own has it."""
     stem = Path(e.title).stem if e.name != "-" else "photo"
     names = (f"{stem}-{number}" if number > 1 else stem for number in itertools.count(1))
-    return next(name for name in names if name not in used and not _is_the_users(folder / f"{name}.png"))
+    return next(
+        name
+        for name in names
+        if name not in used and not any(_is_the_users(folder / f"{name}{suffix}") for suffix in (".png", ".html"))
+    )
 
 
-def _is_the_users(picture: Path) -> bool:
-    """Whether there is such a PNG, and none of what is written with each beside it: an SVG, or network.html."""
-    return picture.exists() and not (picture.with_suffix(".svg").exists() or (picture.parent / NETWORK_PAGE).exists())
+def _is_the_users(file: Path) -> bool:
+    """Whether there is a file in the place of a page or a PNG that catdog did not write: such a PNG has an SVG, or
+    network.html, beside it."""
+    if file.suffix == ".html":
+        return file.exists() and not is_page(file)
+    return file.exists() and not (file.with_suffix(".svg").exists() or is_page(file.with_name(NETWORK_PAGE)))
 
 
-def _keep_the_users(picture: Path) -> None:
-    if _is_the_users(picture):
-        raise CatdogError(f"{picture} is there, and catdog did not draw it; give another --out.")
+def _keep_the_users(file: Path) -> None:
+    if _is_the_users(file):
+        raise CatdogError(f"{file} is there, and catdog did not write it; give another --out.")
 
 
 def _write(e: Explanation, stem: Path, full: bool, about: str) -> list[Path]:
@@ -177,6 +184,7 @@ def _write_learned(classifier: Classifier, folder: Path, run: Path, head: str) -
         picture = draw_histories(weights_history.read(run / histograms.WEIGHTS_FILE))
         found.append((Section("histories", "Weights and gradients through training", about, []), picture))
     files, images = [], {}
+    _keep_the_users(folder / NETWORK_PAGE)
     for section, figure in found:
         images[section.key] = graph.png(graph.render(figure))
         files.append(folder / f"{section.key}.png")

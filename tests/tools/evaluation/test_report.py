@@ -300,12 +300,15 @@ def test_the_report_goes_where_out_says(
     assert main(["evaluate", "--run", str(run), "--out", str(tmp_path / "one.html")]) == 0
     assert (tmp_path / "one.html").read_bytes() == (tmp_path / "a" / "report" / "index.html").read_bytes()
     assert not (run / "evaluation").exists()
-    photos = tmp_path / "photos"
+    photos, site = tmp_path / "photos", tmp_path / "site"
+    site.mkdir()
+    (site / "index.html").write_text("mine")
     for out, words in (
         (tmp_path / "x.png", "give a folder"),
         (tmp_path / "no" / "x.html", "there is no folder"),
         (photos / "report", "lies among the photos"),
         (tmp_path, "which is no part of a report"),
+        (site, "site holds index.html, which is no part of a report"),
         (tmp_path / "one.html" / "report", "cannot write the report"),
         (Path("."), "the folder that you are in"),
     ):

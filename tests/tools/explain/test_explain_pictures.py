@@ -121,12 +121,15 @@ def test_a_picture_of_the_users_own_is_never_replaced(
     names = [Path(photo).name, "activations.png", "templates.png"]
     for name in names:
         save_photo(out / name, 7)
+    names.append(f"{Path(photo).stem}-2.html")
+    (out / names[-1]).write_text("my notes")
     before = {name: (out / name).read_bytes() for name in names}
-    assert main(["explain", "--run", run, "--full", "--out", str(out), photo]) == 0
-    assert (out / f"{Path(photo).stem}-2.png").exists()
+    for _ in range(2):
+        assert main(["explain", "--run", run, "--full", "--out", str(out), photo]) == 0
+    assert {path.stem for path in out.glob("*.svg")} == {f"{Path(photo).stem}-3"}
     for arguments, refused in (([photo, photo], "activations.png"), ([], "templates.png")):
         assert main(["explain", "--run", run, "--out", str(out), *arguments]) == 2
-        assert f"{refused} is there, and catdog did not draw it; give another --out." in capsys.readouterr().err
+        assert f"{refused} is there, and catdog did not write it; give another --out." in capsys.readouterr().err
     assert main(["explain", "--run", run, "--full", "--out", str(Path(photo).parent), photo]) == 2
     assert f"holds the photo {photo}, beside which nothing is written" in capsys.readouterr().err
     assert {name: (out / name).read_bytes() for name in names} == before
