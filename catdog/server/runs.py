@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from catdog.base.text import on_one_line
-from catdog.checkpoint.model_file import PREVIOUS_FILE, STATE_FILE
+from catdog.checkpoint.model_file import MODEL_FILE, PREVIOUS_FILE, STATE_FILE
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
 from catdog.data.splits import SAMPLE
@@ -26,10 +26,8 @@ _EPOCHS = 200  # of a curve, at most: a longer one is thinned
 def run_folders(networks: Networks) -> dict[str, Path]:
     """The folder of each run by its id, those that were stopped before there was a network among them."""
     found = {name: path.parent for name, path in networks.paths().items() if path.parent.parent == networks.runs}
-    for path in networks.runs.glob(f"*/{STATE_FILE}"):
-        if path.parent not in found.values():
-            found.setdefault(path.parent.name, path.parent)
-    return found
+    begun = {path.parent for path in networks.runs.glob(f"*/{STATE_FILE}")}
+    return found | {networks.id_of(folder / MODEL_FILE): folder for folder in sorted(begun - set(found.values()))}
 
 
 def run_folder(networks: Networks, name: str) -> Path:

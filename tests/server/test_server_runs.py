@@ -55,6 +55,19 @@ def test_a_run_that_was_stopped_can_be_continued_and_one_without_a_network_canno
     assert run_folder(Networks(runs), "begun") == runs / "begun"
 
 
+def test_a_stopped_run_is_not_taken_for_the_network_of_its_name(runs: Path) -> None:
+    shutil.copytree(runs / "small", runs / "cats-dogs")
+    (runs / "cats-dogs" / MODEL_FILE).rename(runs / "kept")
+    networks = Networks(runs)
+    found = {one["id"]: one for one in describe_runs(networks)}
+    assert found.keys() == {"small", "cats-dogs", "cats-dogs-2"}
+    assert found["cats-dogs"]["answers"] and "settings" not in found["cats-dogs"]
+    assert found["cats-dogs-2"]["settings"] and not found["cats-dogs-2"]["answers"]
+    assert run_folder(networks, "cats-dogs-2") == runs / "cats-dogs"
+    (runs / "kept").rename(runs / "cats-dogs" / MODEL_FILE)
+    assert networks.path("cats-dogs-2") == runs / "cats-dogs" / MODEL_FILE
+
+
 @pytest.mark.parametrize("name", ["../small", "cats-dogs", "", "small/", str(Path.cwd())])
 def test_only_runs_that_were_listed_can_be_named(runs: Path, name: str) -> None:
     with pytest.raises(RequestError, match="GET /api/runs lists those that there are"):
