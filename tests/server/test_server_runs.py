@@ -12,7 +12,7 @@ import httpx
 import pytest
 from conftest import quiet
 
-from catdog.checkpoint.model_file import MODEL_FILE
+from catdog.checkpoint.model_file import MODEL_FILE, PREVIOUS_FILE, STATE_FILE
 from catdog.config.settings import Config
 from catdog.runs.metrics_csv import read_metrics
 from catdog.server.networks import Networks
@@ -66,6 +66,29 @@ def test_a_stopped_run_is_not_taken_for_the_network_of_its_name(runs: Path) -> N
     assert run_folder(networks, "cats-dogs-2") == runs / "cats-dogs"
     (runs / "kept").rename(runs / "cats-dogs" / MODEL_FILE)
     assert networks.path("cats-dogs-2") == runs / "cats-dogs" / MODEL_FILE
+
+
+def test_a_run_that_was_stopped_within_its_folds_or_has_only_the_checkpoint_before_the_last_can_be_continued(
+    small_config: Callable[..., Config], make_photos: Callable[..., Path], runs: Path, no_curves: None
+) -> None:
+    def stop(line: str) -> None:
+        if line.startswith("fold 2 of 3"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(small_config(make_photos({"cat": 7, "dog": 8}), folds=3, out=str(runs / "folds")), stop)
+    assert not (runs / "folds" / STATE_FILE).exists()
+    shutil.copytree(runs / "small", runs / "before")
+    (runs / "before" / STATE_FILE).rename(runs / "before" / PREVIOUS_FILE)
+    for name in (MODEL_FILE, "metrics.csv"):
+        (runs / "before" / name).unlink()
+    (runs / "no run").mkdir()
+    (runs / "notes.txt").touch()
+    found = by_id(runs)
+    assert list(found) == ["small", "cats-dogs", "before", "folds"]
+    assert found["folds"]["can_continue"] and found["before"]["can_continue"]
+    assert (found["folds"]["epochs_done"], found["folds"]["settings"]["epochs"]) == (0, 3)
+    assert run_folder(Networks(runs), "folds") == runs / "folds"
 
 
 @pytest.mark.parametrize("name", ["../small", "cats-dogs", "", "small/", str(Path.cwd())])
