@@ -19,9 +19,11 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from catdog.base.worker import start_python
+from catdog.checkpoint.model_file import MODEL_FILE
 from catdog.config.toml import load_config
 from catdog.errors import CatdogError
 from catdog.server.choices import choices, settings_of
+from catdog.server.networks import Networks
 from catdog.server.requests import RequestError, json_of, text
 from catdog.server.responses import JSONResponse
 from catdog.server.runs import run_folder
@@ -34,10 +36,12 @@ _RUNNING = ("starting", "preparing", "training", "paused", "stopping")
 
 
 class Live:
-    """The training of one server. Threads may use it at the same time. runs: the folder of all runs."""
+    """The training of one server, in the folder of all runs. Threads may use it at the same time."""
 
-    def __init__(self, runs: Path) -> None:
-        self._runs = runs
+    def __init__(self, networks: Networks) -> None:
+        self._networks = networks
+        self._runs = networks.runs
+        self._run: Path | None = None
         self._lock = threading.RLock()
         self._versions = itertools.count(1)
         self._parts: dict[str, tuple[int, str]] = {}  # by name, the newest: its version, and its value as JSON
@@ -69,8 +73,8 @@ class Live:
     def go_on(self) -> None:
         """Continue a training that is paused, or resume the one that was stopped."""
         with self._lock:
-            if not self._is_running() and "run" in self._parts:
-                self.resume(self._runs / json.loads(self._parts["run"][1]))
+            if not self._is_running() and self._run:
+                self.resume(self._run)
             else:
                 self._command("continue")
 
@@ -102,7 +106,7 @@ class Live:
         with self._lock:
             if self._is_running() or self.is_closed:
                 raise RequestError(409, "a training is running already, one at a time; stop it first, or wait.")
-            self._parts = {}
+            self._parts, self._run = {}, None
             self._tell("task", {"number": next(self._versions)})
             self._tell("phase", {"phase": "starting"})
             try:
@@ -133,6 +137,9 @@ class Live:
         for line in process.stdout:
             name, _, value = line.decode().rstrip("\n").partition(" ")
             with self._lock:
+                if name == "run":
+                    self._run = self._runs / json.loads(value)
+                    value = json.dumps(self._networks.id_of(self._run / MODEL_FILE))
                 self._parts[name] = (next(self._versions), value)
         status = process.wait()
         with self._lock:
@@ -145,7 +152,7 @@ class Live:
 
 
 def routes(state: State) -> list[Route]:
-    live = Live(state.networks.runs)
+    live = Live(state.networks)
     state.at_exit.append(live.close)
 
     async def choose(request: Request) -> Response:

@@ -31,20 +31,29 @@ class Networks:
     def __init__(self, runs: Path = Path("runs"), asked: Path = TRAINED) -> None:
         self.runs = runs.absolute()
         self._asked = asked.absolute()
-        self._lock = threading.Lock()
+        self._lock, self._naming = threading.Lock(), threading.Lock()
         self._loaded: OrderedDict[tuple[Path, int], _Loaded] = OrderedDict()
+        self._ids: dict[Path, str] = {}
         self._listed = self.paths()
-        self.first = next(name for name, path in self._listed.items() if path == self._asked)
+        self.first = self.id_of(self._asked)
 
     def paths(self) -> dict[str, Path]:
-        """The model file of each id: the run's name, the newest run first, then "cats-dogs"."""
-        models = dict.fromkeys([*sorted(self.runs.glob(f"*/{MODEL_FILE}"), key=_age), TRAINED, self._asked])
-        found: dict[str, Path] = {}
-        for path in models:
-            name = path.parent.name if path.name == MODEL_FILE else path.stem
-            numbered = (f"{name}-{number}" for number in itertools.count(2))
-            found[next(i for i in itertools.chain([name], numbered) if i not in found)] = path
-        return found
+        """The model file of each id: those of the runs, the newest first, then the one that comes with catdog."""
+        models = [*sorted(self.runs.glob(f"*/{MODEL_FILE}"), key=_age), TRAINED, self._asked]
+        return {self.id_of(path): path for path in dict.fromkeys(models)}
+
+    def id_of(self, model: Path) -> str:
+        """The id of a model file, which need not be there yet: its run's name, numbered where another has that.
+
+        It is given once: a run that is made later takes no id from another.
+        """
+        with self._naming:
+            if model not in self._ids:
+                name = model.parent.name if model.name == MODEL_FILE else model.stem
+                numbered = (f"{name}-{number}" for number in itertools.count(2))
+                taken = set(self._ids.values())
+                self._ids[model] = next(i for i in itertools.chain([name], numbered) if i not in taken)
+            return self._ids[model]
 
     def get(self, name: str | None = None) -> "Classifier":
         """The network of an id, None: `first`. Raises RequestError for an id that is not listed."""

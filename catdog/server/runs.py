@@ -9,12 +9,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from catdog.base.text import on_one_line
-from catdog.checkpoint.model_file import PREVIOUS_FILE, STATE_FILE
+from catdog.checkpoint.model_file import MODEL_FILE, PREVIOUS_FILE
 from catdog.config.settings import Config
 from catdog.config.toml import load_config
 from catdog.data.splits import SAMPLE
 from catdog.errors import CatdogError
 from catdog.runs.metrics_csv import read_metrics
+from catdog.runs.paths import NewRunFolder
 from catdog.server.networks import Networks
 from catdog.server.requests import RequestError
 from catdog.server.responses import JSONResponse
@@ -26,10 +27,8 @@ _EPOCHS = 200  # of a curve, at most: a longer one is thinned
 def run_folders(networks: Networks) -> dict[str, Path]:
     """The folder of each run by its id, those that were stopped before there was a network among them."""
     found = {name: path.parent for name, path in networks.paths().items() if path.parent.parent == networks.runs}
-    for path in networks.runs.glob(f"*/{STATE_FILE}"):
-        if path.parent not in found.values():
-            found.setdefault(path.parent.name, path.parent)
-    return found
+    begun = {folder for folder in networks.runs.glob("*") if _can_be_resumed(folder)}
+    return found | {networks.id_of(folder / MODEL_FILE): folder for folder in sorted(begun - set(found.values()))}
 
 
 def run_folder(networks: Networks, name: str) -> Path:
@@ -60,14 +59,18 @@ def _history(folder: Path) -> dict[str, Any]:
     best = max(range(len(rows)), key=lambda i: (rows[i]["val_accuracy"], -rows[i]["val_loss"]), default=-1)
     patience = config.training.early_stopping
     is_finished = len(rows) >= config.training.epochs or bool(patience and len(rows) - 1 - best >= patience)
-    has_checkpoint = any((folder / name).exists() for name in (STATE_FILE, PREVIOUS_FILE))
     return {
         "settings": _settings(config),
         "epochs": _thinned(rows),
         "epochs_done": len(rows),
         "best": {"epoch": best + 1, **rows[best]} if rows else None,
-        "can_continue": has_checkpoint and not is_finished,
+        "can_continue": _can_be_resumed(folder) and not is_finished,
     }
+
+
+def _can_be_resumed(folder: Path) -> bool:
+    """Whether it holds a checkpoint, or what folds answered, from which a training goes on."""
+    return any(True for pattern in (*NewRunFolder.kept_from, PREVIOUS_FILE) for _ in folder.glob(pattern))
 
 
 def _settings(config: Config) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """Answers to programs: as `catdog predict --json` gives them; the pixels as `catdog explain` computes them."""
 
 import json
+import shutil
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 from catdog.cli.main import main
 from catdog.predict import Classifier
 from catdog.server.networks import Networks
+from catdog.server.serve import Server
 from catdog.tools.explain.explanation import explain
 
 
@@ -111,6 +114,21 @@ def test_runs_of_one_name_have_ids_of_their_own_and_a_new_run_is_found(place: Pa
     (tmp_path / "runs" / "b" / "model.safetensors").write_bytes(b"damaged")
     assert "b" in networks.paths()
     assert any("error" in one for one in networks.describe())
+
+
+def test_an_id_is_that_of_the_same_network_wherever_it_is_named_and_whatever_is_trained_later(
+    start: Callable[..., Server], place: Path, photo: Path, tmp_path: Path
+) -> None:
+    runs = tmp_path / "runs"
+    shutil.copytree(place / "runs" / "small", runs / "small")
+    with httpx.Client(base_url=start(runs=runs).address, timeout=60) as ask:
+        shutil.copytree(runs / "small", runs / "cats-dogs")
+        listed = {one["id"]: one["image_size"] for one in ask.get("/api/networks").json()["networks"]}
+        assert listed == {"small": [12, 16], "cats-dogs": [96, 96], "cats-dogs-2": [12, 16]}
+        assert {one["id"]: one["image_size"] for one in ask.get("/api/runs").json()["runs"]} == listed
+        for run, network in (("cats-dogs", "cats-dogs"), ("cats-dogs-2", runs / "small")):
+            (answer,) = ask.post("/api/predict", params={"run": run}, content=photo.read_bytes()).json()["answers"]
+            assert answer["probabilities"] == Classifier.load(network).predict(photo).probabilities
 
 
 def test_many_ask_at_once_and_each_gets_its_own_answer(ask: httpx.Client, place: Path) -> None:

@@ -31,6 +31,7 @@ from catdog.server.app import STATIC
 from catdog.server.choices import SETTINGS, folders, settings_of
 from catdog.server.learned_pictures import first_weights
 from catdog.server.live import Live
+from catdog.server.networks import Networks
 from catdog.server.voice import Voice
 from catdog.server.watch import Curve, Watch
 from catdog.train import resume, train
@@ -188,6 +189,26 @@ def test_paused_stopped_and_resumed_it_ends_as_the_one_left_alone(
 
 
 @pytest.mark.slow
+def test_a_run_stopped_within_its_folds_is_continued_and_told_by_its_id(
+    ask: "httpx.Client", served: "Server", place: Path
+) -> None:
+    def stop(line: str) -> None:
+        if line.startswith("fold 1 of 2"):
+            raise KeyboardInterrupt
+
+    run = served._state.networks.runs / "cats-dogs"  # as the network that comes with catdog is called
+    fields = {**SMALL, "data": str(place / "photos"), "folds": 2, "start_from": "none", "epochs": 2, "out": str(run)}
+    with pytest.raises(KeyboardInterrupt):
+        train(load_config(None, fields), log=stop)
+    (listed,) = [one["id"] for one in ask.get("/api/runs").json()["runs"] if one.get("can_continue")]
+    assert ask.post("/api/trainings", json={"run": listed}).status_code == 201
+    assert wait_for(ask, "done", "failed")["run"] == listed == "cats-dogs-2"
+    (network,) = [one for one in ask.get("/api/networks").json()["networks"] if one["id"] == listed]
+    assert network["classes"] == ["cat", "dog"] and (run / MODEL_FILE).exists()
+    shutil.rmtree(run)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "phase"), [(signal.SIGTERM, "training"), (signal.SIGTERM, "paused"), (signal.SIGKILL, "training")]
 )
@@ -229,7 +250,7 @@ def test_a_slow_page_is_told_the_newest_of_each_thing() -> None:
         def wait(self) -> int:
             return 0
 
-    training = Live(Path("runs"))
+    training = Live(Networks())
 
     async def page() -> list[str]:
         stream = live._stream(training)

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from conftest import quiet
 
-from catdog.checkpoint.model_file import MODEL_FILE
+from catdog.checkpoint.model_file import MODEL_FILE, PREVIOUS_FILE, STATE_FILE
 from catdog.config.settings import Config
 from catdog.runs.metrics_csv import read_metrics
 from catdog.server.networks import Networks
@@ -53,6 +53,42 @@ def test_a_run_that_was_stopped_can_be_continued_and_one_without_a_network_canno
     assert found["small"]["can_continue"] and found["begun"]["can_continue"]
     assert (found["begun"]["answers"], found["begun"]["epochs"], found["begun"]["best"]) == (False, [], None)
     assert run_folder(Networks(runs), "begun") == runs / "begun"
+
+
+def test_a_stopped_run_is_not_taken_for_the_network_of_its_name(runs: Path) -> None:
+    shutil.copytree(runs / "small", runs / "cats-dogs")
+    (runs / "cats-dogs" / MODEL_FILE).rename(runs / "kept")
+    networks = Networks(runs)
+    found = {one["id"]: one for one in describe_runs(networks)}
+    assert found.keys() == {"small", "cats-dogs", "cats-dogs-2"}
+    assert found["cats-dogs"]["answers"] and "settings" not in found["cats-dogs"]
+    assert found["cats-dogs-2"]["settings"] and not found["cats-dogs-2"]["answers"]
+    assert run_folder(networks, "cats-dogs-2") == runs / "cats-dogs"
+    (runs / "kept").rename(runs / "cats-dogs" / MODEL_FILE)
+    assert networks.path("cats-dogs-2") == runs / "cats-dogs" / MODEL_FILE
+
+
+def test_a_run_that_was_stopped_within_its_folds_or_has_only_the_checkpoint_before_the_last_can_be_continued(
+    small_config: Callable[..., Config], make_photos: Callable[..., Path], runs: Path, no_curves: None
+) -> None:
+    def stop(line: str) -> None:
+        if line.startswith("fold 2 of 3"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(small_config(make_photos({"cat": 7, "dog": 8}), folds=3, out=str(runs / "folds")), stop)
+    assert not (runs / "folds" / STATE_FILE).exists()
+    shutil.copytree(runs / "small", runs / "before")
+    (runs / "before" / STATE_FILE).rename(runs / "before" / PREVIOUS_FILE)
+    for name in (MODEL_FILE, "metrics.csv"):
+        (runs / "before" / name).unlink()
+    (runs / "no run").mkdir()
+    (runs / "notes.txt").touch()
+    found = by_id(runs)
+    assert list(found) == ["small", "cats-dogs", "before", "folds"]
+    assert found["folds"]["can_continue"] and found["before"]["can_continue"]
+    assert (found["folds"]["epochs_done"], found["folds"]["settings"]["epochs"]) == (0, 3)
+    assert run_folder(Networks(runs), "folds") == runs / "folds"
 
 
 @pytest.mark.parametrize("name", ["../small", "cats-dogs", "", "small/", str(Path.cwd())])

@@ -162,6 +162,29 @@ def test_a_file_that_is_no_photo_is_refused_with_a_sentence(open_page: Open, tmp
     page.wait_for_selector(".headline")
 
 
+def test_a_photo_whose_question_failed_is_not_called_unreadable_and_is_answered_when_asked_again(
+    open_page: Open, place: Path, network: Classifier
+) -> None:
+    photos = sorted((place / "photos").rglob("*.jpg"))[:2]
+    page = open_page("#answer", errors=503)
+    page.route("**/api/predict*", lambda route: route.fulfill(status=503, json={"error": "busy; ask again."}))
+    give(page, *photos)
+    expect(page.locator(".gallery strong")).to_have_text(["Not answered"] * 2)
+    expect(page.locator(".result .problem")).to_have_text("busy; ask again.")
+    page.unroute("**/api/predict*")
+    page.get_by_role("link", name="Runs").click()
+    page.get_by_role("link", name="Answer").click()
+    assert shares(page) == network.predict(photos[0]).probabilities
+    expect(page.locator(".gallery")).not_to_contain_text("Not answered")
+    page.route("**/api/predict*", lambda route: route.fulfill(status=503, json={"error": "busy; ask again."}))
+    page.get_by_label("Network that is asked").select_option("cats-dogs")
+    expect(page.locator(".gallery strong")).to_have_text(["Not answered"] * 2)
+    page.unroute("**/api/predict*")
+    page.get_by_label("Network that is asked").select_option("small")
+    assert shares(page) == network.predict(photos[0]).probabilities
+    expect(page.locator(".gallery")).not_to_contain_text("Not answered")
+
+
 def test_a_name_is_never_taken_for_html(open_page: Open, tmp_path: Path, photo: Path) -> None:
     path = tmp_path / "<img src=x onerror=alert(1)>.jpg"
     path.write_bytes(photo.read_bytes())

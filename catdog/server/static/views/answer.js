@@ -71,12 +71,13 @@ export default {
     /** Asks the chosen network for each item. */
     async function answer(some) {
       for (const item of some) {
-        item.run = app.run;
+        const { run } = app;
+        Object.assign(item, { run, problem: null });
         try {
-          const found = await app.api.post(`/api/predict?run=${encodeURIComponent(app.run)}`, { photos: [item.photo.id] });
-          if (item.run === found.run) [item.answer] = found.answers;
+          const found = await app.api.post(`/api/predict?run=${encodeURIComponent(run)}`, { photos: [item.photo.id] });
+          if (app.run === run) Object.assign(item, { run, problem: null, answer: found.answers[0] });
         } catch (error) {
-          item.problem = t(error.message);
+          if (app.run === run) Object.assign(item, { run: null, problem: t(error.message), answer: null });
         }
       }
     }

@@ -17,6 +17,7 @@ export default {
   "answer.nocamera": "No camera can be used; allow it in the browser, or choose a photo.",
   "answer.working": "Working …",
   "answer.failed": "Cannot be read",
+  "answer.notanswered": "Not answered",
   "answer.probabilities": "Probability of each class",
   "answer.more": "and {count} more",
   "answer.unsure": "not sure",

@@ -17,6 +17,7 @@ export default {
   "answer.nocamera": "没有可用的摄像头；请在浏览器里允许使用，或者选择一张照片。",
   "answer.working": "计算中……",
   "answer.failed": "无法读取",
+  "answer.notanswered": "未能回答",
   "answer.probabilities": "每个类别的概率",
   "answer.more": "还有 {count} 个",
   "answer.unsure": "不确定",

@@ -32,7 +32,8 @@ function draw(item, said, isChosen, choose) {
   );
 }
 
-function caption({ answer, problem }, t) {
+function caption({ photo, answer, problem }, t) {
+  if (problem && photo) return t("answer.notanswered");
   if (problem || answer?.error) return t("answer.failed");
   if (!answer) return t("answer.working");
   const said = verdict(answer);

@@ -1,6 +1,6 @@
 // What the view keeps while another is shown: its photos, and below which probability an answer is "not sure".
 
-/** The newest first. An item: { name, photo, answer, problem, run }, as far as it has come. */
+/** The newest first. An item: { name, photo, answer, problem, run }, as far as it has come; run: null where asking failed. */
 export const items = [];
 export const settings = { unsureBelow: 0.6 };
 
