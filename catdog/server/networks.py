@@ -66,9 +66,10 @@ class Networks:
     def path(self, name: str | None = None) -> Path:
         """The model file of an id, None: `first`. Raises RequestError for an id that is not listed."""
         name = self.first if name is None else name
-        if name not in self._listed or not self._listed[name].exists():
-            self._listed = self.paths()
         found = self._listed.get(name)
+        if found is None or not found.exists():
+            self._listed = self.paths()
+            found = self._listed.get(name)
         if found is None:
             raise RequestError(404, f"there is no network {name!a:.80}; GET /api/networks lists those that there are.")
         return found

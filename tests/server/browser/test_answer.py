@@ -185,6 +185,17 @@ def test_a_photo_whose_question_failed_is_not_called_unreadable_and_is_answered_
     expect(page.locator(".gallery")).not_to_contain_text("Not answered")
 
 
+def test_which_pixels_spoke_is_asked_again_where_that_failed(open_page: Open, photo: Path) -> None:
+    page = open_page("#answer", errors=503)
+    page.route("**/pixels?*", lambda route: route.fulfill(status=503, json={"error": "busy; ask again."}))
+    give(page, photo)
+    expect(page.get_by_text("busy; ask again.")).to_be_visible()
+    page.unroute("**/pixels?*")
+    page.get_by_role("link", name="Runs").click()
+    page.get_by_role("link", name="Answer").click()
+    page.locator(".pictures canvas").wait_for()
+
+
 def test_a_name_is_never_taken_for_html(open_page: Open, tmp_path: Path, photo: Path) -> None:
     path = tmp_path / "<img src=x onerror=alert(1)>.jpg"
     path.write_bytes(photo.read_bytes())

@@ -126,11 +126,16 @@ function spoke(item, app) {
   return h("figure", {}, place, caption);
 }
 
-/** Asked for once for each photo and network. */
-function attribution(item, app) {
+/** Asked for once for each photo and network, and again where that failed. */
+async function attribution(item, { api, run }) {
   item.pixels ??= {};
-  const path = `/api/photos/${item.photo.id}/pixels?run=${encodeURIComponent(app.run)}`;
-  return (item.pixels[app.run] ??= app.api.get(path));
+  item.pixels[run] ??= api.get(`/api/photos/${item.photo.id}/pixels?run=${encodeURIComponent(run)}`);
+  try {
+    return await item.pixels[run];
+  } catch (error) {
+    delete item.pixels[run];
+    throw error;
+  }
 }
 
 function picture(url) {
