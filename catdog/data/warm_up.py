@@ -63,6 +63,8 @@ def _show(counts: BinaryIO, shown: Any) -> None:
     """Show what `serve` writes, as long as the bar is not closed."""
     with counts:
         for line in counts:
+            if not line.endswith(b"\n"):  # it was ended in the middle of a line
+                break
             with shown.get_lock():  # under which it is closed, too
                 shown.bar_format = None
                 shown.set_description("decoding", refresh=False)
