@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_the_default_network_beats_one_without_hidden_layers_on_drawings_it_has_not_seen(tmp_path: Path) -> None:
-    write_sample(tmp_path / "unseen", 2000, seed=1)
+    write_sample(tmp_path / "unseen", 1000, seed=1)
     unseen = list_photos(tmp_path / "unseen")
     accuracy = {}
     for name, changes in (("default", {}), ("linear", {"hidden": ()})):
