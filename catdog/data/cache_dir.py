@@ -11,6 +11,7 @@ from catdog.base.text import many
 from catdog.data.cache_folder import DRAWN
 from catdog.errors import CatdogError
 from catdog.images.packed_files import STORE_FILE
+from catdog.images.store import bytes_on_disk
 
 PIXELS = "pixels"
 STORES = "stores"  # mirrors of packed sets that lie elsewhere (`catdog.data.remote`)
@@ -58,8 +59,7 @@ def _made_from(path: Path) -> str:
 
 
 def _size(path: Path) -> int:
-    sizes = (file.stat() for file in path.rglob("*") if file.is_file())
-    return sum(512 * getattr(size, "st_blocks", -(-size.st_size // 512)) for size in sizes)  # Windows counts no blocks
+    return sum(bytes_on_disk(file.stat()) for file in path.rglob("*") if file.is_file())
 
 
 def _used(path: Path) -> float:

@@ -15,6 +15,7 @@ from catdog.base.text import in_utf8
 from catdog.errors import ImageError
 from catdog.images.decoder import decode
 
+# A wide picture has a shadow at an edge beyond which it goes on: two gradients that stay, below two that scroll.
 _STYLE = """
 :root { color-scheme: light dark; --ink: #24292f; --paper: #fdfdfc; --card: #fff; --line: #d8dee4; --soft: #57606a;
   --sheet: #fff; }
@@ -55,7 +56,6 @@ figcaption small { display: block; color: var(--soft); font-size: .75rem; }
 
 # Kana, Chinese characters, Hangul.
 _EAST_ASIAN = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U000323af]+")
-# A wide picture has a shadow at an edge beyond which it goes on: two gradients that stay, below two that scroll.
 _GENERATOR = '<meta name="generator" content="catdog">'
 _THUMBNAIL = 240  # pixels of its longer side
 _SMALLEST = 0.64  # the scale at which a picture is shown at least

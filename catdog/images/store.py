@@ -140,7 +140,7 @@ class Store:
             with contextlib.suppress(FileNotFoundError):
                 status = os.stat(shard)
                 # A new file may have been given the number of the one before.
-                if status.st_ino == number and _bytes_on_disk(status) >= (len(blocks) - 1) * BLOCK:
+                if status.st_ino == number and bytes_on_disk(status) >= (len(blocks) - 1) * BLOCK:
                     continue
             del self._here[shard]
 
@@ -179,7 +179,7 @@ class Store:
             for path in self.mirror.glob("*.tar"):
                 with contextlib.suppress(OSError):  # another process has removed it
                     status = path.stat()
-                    shards.append((status.st_mtime, _bytes_on_disk(status), path))
+                    shards.append((status.st_mtime, bytes_on_disk(status), path))
             total = sum(size for _, size, _ in shards)
             for _, size, path in sorted(shards):
                 if total <= self.limit:
@@ -201,8 +201,9 @@ def make_mirror(mirror: Path, url: str, limit: float) -> None:
     write_if_other(mirror / STORE_FILE, json.dumps({"url": url, "limit": limit}).encode(), ELSEWHERE)
 
 
-def _bytes_on_disk(status: os.stat_result) -> int:
-    return 512 * getattr(status, "st_blocks", status.st_size // 512)
+def bytes_on_disk(status: os.stat_result) -> int:
+    """What a file takes, without its holes; on Windows, which does not say that, its length."""
+    return 512 * getattr(status, "st_blocks", -(-status.st_size // 512))
 
 
 def exactly(photos: Sequence["Packed"]) -> Request:

@@ -93,7 +93,7 @@ def cross_validate(
     """
     photos = _together(*folders)
     listing, count = photos.listing, config.photos.folds
-    copies = exact_copies([listing.path(row) for row in range(len(listing))])
+    copies = exact_copies(listing.files)
     fold_of, half_of = (np.array(folds(listing, parts, config.run.seed, copies)) for parts in (count, 2))
     if not _can_learn(fold_of):
         raise CatdogError(
@@ -166,10 +166,6 @@ class _Fold(Trainer):
     def complete(self) -> None:
         pass
 
-    def stop_if_asked(self) -> None:
-        """Raise Interrupted where a signal came too late to be asked for in `fit`: others are still to be trained."""
-        self._stop_if_asked()
-
     def _recover(self, problem: NotFinite) -> None:
         if self.config.training.on_nan == "stop":  # its checkpoints go with it
             raise SettingsError(f"in epoch {self.state.progress.epoch + 1} of a fold, {problem}; {_CALMER}")
@@ -227,7 +223,7 @@ class _Folds:
             fold.fit()
             answers = np.stack([fold.answers[epoch] for epoch in range(epochs)])
             write_atomic(kept, lambda file: file.write(save({"logits": answers})))
-            fold.stop_if_asked()
+            fold.stop_if_asked()  # a signal may have come too late for `fit`, and others are still to be trained
         finally:
             shutil.rmtree(place)
             with suppress(OSError):  # it holds those that were finished

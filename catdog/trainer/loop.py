@@ -150,7 +150,7 @@ class Trainer:
             self._tell(StepDone(progress.epoch + 1, progress.step, self.steps_per_epoch, state.totals))
             shown.update(len(rows))
             if is_checked or self.world.size == 1:  # others are asked only when the device is waited for anyway
-                self._stop_if_asked()
+                self.stop_if_asked()
                 is_due = time.monotonic() - saved > 60 * config.run.checkpoint_minutes > 0
                 if self.world.largest(int(is_due), self.device):
                     self.save()
@@ -223,7 +223,7 @@ class Trainer:
         self._tell(EpochDone(row, training.epochs, is_best, photos_per_second, notes))
         self.checks_each_step = self.device.type == "cpu"
         if not self._is_done():
-            self._stop_if_asked()
+            self.stop_if_asked()
 
     def complete(self) -> None:
         """Put into the model file what tells photos like these from others; called before the last checkpoint."""
@@ -244,7 +244,7 @@ class Trainer:
             self.std,
             average_mirrored=self.card.average_mirrored,
             world=self.world,
-            between_batches=self._stop_if_asked,
+            between_batches=self.stop_if_asked,
         )
 
     def in_words(self) -> list[str]:
@@ -288,7 +288,8 @@ class Trainer:
         for listener in self.listeners:
             listener(event)
 
-    def _stop_if_asked(self) -> None:
+    def stop_if_asked(self) -> None:
+        """Where a signal has come, save and raise Interrupted."""
         number = self.world.largest(self._signal, self.device)  # a signal that comes meanwhile is for the next time
         if number:
             if self.checkpoints.position != (self.state.progress.epoch, self.state.progress.step):

@@ -66,13 +66,8 @@ def main(run: str | None, config_file: str | None, given: Mapping[str, Any], out
         if config.photos.data == "data" and not has_photos("data"):
             config = replace(config, photos=replace(config.photos, data=SAMPLE))
     if config.model.model != "mlp":
-        mend = (
-            "leave --model out"
-            if "model" in given
-            else "name another run with --run"
-            if model is not None
-            else "give another --config or --start-from"
-        )
+        mend = "give another --config or --start-from" if model is None else "name another run with --run"
+        mend = "leave --model out" if "model" in given else mend
         raise CatdogError(f"catdog doctor examines MLPs, and this is a {config.model.model}; {mend}.")
     folder = photo_folder(config.photos)
     picture = require_png(out, folder) if out is not None else None
