@@ -43,19 +43,22 @@ def _photos_wanted(accuracy: float) -> int:
 
 
 def learning_curve(of_half: NDArray[np.bool_], of_more: NDArray[np.bool_], share: float) -> str:
-    """What more photos gave, and what twice as many may give, in a sentence.
+    """What more photos gave, and what twice as many may give, where there are mistakes to tell that from; a sentence.
 
     of_half, of_more: N, whether each photo was answered right by a network of half of the photos, and by one of `share`
     of them. Mistakes are taken to fall by the same factor with each doubling (Hestness et al. 2017), and the photos are
     drawn again, many times, for the range of that.
     """
+    measured = (
+        f"networks of half of the photos were right on {percent(float(of_half.mean()))}, networks of {share:.0%} on "
+        f"{percent(float(of_more.mean()))}"
+    )
+    if of_more.all():
+        return f"{measured}; without a mistake, these photos cannot tell what more of them would give"
     rng = np.random.default_rng(0)
     count = len(of_half)
     rows = rng.integers(0, count, (_DRAWS, count))
     fewer, more = ((count - one[rows].sum(axis=1) + 0.5) / (count + 1) for one in (of_half, of_more))
     factor = np.clip(fewer / more, 1.0, 4.0) ** (-math.log(2 / share) / math.log(share / 0.5))
     low, high = np.quantile(1 - np.clip(more * factor, 0, 1), (0.1, 0.9))
-    return (
-        f"networks of half of the photos were right on {percent(float(of_half.mean()))}, networks of {share:.0%} on "
-        f"{percent(float(of_more.mean()))}; with twice as many photos it may be {low:.0%} to {high:.0%}"
-    )
+    return f"{measured}; with twice as many photos it may be {low:.0%} to {high:.0%}"

@@ -276,6 +276,10 @@ def test_what_more_photos_may_give_goes_on_as_the_mistakes_fell() -> None:
     assert low < 1 - twice < high
     assert high - low < 0.12
     assert "may be 70% to 70%" not in learning_curve(right_of_more, right_of_half, 0.8)  # worse with more: no fall
+    without_mistakes = learning_curve(right_of_half, np.ones_like(right_of_half), 0.8)
+    assert without_mistakes.endswith(
+        "80% on 100.00%; without a mistake, these photos cannot tell what more of them would give"
+    )
 
 
 def test_where_cats_dogs_is_better_it_is_said_in_training_and_at_prediction(
